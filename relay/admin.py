@@ -1,0 +1,107 @@
+"""The admin listener's pages: /metrics, /healthz and /readyz.
+
+A listener of its own, on loopback by default, so that no agent sees them. It checks the
+Host as the relays' listener does without tokens, against pages that rebind their name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from relay import answers
+from relay.admission import Door
+from relay.calls import Lifetime, Written, gate_of
+from relay.config import Settings
+from relay.errors import RelayError
+from relay.framing import RequestHead
+from relay.gate import Gate, Incoming
+from relay.headers import wants_close
+from relay.metrics import Metrics
+from relay.routing import check_target
+
+_JSON: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer of the admin listener."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Admin:
+    """Serves the admin pages."""
+
+    def __init__(self, lifetime: Lifetime, metrics: Metrics, settings: Settings) -> None:
+        self._lifetime = lifetime
+        self._metrics = metrics
+        self._door = Door(settings.admin, [])
+        self._pages: dict[bytes, Callable[[RequestHead], Page]] = {
+            b"/metrics": self._show_metrics,
+            b"/healthz": self._show_health,
+            b"/readyz": self._show_readiness,
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request that came through a gate."""
+        gate = gate_of(request)
+        incoming = gate.next_request()
+        try:
+            return Written(keep=self._answer(gate, incoming))
+        finally:
+            gate.finish_request()
+
+    def _answer(self, gate: Gate, incoming: Incoming) -> bool:
+        head = incoming.head
+        close = head is None or wants_close(head)
+        head_only = head is not None and head.method == b"HEAD"
+        try:
+            page = self._page(incoming, gate.local_address)
+        except RelayError as error:
+            close = close or error.closes
+            gate.write(answers.own_answer(error, "anthropic", head_only=head_only, close=close))
+            return not close
+        headers = [(b"content-type", page.content_type.encode()), (b"cache-control", b"no-store")]
+        gate.write(
+            answers.plain_answer(page.status, headers, page.body, head_only=head_only, close=close)
+        )
+        return not close
+
+    def _page(self, incoming: Incoming, local: str) -> Page:
+        if incoming.refusal is not None:
+            raise incoming.refusal
+        assert incoming.head is not None
+        head = incoming.head
+        check_target(head.method, head.target)
+        self._door.check_host(head, local)
+        self._door.check_origin(head)
+        page = self._pages.get(head.target.partition(b"?")[0])
+        if page is None:
+            return Page(404, "text/plain", b"There are /metrics, /healthz and /readyz.\n")
+        if head.method not in (b"GET", b"HEAD"):
+            return Page(405, "text/plain", b"Only GET and HEAD are answered here.\n")
+        return page(head)
+
+    def _show_metrics(self, head: RequestHead) -> Page:
+        self._metrics.show(self._lifetime.serving.states())
+        accept = b", ".join(head.values(b"accept")).decode("latin-1")
+        body, content_type = self._metrics.expose(accept)
+        return Page(200, content_type, body)
+
+    def _show_health(self, _: RequestHead) -> Page:
+        return Page(200, _JSON, b'{"status": "ok"}\n')
+
+    def _show_readiness(self, _: RequestHead) -> Page:
+        serving = self._lifetime.serving
+        ready = serving.ready and not self._lifetime.draining
+        status = "draining" if self._lifetime.draining else "ready" if ready else "not ready"
+        report = {"status": status, **serving.describe()}
+        body = json.dumps(report, indent=2).encode() + b"\n"
+        return Page(200 if ready else 503, _JSON, body)

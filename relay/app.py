@@ -1,0 +1,180 @@
+"""The relay as a process: listeners, configuration in force, signals, and the end.
+
+Composes the stages and owns their lifetime. SIGHUP puts a new configuration in force,
+SIGTERM and SIGINT drain: no new connections, calls in flight finish within ``drain``
+seconds and are cut after that, never ended as if they were complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import resource
+import signal
+from pathlib import Path
+from typing import Final
+
+from aiohttp import http_parser, web
+from prometheus_client import CollectorRegistry
+
+from relay.admin import Admin
+from relay.calls import Calls
+from relay.config import ConfigurationError, Settings, load
+from relay.gate import Gate
+from relay.gates import Gates
+from relay.listeners import Listeners
+from relay.metrics import Metrics
+from relay.serving import Serving
+
+# Longer than any client keeps its idle connections (undici 4 s, httpx 5 s, Bun 30 s), so
+# that it is the client that ends them.
+KEEP_ALIVE_SECONDS: Final = 75.0
+TICK_SECONDS: Final = 0.5
+REPORT_TICKS: Final = 2
+CUT_SECONDS: Final = 1.0
+
+log = logging.getLogger("relay")
+
+
+class App:
+    """One running relay."""
+
+    def __init__(self, settings: Settings) -> None:
+        if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+            raise RuntimeError("aiohttp runs without its C parser")
+        self.serving = Serving(settings)
+        self.draining = False
+        self.cutting = False
+        self._path = Path(settings.file)
+        self._metrics = Metrics(CollectorRegistry())
+        self._metrics.prepare(self.serving.routes, self.serving.client_names)
+        self._gates = Gates()
+        self._admin_gates = Gates()
+        self._server = _server(Calls(self, self._metrics))
+        self._admin_server = _server(Admin(self, self._metrics, settings))
+        self._listeners = Listeners(lambda: Gate(self._server(), self._gates), "relays")
+        self._admin_listeners = Listeners(
+            lambda: Gate(self._admin_server(), self._admin_gates), "admin pages"
+        )
+        self._stop = asyncio.Event()
+        self._stop_at_once = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until a signal says stop.
+
+        Raises:
+            OSError: An address cannot be listened on.
+        """
+        _raise_descriptor_limit()
+        self._handle_signals()
+        ticker = asyncio.create_task(self._tick())
+        try:
+            await self._admin_listeners.open(self.serving.settings.admin)
+            await self._listeners.open(self.serving.settings.listen)
+            self.serving.start()
+            self._introduce()
+            await self._stop.wait()
+            await self._drain()
+        finally:
+            ticker.cancel()
+            self._close()
+
+    def _introduce(self) -> None:
+        for warning in self.serving.settings.warnings:
+            log.warning("%s: %s", self._path, warning)
+        for name, route in self.serving.routes.items():
+            log.info("relay %s forwards to %s", name, route.settings.upstream)
+        self.serving.report()
+
+    # Signals
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+
+    def stop(self) -> None:
+        """Begin to drain; asked again, cut at once."""
+        if self._stop.is_set():
+            self._stop_at_once.set()
+        self._stop.set()
+
+    def reload(self) -> None:
+        """Put the file's present content in force, or say why not."""
+        before = self.serving
+        try:
+            settings = load(self._path)
+            serving = Serving(settings)
+        except ConfigurationError as error:
+            log.error("not reloaded, the configuration stays as it was")  # noqa: TRY400  # no traceback wanted
+            for line in error.explain():
+                log.error("%s", line)  # noqa: TRY400  # no traceback wanted
+            return
+        if (settings.listen, settings.admin) != (before.settings.listen, before.settings.admin):
+            log.warning("listen and admin changed: that needs a restart")
+        self._metrics.prepare(serving.routes, serving.client_names)
+        self.serving = serving
+        serving.start()
+        before.retire()
+        log.info("reloaded %s", self._path)
+        serving.report()
+
+    # Time
+
+    async def _tick(self) -> None:
+        """Do what is done from time to time."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            ticks += 1
+            self._gates.tend(self.serving.settings.timeouts.write)
+            if ticks % REPORT_TICKS == 0:
+                self.serving.report()
+
+    # The end
+
+    async def _drain(self) -> None:
+        self.draining = True
+        self._listeners.close()
+        seconds = self.serving.settings.drain
+        log.info("stopping: %d calls in flight have %g s to finish", self._gates.busy, seconds)
+        done = asyncio.create_task(self._gates.finish())
+        at_once = asyncio.create_task(self._stop_at_once.wait())
+        await asyncio.wait({done, at_once}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        at_once.cancel()
+        if not done.done():
+            await self._cut(done)
+
+    async def _cut(self, done: asyncio.Task[None]) -> None:
+        self.cutting = True
+        log.warning("cutting the calls that are still in flight")
+        self._gates.cut()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(done, CUT_SECONDS)
+
+    def _close(self) -> None:
+        self._listeners.close()
+        self._admin_listeners.close()
+        self._gates.abort()
+        self._admin_gates.abort()
+        self.serving.retire()
+        log.info("stopped")
+
+
+def _server(handler: Calls | Admin) -> web.Server:
+    return web.Server(
+        handler.handle,
+        handler_cancellation=True,
+        auto_decompress=False,
+        access_log=None,
+        keepalive_timeout=KEEP_ALIVE_SECONDS,
+    )
+
+
+def _raise_descriptor_limit() -> None:
+    """Take all the descriptors there are to have: each stream takes two."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

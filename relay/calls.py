@@ -1,0 +1,271 @@
+"""The handling of one call, from its head to its last byte.
+
+Find the route, admit the client, take the credential, forward, stream, observe: each stage
+is a module of its own, and a stage that fails raises one of the relay's errors. Before the
+answer's head an error becomes an answer; after it, the connection breaks off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from aiohttp import web
+
+from relay import answers
+from relay.errors import (
+    Api,
+    BodyTooLarge,
+    Draining,
+    RelayError,
+    RelayFault,
+    UpgradeRefused,
+)
+from relay.exchange import Exchange
+from relay.framing import RequestHead
+from relay.gate import Gate, Incoming
+from relay.headers import list_items, wants_close
+from relay.logs import log_call
+from relay.metrics import Metrics
+from relay.routing import (
+    Target,
+    check_path,
+    check_target,
+    find_relay,
+    is_probe,
+    split_target,
+)
+from relay.sending import Reply
+from relay.serving import Route, Serving
+from relay.streaming import AgentBody, Content, Delivery
+
+log = logging.getLogger("relay")
+
+
+class Written(web.StreamResponse):
+    """Tells aiohttp that the answer has been written, and whether the connection stays."""
+
+    def __init__(self, *, keep: bool) -> None:
+        super().__init__()
+        self._keep = keep
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request may follow."""
+        return self._keep
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """The head is out already."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """The body is out already."""
+
+
+class Lifetime(Protocol):
+    """What a call needs to know of the process it runs in."""
+
+    @property
+    def serving(self) -> Serving:
+        """The configuration in force."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether the relay is stopping."""
+
+    @property
+    def cutting(self) -> bool:
+        """Whether calls in flight are being cut."""
+
+
+def gate_of(request: web.BaseRequest) -> Gate:
+    """Return the gate that a request came through; raise ConnectionError if it is gone."""
+    gate = request.transport.get_protocol() if request.transport is not None else None
+    if not isinstance(gate, Gate):
+        raise ConnectionResetError
+    return gate
+
+
+class Calls:
+    """Handles calls to the relays."""
+
+    def __init__(self, lifetime: Lifetime, metrics: Metrics) -> None:
+        self._lifetime = lifetime
+        self._metrics = metrics
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request that came through a gate."""
+        gate = gate_of(request)
+        call = Call(self._lifetime, self._metrics, gate, gate.next_request(), request.content)
+        try:
+            keep = await call.run()
+            if not keep and not request.content.at_eof():
+                await gate.linger()
+            return Written(keep=keep)
+        finally:
+            gate.finish_request()
+
+
+class Call:
+    """One request on its way through the stages."""
+
+    def __init__(
+        self,
+        lifetime: Lifetime,
+        metrics: Metrics,
+        gate: Gate,
+        incoming: Incoming,
+        content: Content,
+    ) -> None:
+        self._lifetime = lifetime
+        self._serving = lifetime.serving
+        self._metrics = metrics
+        self._gate = gate
+        self._incoming = incoming
+        self._content = content
+        self._exchange = Exchange()
+        self._measured = True
+        self._api: Api = "anthropic"
+        self._reply: Reply | None = None
+
+    async def run(self) -> bool:
+        """Handle the call and observe it; return whether the connection may be kept."""
+        self._serving.enter()
+        try:
+            return await self._handle()
+        except asyncio.CancelledError:
+            self._give_up()
+            raise
+        finally:
+            self._serving.leave()
+            self._observe()
+
+    async def _handle(self) -> bool:
+        try:
+            return await self._relay()
+        except RelayError as error:
+            return await self._fail(error)
+        except Exception:
+            log.exception("a fault of the relay")
+            return await self._fail(RelayFault())
+
+    async def _relay(self) -> bool:
+        head = self._read_head()
+        target = self._read_target(head)
+        route = find_relay(target, self._serving.routes)
+        if is_probe(head.method, target):
+            return self._answer_probe(head)
+        self._begin(route, target)
+        self._admit(head, target, route)
+        credential = await route.forwarder.take_credential()
+        body = self._open_body(head, route)
+        reply = await self._forward(route, head, target, credential, body)
+        try:
+            return await self._deliver(head, reply)
+        finally:
+            reply.close()
+
+    # The stages
+
+    def _read_head(self) -> RequestHead:
+        if self._incoming.refusal is not None:
+            raise self._incoming.refusal
+        assert self._incoming.head is not None
+        return self._incoming.head
+
+    def _read_target(self, head: RequestHead) -> Target:
+        self._exchange.method = head.method.decode("ascii")
+        check_target(head.method, head.target)
+        self._exchange.path = head.target.partition(b"?")[0].decode("ascii")
+        self._serving.door.check_host(head, self._gate.local_address)
+        self._serving.door.check_origin(head)
+        return split_target(head.target)
+
+    def _answer_probe(self, head: RequestHead) -> bool:
+        """Claude Code asks whether anybody is there: no call, and nothing to measure."""
+        self._measured = False
+        close = wants_close(head)
+        self._gate.write(answers.plain_answer(200, [], b"", head_only=True, close=close))
+        return not close
+
+    def _begin(self, route: Route, target: Target) -> None:
+        self._exchange.relay = target.relay
+        self._exchange.operation = target.operation
+        self._api = route.settings.api
+        self._metrics.begin(self._exchange)
+
+    def _admit(self, head: RequestHead, target: Target, route: Route) -> None:
+        if any(b"websocket" in list_items(v.lower()) for v in head.values(b"upgrade")):
+            raise UpgradeRefused
+        self._exchange.client = self._serving.door.admit(head)
+        check_path(target.rest, route.settings.allow)
+        if self._lifetime.draining:
+            raise Draining
+
+    def _open_body(self, head: RequestHead, route: Route) -> AgentBody:
+        max_body = route.settings.max_body
+        if max_body is not None and head.length is not None and head.length > max_body:
+            raise BodyTooLarge
+        expectations = [value.lower() for value in head.values(b"expect")]
+        if b"100-continue" in expectations and head.minor == 1:
+            self._gate.write(answers.CONTINUE)
+        return AgentBody(
+            self._content,
+            self._incoming,
+            self._exchange,
+            stall_seconds=self._serving.settings.timeouts.request_body,
+            max_body=max_body,
+        )
+
+    async def _forward(
+        self, route: Route, head: RequestHead, target: Target, credential: bytes, body: AgentBody
+    ) -> Reply:
+        try:
+            reply = await route.forwarder.forward(head, target, credential, body)
+        except RelayError as error:
+            route.upstream.failed(error)
+            raise
+        route.upstream.answered()
+        self._reply = reply
+        self._exchange.answered(reply.head.status)
+        return reply
+
+    async def _deliver(self, head: RequestHead, reply: Reply) -> bool:
+        delivery = Delivery(
+            self._gate,
+            head,
+            reply,
+            self._exchange,
+            write_seconds=self._serving.settings.timeouts.write,
+            close=self._lifetime.draining,
+        )
+        await delivery.run()
+        self._exchange.succeeded()
+        return not delivery.closes
+
+    # The ends
+
+    async def _fail(self, error: RelayError) -> bool:
+        """Answer with the error, or break off an answer that has begun."""
+        self._exchange.failed(error)
+        if self._reply is not None:
+            await self._gate.break_off(self._serving.settings.timeouts.write)
+            return False
+        head = self._incoming.head
+        close = error.closes or head is None or wants_close(head)
+        head_only = head is not None and head.method == b"HEAD"
+        self._gate.write(answers.own_answer(error, self._api, head_only=head_only, close=close))
+        return not close
+
+    def _give_up(self) -> None:
+        """The agent has left, or the relay is cutting what still runs."""
+        if self._reply is not None and self._reply.has_ended:
+            self._exchange.succeeded()
+        elif self._lifetime.cutting:
+            self._exchange.failed(RelayFault())
+
+    def _observe(self) -> None:
+        if self._measured:
+            self._exchange.finish()
+            self._metrics.observe(self._exchange)
+            log_call(self._exchange)

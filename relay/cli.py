@@ -1,0 +1,173 @@
+"""The command line: arguments, the log, exit statuses.
+
+0 is success, 1 a failure while running, 2 a configuration or command line that cannot be
+used. Imports stand in the commands, so that none pays for what another needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from relay import __version__
+
+if TYPE_CHECKING:
+    from relay.config import Settings
+
+OK: Final = 0
+FAILED: Final = 1
+UNUSABLE: Final = 2
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status."""
+    options = _parser().parse_args(arguments)
+    command: Command = options.run
+    try:
+        return command(options)
+    except BrokenPipeError:
+        # Whoever read our output has had enough (`relay check | head -1`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="relay",
+        description="Puts the real credential into an agent's LLM calls, and measures them.",
+    )
+    parser.add_argument("--version", action="version", version=f"relay {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, run: Command, text: str, *, config: bool = True) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        if config:
+            command.add_argument("--config", metavar="FILE", help="the agent.yaml to use")
+        return command
+
+    add("serve", _serve, "Serve until SIGTERM; SIGHUP reloads the configuration.")
+    add("check", _check, "Validate the configuration and show what would be served.")
+    env = add("env", _env, "Print the variables that an agent needs, as a dotenv file.")
+    env.add_argument("--host", help="host, or host:port, by which the agent reaches the relay")
+    env.add_argument("--client", help="whose token to print; by default the first client's")
+    token = add("token", _token, "Print a fresh random client token.", config=False)
+    token.add_argument(
+        "--to", metavar="FILE", type=Path, help="write it there instead, unless one is there"
+    )
+    health = add("health", _health, "Ask a running relay whether it serves; exit status 1 if not.")
+    health.add_argument("--ready", action="store_true", help="ask whether it is ready, too")
+    return parser
+
+
+def _load(options: argparse.Namespace) -> Settings | None:
+    """Return the configuration, or None after saying what is wrong with it."""
+    from relay.config import ConfigurationError, find_file, load  # noqa: PLC0415  # see above
+
+    try:
+        return load(find_file(options.config, os.environ))
+    except ConfigurationError as error:
+        for line in error.explain():
+            _complain(line)
+        count = len(error.problems)
+        _complain(f"{count} mistake{'s' if count > 1 else ''} in the configuration")
+        return None
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"relay: {text}\n")
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = _load(options)
+    if settings is None:
+        return UNUSABLE
+    import uvloop  # noqa: PLC0415  # see above
+
+    from relay import logs  # noqa: PLC0415  # see above
+    from relay.app import App  # noqa: PLC0415  # see above
+
+    logs.set_up(os.environ.get("RELAY_LOG"))
+
+    async def serve() -> None:
+        await App(settings).run()
+
+    try:
+        uvloop.run(serve())
+    except OSError as error:
+        _complain(f"cannot listen: {(error.strerror or str(error)).lower()}")
+        return FAILED
+    return OK
+
+
+def _check(options: argparse.Namespace) -> int:
+    settings = _load(options)
+    if settings is None:
+        return UNUSABLE
+    from relay.commands import describe  # noqa: PLC0415  # see above
+
+    for line in asyncio.run(describe(settings)):
+        _print(line)
+    return OK
+
+
+def _env(options: argparse.Namespace) -> int:
+    settings = _load(options)
+    if settings is None:
+        return UNUSABLE
+    from relay.commands import CommandError, agent_environment, dotenv  # noqa: PLC0415  # see above
+
+    try:
+        variables = asyncio.run(agent_environment(settings, options.host, options.client))
+    except CommandError as error:
+        _complain(str(error))
+        return FAILED
+    for line in dotenv(variables):
+        _print(line)
+    return OK
+
+
+def _token(options: argparse.Namespace) -> int:
+    from relay.commands import CommandError, fresh_token, write_token  # noqa: PLC0415  # see above
+
+    if options.to is None:
+        _print(fresh_token())
+        return OK
+    try:
+        written = write_token(options.to)
+    except CommandError as error:
+        _complain(str(error))
+        return FAILED
+    _print(f"{options.to}: {'a fresh token' if written else 'there is a token already'}")
+    return OK
+
+
+def _health(options: argparse.Namespace) -> int:
+    from relay import commands  # noqa: PLC0415  # see above
+    from relay.config import ConfigurationError, find_file  # noqa: PLC0415  # see above
+
+    try:
+        configured = commands.configured_admin(find_file(options.config, os.environ))
+    except ConfigurationError:
+        configured = None
+    try:
+        address = commands.admin_address(configured, os.environ)
+        page = "/readyz" if options.ready else "/healthz"
+        status, text = commands.ask(commands.interface_host(address), page)
+    except (commands.CommandError, ValueError) as error:
+        _complain(str(error))
+        return FAILED
+    _print(text.rstrip())
+    return OK if status == 200 else FAILED

@@ -1,0 +1,33 @@
+"""The configuration: agent.yaml checked, explained and resolved into frozen settings."""
+
+from relay.config.addresses import ListenAddress, UpstreamAddress, parse_listen
+from relay.config.loading import DEFAULT_ADMIN, find_file, load
+from relay.config.problems import ConfigurationError, Problem
+from relay.config.schema import CommandSource, EnvSource, FileSource, Timeouts
+from relay.config.settings import (
+    ClientSettings,
+    GrantSettings,
+    RelaySettings,
+    Settings,
+    Sources,
+)
+
+__all__ = [
+    "DEFAULT_ADMIN",
+    "ClientSettings",
+    "CommandSource",
+    "ConfigurationError",
+    "EnvSource",
+    "FileSource",
+    "GrantSettings",
+    "ListenAddress",
+    "Problem",
+    "RelaySettings",
+    "Settings",
+    "Sources",
+    "Timeouts",
+    "UpstreamAddress",
+    "find_file",
+    "load",
+    "parse_listen",
+]

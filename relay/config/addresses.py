@@ -1,0 +1,137 @@
+"""Addresses as agent.yaml writes them: where to forward, and where to listen.
+
+Pure parsing. The errors say what would be right and never repeat the value, for it may be
+a secret in the wrong place.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from relay.errors import RelayError
+from relay.routing import check_target
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
+# Linux: IFNAMSIZ is 16 with the final NUL, and a name holds neither slash nor white space.
+_INTERFACE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}")
+_URL_EXAMPLE: Final = "for example http://localhost:8787"
+_LISTEN_EXAMPLE: Final = 'for example "127.0.0.1:8484", "[::1]:8484" or "docker0:8484"'
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAddress:
+    """Where calls are forwarded to; ``prefix`` is a path without its final slash."""
+
+    scheme: str
+    host: str
+    port: int
+    prefix: bytes
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is made with TLS."""
+        return self.scheme == "https"
+
+    @property
+    def authority(self) -> bytes:
+        """The Host header for this address; a default port is left out (RFC 9110 §7.2)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = self.port == _DEFAULT_PORTS[self.scheme]
+        return (host if default else f"{host}:{self.port}").encode("ascii")
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority.decode()}{self.prefix.decode()}"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where to listen: an IP address, or the name of an interface that may come later."""
+
+    host: str
+    port: int
+
+    @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The IP address, or None for an interface's name."""
+        try:
+            return ipaddress.ip_address(self.host)
+        except ValueError:
+            return None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this host can reach the address."""
+        return self.ip.is_loopback if self.ip else self.host == "lo"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_upstream(text: str) -> UpstreamAddress:
+    """Parse an upstream's URL; raise ValueError with what would be right."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError(f"is not a valid URL; {_URL_EXAMPLE}") from None
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise ValueError(f"must begin with http:// or https://, {_URL_EXAMPLE}")
+    if not host or port == 0:
+        raise ValueError(f"needs a host and a valid port, {_URL_EXAMPLE}")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user or password; the credential comes from a grant")
+    if "?" in text or "#" in text:
+        raise ValueError("must not have a query or a fragment")
+    _check_host(host)
+    prefix = parts.path.rstrip("/").encode("utf-8")
+    try:
+        check_target(b"GET", prefix or b"/")
+    except RelayError:
+        raise ValueError("has a path that cannot be forwarded; use plain segments") from None
+    return UpstreamAddress(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], prefix)
+
+
+def _check_host(host: str) -> None:
+    if ":" in host:
+        try:
+            ipaddress.IPv6Address(host.partition("%")[0])
+        except ValueError:
+            raise ValueError(f"has a malformed IPv6 address, {_URL_EXAMPLE}") from None
+    elif not _HOST_NAME.fullmatch(host):
+        raise ValueError(f"has a malformed host name, {_URL_EXAMPLE}")
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """Parse ``host:port``, where host is an IP address, ``localhost`` or an interface.
+
+    Raises:
+        ValueError: With what would be right.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"must be host:port, {_LISTEN_EXAMPLE}")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        if ":" not in host:
+            raise ValueError(f"has a malformed address, {_LISTEN_EXAMPLE}")
+    elif ":" in host:
+        raise ValueError(f"needs square brackets around an IPv6 address, {_LISTEN_EXAMPLE}")
+    if host == "localhost":
+        host = "127.0.0.1"
+    address = ListenAddress(host, int(port))
+    if address.ip is None and not _is_interface_name(host):
+        raise ValueError(
+            f"needs an IP address or an interface's name before the port, {_LISTEN_EXAMPLE}"
+        )
+    return address
+
+
+def _is_interface_name(host: str) -> bool:
+    # Four numbers with dots are a mistyped address, whatever the kernel would allow.
+    digits_and_dots = re.fullmatch(r"[0-9.]+", host) is not None
+    return _INTERFACE_NAME.fullmatch(host) is not None and not digits_and_dots

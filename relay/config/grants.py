@@ -1,0 +1,121 @@
+"""Settles the grants that agent.yaml declares, and which of them serves a relay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from relay.config.checking import Checker
+from relay.config.document import Data
+from relay.config.problems import Path as FieldPath
+from relay.config.schema import BUILT_IN_GRANTS, FileSource, Grant, Source
+from relay.config.settings import GRANT_API, GrantSettings, Sources, built_in_grant
+from relay.errors import Api
+
+_CUSTOM_KEYS: Final = frozenset({"header", "format", "remove", "add"})
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredGrant:
+    """A grant as far as it can be read: its name even where the rest is wrong."""
+
+    name: str
+    settings: GrantSettings | None
+
+
+def read_grants(
+    checker: Checker, data: Data, folder: Path, secrets: tuple[str, ...]
+) -> list[DeclaredGrant]:
+    """Return the declared grants; ``folder`` is where relative paths begin."""
+    path: FieldPath = ("grants",)
+    items = checker.sequence(path, data)
+    if not items and not checker.complains_of(path):
+        checker.complain(path, "is required: at least one, for example grants: [anthropic]")
+    declared: dict[str, DeclaredGrant] = {}
+    for index, item in enumerate(items):
+        here = (*path, index)
+        grant = checker.model(here, Grant, {"name": item} if isinstance(item, str) else item)
+        name = grant.name if grant else _name_of(item)
+        if name in declared:
+            checker.complain(here, "is declared twice; keep one")
+        elif name is not None:
+            settings = _resolve(checker, here, grant, folder, secrets) if grant else None
+            declared[name] = DeclaredGrant(name, settings)
+    return list(declared.values())
+
+
+def _name_of(item: Data) -> str | None:
+    name = item.get("name") if isinstance(item, dict) else item
+    return name if isinstance(name, str) else None
+
+
+def _resolve(
+    checker: Checker, path: FieldPath, grant: Grant, folder: Path, secrets: tuple[str, ...]
+) -> GrantSettings | None:
+    sources = locate(grant.source, folder) if grant.source else None
+    if grant.name in BUILT_IN_GRANTS:
+        for key in sorted(_CUSTOM_KEYS & grant.model_fields_set):
+            checker.complain((*path, key), "is for custom grants only; this one is built in")
+        return built_in_grant(grant.name, sources, secrets)
+    if grant.header is None or sources is None:
+        checker.complain(
+            path,
+            f"is none of the built-in grants ({', '.join(BUILT_IN_GRANTS)}); "
+            "a custom one needs name, source and header",
+        )
+        return None
+    return _custom_grant(grant, grant.header, sources)
+
+
+def _custom_grant(grant: Grant, header: str, sources: Sources) -> GrantSettings:
+    prefix, _, suffix = grant.format.partition("{}")
+    return GrantSettings(
+        name=grant.name,
+        sources=sources,
+        header=header.encode(),
+        prefix=prefix.encode(),
+        suffix=suffix.encode(),
+        remove=frozenset(name.lower().encode() for name in grant.remove),
+        add=tuple((name.encode(), value.encode()) for name, value in grant.add.items()),
+    )
+
+
+def locate(source: Source, folder: Path) -> Sources:
+    """Return the source with a file's ``~`` and relative path made absolute."""
+    return (source.located(folder) if isinstance(source, FileSource) else source,)
+
+
+def choose_grant(
+    grants: list[DeclaredGrant], name: str | None, api: Api | None
+) -> DeclaredGrant | str:
+    """Return the grant that serves a relay, or what is wrong.
+
+    A custom grant goes only where it is named, or where it is the only grant there is.
+    """
+    if name is not None:
+        return _named_grant(grants, name, api)
+    fitting = [grant for grant in grants if fits(grant, api)]
+    if len(grants) == 1 and grants[0].name not in GRANT_API:
+        fitting = grants
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = " or ".join(grant.name for grant in fitting)
+        return f"more than one declared grant fits; choose with grant: {names}"
+    needed = [known for known, its_api in GRANT_API.items() if api in (None, its_api)]
+    return f"no declared grant can serve it; declare {' or '.join(needed)} in grants"
+
+
+def _named_grant(grants: list[DeclaredGrant], name: str, api: Api | None) -> DeclaredGrant | str:
+    grant = next((grant for grant in grants if grant.name == name), None)
+    if grant is None:
+        return "grant: names a grant that is not declared in grants"
+    if grant.name in GRANT_API and not fits(grant, api):
+        return f"grant: cannot serve an API of the kind {api}"
+    return grant
+
+
+def fits(grant: DeclaredGrant, api: Api | None) -> bool:
+    """Whether a built-in grant serves relays of this API; of any, where none is given."""
+    return grant.name in GRANT_API and api in (None, GRANT_API[grant.name])

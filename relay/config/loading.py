@@ -1,0 +1,191 @@
+"""Loads agent.yaml: finds it, checks every part, and settles what the parts mean together.
+
+All mistakes are collected before anything is said, and a mistake in one section hides
+none in another.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from relay.config.addresses import ListenAddress, parse_listen
+from relay.config.checking import Checker
+from relay.config.document import Data, read_document
+from relay.config.grants import DeclaredGrant, locate, read_grants
+from relay.config.problems import ConfigurationError, Problem
+from relay.config.relays import read_relays
+from relay.config.schema import Client, Drain, Timeouts
+from relay.config.settings import (
+    ClientSettings,
+    RelaySettings,
+    Settings,
+    default_sources,
+)
+
+SECTIONS: Final = ("grants", "claude", "relays", "listen", "admin", "clients", "timeouts", "drain")
+DEFAULT_LISTEN: Final = "127.0.0.1:8484"
+DEFAULT_ADMIN: Final = "127.0.0.1:9484"
+PLACES: Final = ("agent.yaml", "/etc/relay/agent.yaml")
+SECRETS_FOLDER: Final = "/run/secrets"
+DEFAULT_CLIENT: Final = "agent"
+TOKEN_VARIABLE: Final = "RELAY_TOKEN"  # noqa: S105  # a variable's name, not a token
+
+
+def find_file(path: str | None, environment: Mapping[str, str]) -> Path:
+    """Return the configuration's path: the one given, else the first place that has one.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    chosen = path or environment.get("RELAY_CONFIG")
+    if chosen:
+        return Path(chosen)
+    for place in PLACES:
+        if Path(place).is_file():
+            return Path(place)
+    places = " or ".join(PLACES)
+    message = f"not found; write {places}, or name another with --config or $RELAY_CONFIG"
+    raise ConfigurationError([Problem(1, (), message)])
+
+
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read and resolve a configuration file.
+
+    Raises:
+        ConfigurationError: With every mistake in it.
+    """
+    try:
+        document = read_document(path.read_text(encoding="utf-8"))
+        checker = Checker(document)
+        return _Loader(checker, document.data, environment, path).settings()
+    except OSError as error:
+        problem = Problem(1, (), f"cannot be read: {(error.strerror or 'unknown').lower()}")
+    except UnicodeDecodeError:
+        problem = Problem(1, (), "is not UTF-8 text")
+    except ConfigurationError as error:
+        raise ConfigurationError(error.problems, str(path)) from None
+    raise ConfigurationError([problem], str(path))
+
+
+class _Loader:
+    """One pass over one document."""
+
+    def __init__(
+        self, checker: Checker, data: Data, environment: Mapping[str, str], path: Path
+    ) -> None:
+        self._checker = checker
+        self._environment = environment
+        self._path = path
+        self._folder = path.absolute().parent
+        folders = environment.get("RELAY_SECRETS") or SECRETS_FOLDER
+        self._secrets = tuple(folder for folder in folders.split(":") if folder)
+        self._data = checker.mapping((), data)
+
+    def settings(self) -> Settings:
+        data, checker = self._data, self._checker
+        if not data:
+            checker.complain((), "is empty; it needs grants, and claude.base_url or relays")
+            raise ConfigurationError(checker.problems)
+        grants = read_grants(checker, data.get("grants"), self._folder, self._secrets)
+        relays = read_relays(checker, data.get("claude"), data.get("relays"), grants, self._folder)
+        clients = self._clients()
+        listen = self._listeners("listen", DEFAULT_LISTEN)
+        admin = self._listeners("admin", DEFAULT_ADMIN)
+        self._check_exposure(listen)
+        self._check_overlap(listen, admin)
+        timeouts = checker.model(("timeouts",), Timeouts, self._section("timeouts"))
+        drain = checker.model((), Drain, {k: v for k, v in data.items() if k == "drain"})
+        if checker.problems or timeouts is None or drain is None:
+            raise ConfigurationError(checker.problems)
+        return Settings(
+            file=str(self._path),
+            relays=tuple(relays),
+            clients=clients,
+            listen=tuple(listen),
+            admin=tuple(admin),
+            timeouts=timeouts,
+            drain=drain.drain,
+            warnings=tuple(self._warnings(grants, relays)),
+        )
+
+    def _section(self, name: str) -> dict[str, Data]:
+        return self._checker.mapping((name,), self._data.get(name))
+
+    def _clients(self) -> tuple[ClientSettings, ...]:
+        items = self._checker.sequence(("clients",), self._data.get("clients"))
+        clients: dict[str, ClientSettings] = {}
+        for index, item in enumerate(items):
+            client = self._checker.model(("clients", index), Client, item)
+            if client is None:
+                continue
+            if client.name in clients:
+                self._checker.complain(("clients", index, "name"), "is declared twice; keep one")
+            sources = locate(client.token, self._folder)
+            clients[client.name] = ClientSettings(client.name, sources)
+        if not items and self._has_default_token():
+            sources = default_sources(TOKEN_VARIABLE, self._secrets)
+            return (ClientSettings(DEFAULT_CLIENT, sources),)
+        return tuple(clients.values())
+
+    def _has_default_token(self) -> bool:
+        if self._environment.get(TOKEN_VARIABLE, "").strip():
+            return True
+        return any(Path(folder, TOKEN_VARIABLE.lower()).exists() for folder in self._secrets)
+
+    def _listeners(self, section: str, default: str) -> list[ListenAddress]:
+        variable = f"RELAY_{section.upper()}"
+        override = self._environment.get(variable, "").strip()
+        if override:
+            parts = [part.strip() for part in override.split(",") if part.strip()]
+            return [
+                address
+                for part in parts
+                if (address := self._listener((f"${variable}",), part)) is not None
+            ]
+        data = self._data.get(section)
+        if isinstance(data, str):
+            data = [data]
+        items = self._checker.sequence((section,), [default] if data is None else data)
+        if not items and not self._checker.complains_of((section,)):
+            self._checker.complain((section,), "must not be empty")
+        read = (self._listener((section, index), item) for index, item in enumerate(items))
+        return [address for address in read if address is not None]
+
+    def _listener(self, path: tuple[str | int, ...], item: Data) -> ListenAddress | None:
+        if not isinstance(item, str):
+            self._checker.complain(path, 'must be text like "127.0.0.1:8484"; put it in quotes')
+            return None
+        try:
+            return parse_listen(item)
+        except ValueError as error:
+            self._checker.complain(path, str(error))
+            return None
+
+    def _check_exposure(self, listen: list[ListenAddress]) -> None:
+        if self._data.get("clients") or self._has_default_token():
+            return
+        if any(not address.is_loopback for address in listen):
+            self._checker.complain(
+                ("listen",),
+                "a listener that is not loopback needs a client: declare clients, "
+                f"or give ${TOKEN_VARIABLE}",
+            )
+
+    def _check_overlap(self, listen: list[ListenAddress], admin: list[ListenAddress]) -> None:
+        for address in admin:
+            if address.port and address in listen:
+                self._checker.complain(("admin",), "must not be the same address as a listener")
+
+    def _warnings(self, grants: list[DeclaredGrant], relays: list[RelaySettings]) -> Iterator[str]:
+        for key in self._data:
+            nearest = difflib.get_close_matches(key, SECTIONS, n=1, cutoff=0.8)
+            if key not in SECTIONS and nearest:
+                yield f'a top-level key is not the relay\'s; did you mean "{nearest[0]}"?'
+        used = {relay.grant.name for relay in relays}
+        for grant in grants:
+            if grant.name not in used:
+                yield f'grant "{grant.name}" serves no relay'

@@ -1,0 +1,71 @@
+"""What is wrong with a configuration, in words that never repeat a value."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+Path = tuple[str | int, ...]
+
+# A key is shown only where it looks like one: a secret pasted in front of a colon does not.
+_SHOWABLE_KEY: Final = re.compile(r"(?!sk-)\$?[A-Za-z0-9_.-]{1,40}")
+_HIDDEN_KEY: Final = "<not shown>"
+
+
+def shown(key: str | int) -> str:
+    """Return a key as it may be printed."""
+    if isinstance(key, int):
+        return str(key)
+    return f'"{key}"' if _SHOWABLE_KEY.fullmatch(key) else _HIDDEN_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: where it is, and what would be right."""
+
+    line: int
+    path: Path
+    message: str
+
+    @property
+    def field(self) -> str:
+        """The path as ``relays.openai.url`` or ``clients[0].name``."""
+        text = ""
+        for key in self.path:
+            if isinstance(key, int):
+                text += f"[{key}]"
+            else:
+                text += ("." if text else "") + shown(key).strip('"')
+        return text
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used; holds every problem, none of which shows a value."""
+
+    def __init__(self, problems: Iterable[Problem], file: str = "agent.yaml") -> None:
+        self.problems = sorted(problems, key=lambda problem: (problem.line, problem.field))
+        self.file = file
+        super().__init__(self.file)
+
+    def __str__(self) -> str:
+        return "\n".join(self.explain())
+
+    def explain(self) -> list[str]:
+        """Return one line for each problem: file, line, field and remedy."""
+        return [
+            f"{self.file}:{problem.line}: {problem.field + ': ' if problem.path else ''}"
+            f"{problem.message}"
+            for problem in self.problems
+        ]
+
+
+def suggest(key: str, known: Iterable[str]) -> str:
+    """Return what to say of an unknown key, with the nearest known one."""
+    known = sorted(known)
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    if nearest:
+        return f'is an unknown key; did you mean "{nearest[0]}"?'
+    return f"is an unknown key; known here: {', '.join(known)}"

@@ -1,0 +1,115 @@
+"""What agent.yaml comes to once everything is resolved: the values the relay runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from relay.config.addresses import ListenAddress, UpstreamAddress
+from relay.config.schema import CommandSource, EnvSource, FileSource, Timeouts
+from relay.errors import Api
+
+OAUTH_BETA: Final = b"oauth-2025-04-20"
+"""What the Anthropic API asks of calls with an OAuth token, in ``anthropic-beta``."""
+
+Sources = tuple[EnvSource | FileSource | CommandSource, ...]
+"""Where a value may come from: the first that has one counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrantSettings:
+    """A credential's sources and the way it goes into a request.
+
+    ``add`` sets headers, replacing the agent's; an ``anthropic-beta`` is merged instead.
+    """
+
+    name: str
+    sources: Sources
+    header: bytes
+    prefix: bytes = b""
+    suffix: bytes = b""
+    remove: frozenset[bytes] = frozenset()
+    add: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """A caller's name and where its token comes from."""
+
+    name: str
+    sources: Sources
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """One relay with the grant that serves it."""
+
+    name: str
+    upstream: UpstreamAddress
+    grant: GrantSettings
+    api: Api
+    allow: tuple[bytes, ...]
+    ca_file: str | None = None
+    max_body: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration, valid and resolved."""
+
+    file: str
+    relays: tuple[RelaySettings, ...]
+    clients: tuple[ClientSettings, ...]
+    listen: tuple[ListenAddress, ...]
+    admin: tuple[ListenAddress, ...]
+    timeouts: Timeouts
+    drain: float
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def grants(self) -> tuple[GrantSettings, ...]:
+        """The grants that serve a relay, each once."""
+        return tuple({relay.grant.name: relay.grant for relay in self.relays}.values())
+
+
+DEFAULT_ALLOW: Final[dict[Api, tuple[bytes, ...]]] = {
+    "anthropic": (b"/v1/messages", b"/v1/models", b"/v1/files", b"/v1/complete"),
+    "openai": (
+        b"/v1/chat/completions",
+        b"/v1/responses",
+        b"/v1/models",
+        b"/v1/embeddings",
+        b"/v1/files",
+    ),
+}
+
+GRANT_API: Final[dict[str, Api]] = {
+    "anthropic": "anthropic",
+    "claude": "anthropic",
+    "openai": "openai",
+}
+
+_GRANT_VARIABLES: Final = {
+    "anthropic": "ANTHROPIC_API_KEY",
+    "claude": "CLAUDE_CODE_OAUTH_TOKEN",
+    "openai": "OPENAI_API_KEY",
+}
+
+
+def default_sources(variable: str, folders: tuple[str, ...]) -> Sources:
+    """Return the variable, then the file of that name in lower case in each folder."""
+    files = (FileSource(file=f"{folder}/{variable.lower()}") for folder in folders)
+    return (EnvSource(env=variable), *files)
+
+
+def built_in_grant(name: str, sources: Sources | None, folders: tuple[str, ...]) -> GrantSettings:
+    """Return one of the grants that come with the relay.
+
+    Source: https://docs.anthropic.com/en/api/overview#authentication,
+    https://platform.openai.com/docs/api-reference/authentication
+    """
+    sources = sources or default_sources(_GRANT_VARIABLES[name], folders)
+    if name == "anthropic":
+        return GrantSettings(name, sources, b"x-api-key")
+    add = ((b"anthropic-beta", OAUTH_BETA),) if name == "claude" else ()
+    return GrantSettings(name, sources, b"Authorization", b"Bearer ", add=add)

@@ -1,0 +1,216 @@
+"""The current value of a grant or a client token, from its sources.
+
+A value is asked for on every call. Variables never change; a file is looked at each time
+(one ``stat``) and read when it changed, by rename too; a command runs in the background
+when its time to live has passed. Nothing here shows a value: not in a repr, not in a log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from relay.config import CommandSource, EnvSource, FileSource, Sources
+from relay.sources import Reading, describe, read_environment, read_file, run_command
+
+# A file may be caught between truncation and writing: its last value holds this long.
+HALF_WRITTEN_GRACE_SECONDS: Final = 2.0
+# A file changed so recently may change again without its time stamp moving (git calls such
+# an entry "racily clean"; kernels stamp with the timer's tick, 1 to 10 ms).
+_RACY_NANOSECONDS: Final = 100_000_000
+REFUSED_INTERVAL_SECONDS: Final = 5.0
+"""How often, at most, values are read again because the upstream answered 401."""
+
+
+class Value(Protocol):
+    """The current reading of one source."""
+
+    @property
+    def reading(self) -> Reading:
+        """The value now, or why there is none."""
+
+    async def settle(self) -> None:
+        """Wait until a first reading is there."""
+
+    def refresh(self) -> None:
+        """Read again soon, whatever is known."""
+
+    def close(self) -> None:
+        """Stop whatever runs in the background."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedValue:
+    """A variable's value."""
+
+    reading: Reading
+
+    async def settle(self) -> None:
+        """There is nothing to wait for."""
+
+    def refresh(self) -> None:
+        """A process's environment does not change."""
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+class FileValue:
+    """A file's value, followed through changes and renames."""
+
+    def __init__(self, source: FileSource) -> None:
+        self._source = source
+        self._stamp: tuple[int, ...] | None = None
+        self._racy = True
+        self._reading = Reading(problem="is not there")
+        self._good_until = 0.0
+
+    @property
+    def reading(self) -> Reading:
+        stamp = self._look()
+        if stamp is None or stamp != self._stamp or self._racy:
+            self._read(stamp)
+        return self._reading
+
+    def _look(self) -> tuple[int, ...] | None:
+        try:
+            status = os.stat(self._source.file)  # noqa: PTH116  # on every call: no Path objects
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode
+
+    def _read(self, stamp: tuple[int, ...] | None) -> None:
+        reading = read_file(self._source)
+        now = time.monotonic()
+        self._stamp = stamp
+        self._racy = stamp is not None and time.time_ns() - stamp[2] < _RACY_NANOSECONDS
+        if reading.value is not None:
+            self._reading, self._good_until = reading, now + HALF_WRITTEN_GRACE_SECONDS
+        elif stamp is None or self._reading.value is None or now > self._good_until:
+            self._reading = reading
+        else:
+            self._stamp = None  # half written, it seems: look again next time
+
+    async def settle(self) -> None:
+        """Files are read at once."""
+
+    def refresh(self) -> None:
+        """Read at the next question, even if the file looks the same."""
+        self._stamp = None
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+class CommandValue:
+    """A command's output, kept for its time to live; a failed run keeps the last value."""
+
+    def __init__(self, source: CommandSource) -> None:
+        self._source = source
+        self._reading = Reading(problem="has not finished yet")
+        self._expires = 0.0
+        self._run: asyncio.Task[None] | None = None
+
+    @property
+    def reading(self) -> Reading:
+        if time.monotonic() >= self._expires:
+            self._start()
+        return self._reading
+
+    def _start(self) -> asyncio.Task[None]:
+        if self._run is None or self._run.done():
+            self._run = asyncio.get_running_loop().create_task(self._take())
+        return self._run
+
+    async def _take(self) -> None:
+        reading = await run_command(self._source)
+        succeeded = reading.value is not None
+        if succeeded or self._reading.value is None:
+            self._reading = reading
+        wait = self._source.ttl if succeeded else min(self._source.ttl, REFUSED_INTERVAL_SECONDS)
+        self._expires = time.monotonic() + wait
+
+    async def settle(self) -> None:
+        if self._reading.value is None and time.monotonic() >= self._expires:
+            await asyncio.shield(self._start())
+
+    def refresh(self) -> None:
+        self._start()
+
+    def close(self) -> None:
+        if self._run is not None:
+            self._run.cancel()
+
+
+def _value_of(
+    source: EnvSource | FileSource | CommandSource, environment: Mapping[str, str]
+) -> Value:
+    if isinstance(source, EnvSource):
+        return FixedValue(read_environment(source, environment))
+    if isinstance(source, FileSource):
+        return FileValue(source)
+    return CommandValue(source)
+
+
+class Credential:
+    """A grant's value or a client's token: the first of its sources that has one."""
+
+    def __init__(
+        self, name: str, sources: Sources, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        self.name = name
+        self._sources = sources
+        self._values = [_value_of(source, environment) for source in sources]
+        self._refused_at = float("-inf")
+
+    def __repr__(self) -> str:
+        return f"<Credential {self.name} {'ready' if self.ready else 'missing'}>"
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a value."""
+        return self.value() is not None
+
+    def value(self) -> bytes | None:
+        """Return the value as a header takes it."""
+        for value in self._values:
+            text = value.reading.value
+            if text is not None:
+                return text.encode("ascii")
+        return None
+
+    async def settle(self) -> None:
+        """Wait for a first reading of every source: of commands, up to their limit."""
+        for value in self._values:
+            await value.settle()
+
+    def refused(self) -> None:
+        """Read again, for the upstream did not accept the value: at most every 5 s."""
+        now = time.monotonic()
+        if now - self._refused_at >= REFUSED_INTERVAL_SECONDS:
+            self._refused_at = now
+            for value in self._values:
+                value.refresh()
+
+    def explain(self) -> str:
+        """Return why there is no value, for the log and for readiness."""
+        reasons = (
+            f"{describe(source)} {value.reading.problem}"
+            for source, value in zip(self._sources, self._values, strict=True)
+            if value.reading.value is None
+        )
+        return ", ".join(reasons)
+
+    def origin(self) -> str:
+        """Return which source has the value, or an empty text."""
+        pairs = zip(self._sources, self._values, strict=True)
+        return next((describe(s) for s, v in pairs if v.reading.value is not None), "")
+
+    def close(self) -> None:
+        """Stop what runs in the background."""
+        for value in self._values:
+            value.close()

@@ -1,0 +1,230 @@
+"""Heads of HTTP/1.1 messages, read strictly from bytes.
+
+Everything two parsers could read differently is refused: whoever stands behind the relay
+must never see another request than the relay saw (RFC 9112 §11.2, request smuggling).
+Lines are judged as they come, so what cannot be HTTP is refused at its first wrong byte.
+The same rules serve both sides; only the error raised says who is to blame.
+Knows nothing of sockets, and nothing of what the headers mean beyond framing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Final, NamedTuple
+
+from relay.errors import (
+    HeadersTooLarge,
+    MalformedRequest,
+    RelayError,
+    TargetTooLong,
+    UpstreamMalformed,
+    VersionNotSupported,
+)
+
+# Bytes. Apache allows 8190 a line, nginx 4 × 8 KiB, Node 16 KiB in all; Claude Code sends
+# long beta lists and custom headers, and the API's edge takes about 64 KiB.
+LINE_LIMIT: Final = 16 * 1024
+HEAD_LIMIT: Final = 64 * 1024
+FIELD_COUNT_LIMIT: Final = 128  # Apache: 100, aiohttp: 128
+
+TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+FIELD_LINE: Final = re.compile(rb"(" + TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb") ([!-~]+) HTTP/([0-9])\.([0-9])")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+# What no line of a head may hold, complete or not: controls but tab and line ends, a CR
+# that no LF follows, an LF that no CR precedes.
+_FORBIDDEN: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)|(?<!\r)\n")
+_LINE_STARTS: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
+
+
+class Field(NamedTuple):
+    """One header field as it came, with its name in lower case beside it."""
+
+    name: bytes
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageHead:
+    """What requests and responses share: minor version, fields, and the body's framing.
+
+    ``length`` is None where there is no Content-Length.
+    """
+
+    minor: int
+    fields: tuple[Field, ...]
+    length: int | None
+    chunked: bool
+
+    def values(self, key: bytes) -> list[bytes]:
+        """Return the values of the fields with this lower-case name, in order."""
+        return [field.value for field in self.fields if field.key == key]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestHead(MessageHead):
+    """A request line and its fields; with neither length nor chunks there is no body."""
+
+    method: bytes
+    target: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseHead(MessageHead):
+    """A status line and its fields; with neither length nor chunks the body ends by closing."""
+
+    status: int
+    reason: bytes
+
+
+class HeadReader:
+    """Reads lines up to the empty one that ends a head, each judged as it is complete."""
+
+    start_line: ClassVar[re.Pattern[bytes]]
+    malformed: ClassVar[type[RelayError]]
+    line_too_long: ClassVar[type[RelayError]]
+    head_too_large: ClassVar[type[RelayError]]
+    empty_lines_before: ClassVar[int]
+
+    def __init__(self) -> None:
+        self.rest = b""
+        self._partial = b""
+        self._size = 0
+        self._empty_lines = 0
+        self._start_line: re.Match[bytes] | None = None
+        self._fields: list[Field] = []
+
+    @property
+    def begun(self) -> bool:
+        """Whether any byte of a head has come."""
+        return self._size > 0
+
+    def feed(self, data: bytes) -> bool:
+        """Take bytes; True once the head is complete, with what follows it in ``rest``."""
+        self._size += len(data)
+        data = self._partial + data
+        position = 0
+        while (end := data.find(b"\r\n", position)) >= 0:
+            if end == position and self._start_line is not None:
+                self.rest = data[end + 2 :]
+                self._check_size(self._size - len(self.rest))
+                return True
+            self._take_line(data[position:end])
+            position = end + 2
+        self._partial = data[position:]
+        self._check_size(self._size)
+        self._check_partial()
+        return False
+
+    def _check_size(self, size: int) -> None:
+        if size > HEAD_LIMIT:
+            raise self.head_too_large
+
+    def _take_line(self, line: bytes) -> None:
+        if len(line) > LINE_LIMIT:
+            raise self._too_long()
+        if self._start_line is None:
+            self._take_start_line(line)
+        elif (field := FIELD_LINE.fullmatch(line)) is None:
+            raise self.malformed
+        else:
+            name, value = field.groups()
+            self._fields.append(Field(name, name.lower(), value.rstrip(b" \t")))
+            if len(self._fields) > FIELD_COUNT_LIMIT:
+                raise self.head_too_large
+
+    def _take_start_line(self, line: bytes) -> None:
+        # RFC 9112 §2.2: a server should ignore an empty line before the request line.
+        if not line and self._empty_lines < self.empty_lines_before:
+            self._empty_lines += 1
+            return
+        match = self.start_line.fullmatch(line)
+        if match is None:
+            raise self.malformed
+        self._judge_start_line(match)
+        self._start_line = match
+
+    def _judge_start_line(self, match: re.Match[bytes]) -> None:
+        """Refuse a start line that is well formed and still not acceptable."""
+
+    def _check_partial(self) -> None:
+        line = self._partial
+        if _FORBIDDEN.search(line) or (line and not _LINE_STARTS.match(line)):
+            raise self.malformed
+        if len(line) > LINE_LIMIT:
+            raise self._too_long()
+
+    def _too_long(self) -> RelayError:
+        return self.line_too_long() if self._start_line is None else self.head_too_large()
+
+    def _read_framing(self, minor: int) -> tuple[int | None, bool]:
+        """Return length and chunkedness; both at once, or either twice, is malformed."""
+        lengths = [field.value for field in self._fields if field.key == b"content-length"]
+        codings = [field.value for field in self._fields if field.key == b"transfer-encoding"]
+        if len(lengths) + len(codings) > 1:
+            raise self.malformed
+        if codings:
+            if minor == 0 or codings[0].lower() != b"chunked":
+                raise self.malformed
+            return None, True
+        if lengths:
+            if not _LENGTH.fullmatch(lengths[0]):
+                raise self.malformed
+            return int(lengths[0]), False
+        return None, False
+
+
+class RequestHeadReader(HeadReader):
+    """Reads the head of a request; the agent is to blame for what is wrong."""
+
+    start_line = _REQUEST_LINE
+    malformed = MalformedRequest
+    line_too_long = TargetTooLong
+    head_too_large = HeadersTooLarge
+    empty_lines_before = 1
+
+    def _judge_start_line(self, match: re.Match[bytes]) -> None:
+        if (match[3], match[4]) not in ((b"1", b"1"), (b"1", b"0")):
+            raise VersionNotSupported
+
+    def head(self) -> RequestHead:
+        """Return the head once it is complete (RFC 9112 §3, §6)."""
+        assert self._start_line is not None
+        method, target, _, minor = self._start_line.groups()
+        length, chunked = self._read_framing(int(minor))
+        return RequestHead(
+            method=method,
+            target=target,
+            minor=int(minor),
+            fields=tuple(self._fields),
+            length=length,
+            chunked=chunked,
+        )
+
+
+class ResponseHeadReader(HeadReader):
+    """Reads the head of a response; the upstream is to blame for what is wrong."""
+
+    start_line = _STATUS_LINE
+    malformed = UpstreamMalformed
+    line_too_long = UpstreamMalformed
+    head_too_large = UpstreamMalformed
+    empty_lines_before = 0
+
+    def head(self) -> ResponseHead:
+        """Return the head once it is complete (RFC 9112 §4, §6)."""
+        assert self._start_line is not None
+        minor, status, reason = self._start_line.groups()
+        length, chunked = self._read_framing(int(minor))
+        return ResponseHead(
+            status=int(status),
+            reason=reason or b"",
+            minor=int(minor),
+            fields=tuple(self._fields),
+            length=length,
+            chunked=chunked,
+        )

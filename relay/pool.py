@@ -1,0 +1,118 @@
+"""Kept connections to one upstream, and the making of new ones.
+
+The last one used is used first. A kept connection is taken only after a look at its
+socket: an idle one that has anything to read is closing or confused. So a request is
+written only on connections that were open an instant ago, and never twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import ssl
+from typing import Final
+
+from relay.config import UpstreamAddress
+from relay.errors import UpstreamTimeout, UpstreamUnreachable
+from relay.sending import Connection
+
+# Headroom (uvicorn) closes idle connections after 5.0 s; stay below it.
+KEEP_IDLE_SECONDS: Final = 4.0
+# A refused connection is tried once more: an upstream that restarts misses only an instant.
+RETRY_AFTER_SECONDS: Final = 0.2
+
+
+class Pool:
+    """Connections to one upstream address."""
+
+    def __init__(
+        self, address: UpstreamAddress, tls: ssl.SSLContext | None, connect_seconds: float
+    ) -> None:
+        self._address = address
+        self._tls = tls
+        self._connect_seconds = connect_seconds
+        self._idle: list[Connection] = []
+        self._expiries: dict[Connection, asyncio.TimerHandle] = {}
+        self._closed = False
+
+    async def acquire(self) -> Connection:
+        """Return a connection to send a request on.
+
+        Raises:
+            UpstreamUnreachable: Name, connect or TLS failed, twice.
+            UpstreamTimeout: There was no connection within the limit.
+        """
+        while self._idle:
+            connection = self._idle.pop()
+            self._expiries.pop(connection).cancel()
+            if connection.is_open and _is_quiet(connection):
+                return connection
+            connection.abort()
+        return await self._connect()
+
+    async def _connect(self) -> Connection:
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                try:
+                    return await self._open()
+                except (socket.gaierror, ssl.SSLError):
+                    raise
+                except OSError:
+                    await asyncio.sleep(RETRY_AFTER_SECONDS)
+                    return await self._open()
+        except TimeoutError as error:
+            raise UpstreamTimeout from error
+        except (OSError, ssl.SSLError, UnicodeError) as error:
+            raise UpstreamUnreachable from error
+
+    async def _open(self) -> Connection:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(self._keep),
+            self._address.host,
+            self._address.port,
+            ssl=self._tls,
+            server_hostname=self._address.host if self._tls else None,
+        )
+        return connection
+
+    def _keep(self, connection: Connection) -> None:
+        if self._closed:
+            connection.abort()
+            return
+        self._idle.append(connection)
+        loop = asyncio.get_running_loop()
+        self._expiries[connection] = loop.call_later(KEEP_IDLE_SECONDS, self._expire, connection)
+
+    def _expire(self, connection: Connection) -> None:
+        self._idle.remove(connection)
+        del self._expiries[connection]
+        connection.abort()
+
+    def close(self) -> None:
+        """Close the idle connections; those in use close when their call ends."""
+        self._closed = True
+        while self._idle:
+            self._expire(self._idle[-1])
+
+
+def _is_quiet(connection: Connection) -> bool:
+    """Whether nothing, not even an end, waits to be read on an idle connection."""
+    transport = connection.transport
+    handle = transport.get_extra_info("socket") if transport is not None else None
+    if handle is None:
+        return False
+    poll = select.poll()
+    poll.register(handle.fileno(), select.POLLIN | getattr(select, "POLLRDHUP", 0))
+    return not poll.poll(0)
+
+
+async def reach(address: UpstreamAddress, limit_seconds: float) -> bool:
+    """Whether a bare TCP connection can be made; not a byte is sent."""
+    try:
+        async with asyncio.timeout(limit_seconds):
+            _, writer = await asyncio.open_connection(address.host, address.port)
+    except (OSError, TimeoutError, UnicodeError):
+        return False
+    writer.close()
+    return True

@@ -1,0 +1,395 @@
+"""One connection to an upstream: a request goes out, a response head and its body come back.
+
+This is the relay's sending side, behind one seam: ``Connection.send`` takes a prepared head
+and a body and returns when the response's head is there; ``Reply`` then pushes the body, each
+piece as it was read, without a task between the socket and the sink. Back-pressure is a
+pause of reading. Nothing is decompressed, followed, stored or sent twice.
+
+Knows nothing of grants, routes or the agent; ``pool`` decides which connection is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from relay.chunks import LAST_CHUNK, ChunkReader, chunk
+from relay.errors import (
+    RelayError,
+    UpstreamMalformed,
+    UpstreamStalled,
+    UpstreamTimeout,
+    UpstreamTruncated,
+    UpstreamUpgraded,
+)
+from relay.framing import ResponseHead, ResponseHeadReader
+from relay.headers import wants_close
+
+# Interim answers carry nothing for the agent; more of them than this is no HTTP server.
+_INTERIM_LIMIT: Final = 16
+_BODILESS: Final = frozenset({204, 304})
+
+Sink = Callable[[bytes], None]
+"""Takes each piece of a body as it arrives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds: without a response head, without a piece of the body, with nothing taken."""
+
+    headers: float
+    idle: float
+    write: float
+
+
+class Body(Protocol):
+    """A request's body: at most one of ``pieces`` and ``whole`` is needed."""
+
+    @property
+    def chunked(self) -> bool:
+        """Whether it goes out in chunks; else the head has stated its length."""
+
+    def whole(self) -> bytes | None:
+        """Return all of it if it is here already, else None."""
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Return it piece by piece; what the iterator raises ends the call."""
+
+
+class Reply(Protocol):
+    """A response whose head has come."""
+
+    @property
+    def head(self) -> ResponseHead:
+        """The head, strictly read."""
+
+    def attach(self, sink: Sink) -> bytes:
+        """Return what is here of the body; from now on the sink gets what comes."""
+
+    async def ended(self) -> None:
+        """Wait for the body's clean end; raise what ended it otherwise."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the whole body has come."""
+
+    def pause(self) -> None:
+        """Read no more for now."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+    def close(self) -> None:
+        """Be done with the call: the connection is kept if it can be, else cut."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection to an upstream, which carries one call at a time."""
+
+    def __init__(self, on_free: Callable[[Connection], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_free = on_free
+        self._transport: asyncio.Transport | None = None
+        self._exchange: _Exchange | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP or TLS: always a full transport
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._exchange is None:
+            self.abort()  # nothing was asked, so whatever this is belongs to no call
+        else:
+            self._exchange.take(data)
+
+    def eof_received(self) -> None:
+        if self._exchange is not None:
+            self._exchange.take_end()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._transport = None
+        self._writable.set()
+        if self._exchange is not None:
+            self._exchange.lose()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # For the pool
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The transport, while there is a connection."""
+        return self._transport
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection can still carry a call."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # For a call
+
+    async def send(self, head: bytes, body: Body, limits: Limits, *, bodiless: bool) -> Reply:
+        """Send a request and wait for the head of its response.
+
+        ``bodiless`` says that the response has no body whatever its head says (HEAD).
+
+        Raises:
+            UpstreamError: There was no valid answer; or what the body's iterator raised.
+        """
+        exchange = _Exchange(self, limits, bodiless=bodiless)
+        self._exchange = exchange
+        try:
+            exchange.start(head, body)
+            await exchange.head_arrived
+        except BaseException:
+            exchange.close()
+            raise
+        return exchange
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes for the upstream."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    async def drain(self, limit_seconds: float) -> None:
+        """Wait until the upstream takes more.
+
+        Raises:
+            UpstreamTimeout: It took nothing for so long.
+        """
+        if self._writable.is_set():
+            return
+        try:
+            async with asyncio.timeout(limit_seconds):
+                await self._writable.wait()
+        except TimeoutError:
+            raise UpstreamTimeout from None
+
+    def release(self, *, reusable: bool) -> None:
+        """End the call that is on this connection."""
+        self._exchange = None
+        if reusable and self.is_open:
+            self._on_free(self)
+        else:
+            self.abort()
+
+
+class _Exchange:
+    """One request and its response on a connection."""
+
+    def __init__(self, connection: Connection, limits: Limits, *, bodiless: bool) -> None:
+        self._connection = connection
+        self._limits = limits
+        self._bodiless = bodiless
+        self._loop = asyncio.get_running_loop()
+        self.head_arrived: asyncio.Future[None] = self._loop.create_future()
+        self._body_ended: asyncio.Future[None] = self._loop.create_future()
+        self._reader = ResponseHeadReader()
+        self._head: ResponseHead | None = None
+        self._interim_count = 0
+        self._body: _BodyReader | None = None
+        self._early: list[bytes] = []
+        self._sink: Sink = self._early.append
+        self._upload: asyncio.Task[None] | None = None
+        self._sent = False
+        self._paused = False
+        self._closed = False
+        self._heard_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    # Sending
+
+    def start(self, head: bytes, body: Body) -> None:
+        whole = body.whole()
+        if whole is None:
+            self._connection.write(head)
+            self._upload = self._loop.create_task(self._send_body(body))
+            return
+        if body.chunked:
+            whole = chunk(whole) + LAST_CHUNK
+        self._connection.write(head + whole)
+        self._request_sent()
+
+    async def _send_body(self, body: Body) -> None:
+        try:
+            async for piece in body.pieces():
+                self._connection.write(chunk(piece) if body.chunked else piece)
+                await self._connection.drain(self._limits.write)
+            if body.chunked:
+                self._connection.write(LAST_CHUNK)
+        except RelayError as error:
+            self._fail(error)
+        else:
+            self._request_sent()
+
+    def _request_sent(self) -> None:
+        self._sent = True
+        if self._head is None:
+            self._timer = self._loop.call_later(self._limits.headers, self._fail, UpstreamTimeout())
+
+    # Receiving
+
+    def take(self, data: bytes) -> None:
+        self._heard_at = self._loop.time()
+        try:
+            while self._head is None:
+                if not self._reader.feed(data):
+                    return
+                data = self._reader.rest
+                self._take_head(self._reader.head())
+            self._take_body(data)
+        except RelayError as error:
+            self._fail(error)
+
+    def _take_head(self, head: ResponseHead) -> None:
+        if head.status == 101:
+            raise UpstreamUpgraded(head.status)
+        if head.status < 200:
+            self._interim_count += 1
+            if self._interim_count > _INTERIM_LIMIT:
+                raise UpstreamMalformed
+            self._reader = ResponseHeadReader()
+            return
+        self._head = head
+        self._body = _BodyReader(head, bodiless=self._bodiless)
+        self._disarm()
+        self._timer = self._loop.call_later(self._limits.idle, self._check_idle)
+        if not self.head_arrived.done():
+            self.head_arrived.set_result(None)
+
+    def _take_body(self, data: bytes) -> None:
+        body = self._body
+        if body is None or self._body_ended.done():
+            raise UpstreamTruncated
+        piece = body.feed(data)
+        if piece:
+            self._sink(piece)
+        if body.ended:
+            self._end_body()
+
+    def _end_body(self) -> None:
+        self._disarm()
+        if not self._body_ended.done():
+            self._body_ended.set_result(None)
+
+    def take_end(self) -> None:
+        """The upstream will send no more."""
+        if self._body is not None and self._body.ends_by_closing:
+            self._end_body()
+
+    def lose(self) -> None:
+        """The connection is gone; what was to come will not."""
+        self._fail(UpstreamMalformed() if self._head is None else UpstreamTruncated())
+
+    def _check_idle(self) -> None:
+        silence = self._loop.time() - self._heard_at
+        if self._paused or silence < self._limits.idle:
+            wait = self._limits.idle if self._paused else self._limits.idle - silence
+            self._timer = self._loop.call_later(wait, self._check_idle)
+        else:
+            self._fail(UpstreamStalled())
+
+    def _fail(self, error: RelayError) -> None:
+        self._disarm()
+        if not self.head_arrived.done():
+            self.head_arrived.set_exception(error)
+        elif not self._body_ended.done():
+            self._body_ended.set_exception(error)
+        self._connection.abort()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # Reply
+
+    @property
+    def head(self) -> ResponseHead:
+        assert self._head is not None
+        return self._head
+
+    @property
+    def has_ended(self) -> bool:
+        return self._body_ended.done() and self._body_ended.exception() is None
+
+    def attach(self, sink: Sink) -> bytes:
+        self._sink = sink
+        return b"".join(self._early)
+
+    async def ended(self) -> None:
+        await self._body_ended
+
+    def pause(self) -> None:
+        transport = self._connection.transport
+        if not self._paused and transport is not None and not self._body_ended.done():
+            self._paused = True
+            transport.pause_reading()
+
+    def resume(self) -> None:
+        transport = self._connection.transport
+        if self._paused:
+            self._paused = False
+            self._heard_at = self._loop.time()
+            if transport is not None and not transport.is_closing():
+                transport.resume_reading()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._disarm()
+        if self._upload is not None:
+            self._upload.cancel()
+        for future in (self.head_arrived, self._body_ended):
+            if not future.done():
+                future.cancel()
+            elif not future.cancelled():
+                future.exception()  # seen, whether or not anyone waited for it
+        self.resume()
+        self._connection.release(reusable=self._is_reusable())
+
+    def _is_reusable(self) -> bool:
+        if self._head is None or self._body is None or not self._sent or wants_close(self._head):
+            return False
+        return self._body.ended and not self._body.rest and not self._body.ends_by_closing
+
+
+class _BodyReader:
+    """Reads a response's body by the framing its head gives it (RFC 9112 §6.3)."""
+
+    def __init__(self, head: ResponseHead, *, bodiless: bool) -> None:
+        self.rest = b""
+        bodiless = bodiless or head.status in _BODILESS
+        self._chunks = ChunkReader(UpstreamTruncated) if head.chunked and not bodiless else None
+        self._remaining = 0 if bodiless else head.length
+        self.ends_by_closing = not bodiless and not head.chunked and head.length is None
+
+    @property
+    def ended(self) -> bool:
+        return self._chunks.ended if self._chunks else self._remaining == 0
+
+    def feed(self, data: bytes) -> bytes:
+        if self._chunks is not None:
+            piece = self._chunks.feed(data)
+            self.rest = self._chunks.rest
+            return piece
+        if self._remaining is None:
+            return data
+        piece, self.rest = data[: self._remaining], data[self._remaining :]
+        self._remaining -= len(piece)
+        return piece

@@ -1,0 +1,152 @@
+"""One configuration in force: its relays, its credentials, its door.
+
+A reload makes a new one and puts it in the place of the old; calls in flight finish under
+the one they began with, which closes when the last of them is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+
+from relay.admission import NO_CLIENT, Door
+from relay.config import RelaySettings, Settings
+from relay.credentials import Credential
+from relay.forwarding import Forwarder
+from relay.metrics import RelayState
+from relay.upstreams import UpstreamState
+
+log = logging.getLogger("relay")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A relay at work."""
+
+    settings: RelaySettings
+    forwarder: Forwarder
+    upstream: UpstreamState
+
+
+class Serving:
+    """Everything that one configuration brings to life."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clients = [Credential(client.name, client.sources) for client in settings.clients]
+        self.grants = {
+            grant.name: Credential(grant.name, grant.sources) for grant in settings.grants
+        }
+        self.door = Door(settings.listen, self.clients)
+        self.routes = {relay.name: self._route(relay) for relay in settings.relays}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._calls = 0
+        self._retired = False
+        self._reported: dict[str, str] = {}
+
+    def _route(self, relay: RelaySettings) -> Route:
+        timeouts = self.settings.timeouts
+        forwarder = Forwarder(relay, self.grants[relay.grant.name], timeouts)
+        return Route(relay, forwarder, UpstreamState(relay, timeouts.connect))
+
+    @property
+    def client_names(self) -> list[str]:
+        """The ``client`` labels there are."""
+        return [client.name for client in self.clients] or [NO_CLIENT]
+
+    def start(self) -> None:
+        """Begin what runs in the background: probes, and first runs of commands."""
+        for route in self.routes.values():
+            self._run(route.upstream.watch())
+        for credential in self._credentials():
+            self._run(credential.settle())
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(work))
+
+    def _credentials(self) -> Iterator[Credential]:
+        yield from self.grants.values()
+        yield from self.clients
+
+    def states(self) -> list[RelayState]:
+        """Return what a scrape shows of each relay."""
+        return [
+            RelayState(
+                name, route.settings.grant.name, self._grant_of(route).ready, route.upstream.up
+            )
+            for name, route in self.routes.items()
+        ]
+
+    def _grant_of(self, route: Route) -> Credential:
+        return self.grants[route.settings.grant.name]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every credential and token has a value."""
+        return all(credential.ready for credential in self._credentials())
+
+    def describe(self) -> dict[str, object]:
+        """Return each relay and client with its credential's state, for readiness."""
+        return {
+            "relays": {name: self._describe(route) for name, route in self.routes.items()},
+            "clients": {client.name: {"token": _state(client)} for client in self.clients},
+        }
+
+    def _describe(self, route: Route) -> dict[str, object]:
+        up = route.upstream.up
+        return {
+            "credential": {"grant": route.settings.grant.name, **_state(self._grant_of(route))},
+            "upstream": {
+                "url": str(route.settings.upstream),
+                "state": "unknown" if up is None else "up" if up else "down",
+            },
+        }
+
+    def report(self) -> None:
+        """Log what is missing, and what has come, since the last report."""
+        for kind, credential, consequence in self._subjects():
+            key = f"{kind} {credential.name}"
+            problem = "" if credential.ready else credential.explain()
+            before = self._reported.get(key, "")
+            self._reported[key] = problem
+            if problem and problem != before:
+                log.warning("%s has no value yet: %s; %s", key, problem, consequence)
+            elif before and not problem:
+                log.info("%s has its value now, from %s", key, credential.origin())
+
+    def _subjects(self) -> Iterator[tuple[str, Credential, str]]:
+        for grant in self.grants.values():
+            yield "credential", grant, "calls get 503 until it is there"
+        for client in self.clients:
+            yield "token of client", client, "its calls get 401 until it is there"
+
+    def enter(self) -> None:
+        """Count a call in."""
+        self._calls += 1
+
+    def leave(self) -> None:
+        """Count a call out."""
+        self._calls -= 1
+        self._close_if_over()
+
+    def retire(self) -> None:
+        """Stop the background work now, and close once the last call is over."""
+        self._retired = True
+        for task in self._tasks:
+            task.cancel()
+        self._close_if_over()
+
+    def _close_if_over(self) -> None:
+        if self._retired and not self._calls:
+            for route in self.routes.values():
+                route.forwarder.close()
+            for credential in self._credentials():
+                credential.close()
+
+
+def _state(credential: Credential) -> dict[str, object]:
+    if credential.ready:
+        return {"ready": True}
+    return {"ready": False, "problem": credential.explain()}

@@ -1,0 +1,129 @@
+"""Reads one declared source of a secret, once.
+
+A reading is a value or the plain reason why there is none. Values are stripped of white
+space. Reasons name variables and files, never contents; a command's output is never shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from relay.config import CommandSource, EnvSource, FileSource
+
+COMMAND_LIMIT_SECONDS: Final = 10.0
+# No credential is larger; a mistaken path to something huge must not fill the memory.
+VALUE_LIMIT_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a source held: a value, or the reason for none."""
+
+    value: str | None = field(default=None, repr=False)
+    problem: str = ""
+
+
+def describe(source: EnvSource | FileSource | CommandSource) -> str:
+    """Return where the value should come from, as one would tell a user."""
+    if isinstance(source, EnvSource):
+        return f"${source.env}"
+    if isinstance(source, FileSource):
+        return f"{source.file} ({source.json_path})" if source.json_path else source.file
+    return f"the command {os.path.basename(source.command[0])}"  # noqa: PTH119  # not a path of ours
+
+
+def usable(text: str) -> str | None:
+    """Return the text without white space around it, or None where no header may hold it."""
+    text = text.strip()
+    return text if text and text.isascii() and text.isprintable() else None
+
+
+def read_environment(source: EnvSource, environment: Mapping[str, str]) -> Reading:
+    """Read a variable; an empty one has no value."""
+    text = environment.get(source.env, "")
+    if not text.strip():
+        return Reading(problem="is not set")
+    value = usable(text)
+    return Reading(value) if value else Reading(problem="holds characters that no header may")
+
+
+def read_file(source: FileSource) -> Reading:
+    """Read a file, or what stands at a dotted path in its JSON."""
+    try:
+        content = _read_regular_file(source.file)
+    except FileNotFoundError:
+        return Reading(problem="is not there")
+    except PermissionError:
+        return Reading(problem=f"cannot be read by uid {os.geteuid()}")
+    except (OSError, UnicodeDecodeError):
+        return Reading(problem="cannot be read")
+    if source.json_path is not None:
+        return _read_json(content, source.json_path)
+    if not content.strip():
+        return Reading(problem="is empty")
+    value = usable(content)
+    return Reading(value) if value else Reading(problem="holds characters that no header may")
+
+
+def _read_regular_file(path: str) -> str:
+    # O_NONBLOCK: a named pipe in its place must not hang the relay.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor, not a path
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("not a regular file")
+        return file.read(VALUE_LIMIT_BYTES).decode("utf-8")
+
+
+def _read_json(content: str, path: str) -> Reading:
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
+        return Reading(problem="is not valid JSON")
+    for key in path.split("."):
+        data = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(data, str):
+        return Reading(problem="has no text at that path")
+    value = usable(data)
+    return Reading(value) if value else Reading(problem="has no usable value at that path")
+
+
+async def run_command(
+    source: CommandSource, limit_seconds: float = COMMAND_LIMIT_SECONDS
+) -> Reading:
+    """Run a command and take what it prints; its errors and output are never shown."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *source.command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        return Reading(problem="cannot be started")
+    try:
+        async with asyncio.timeout(limit_seconds):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        return Reading(problem=f"took longer than {limit_seconds:g} s")
+    finally:
+        await _end(process)
+    if process.returncode != 0:
+        return Reading(problem=f"ended with status {process.returncode}")
+    value = usable(output[:VALUE_LIMIT_BYTES].decode("ascii", "replace"))
+    return Reading(value) if value else Reading(problem="printed no usable value")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a command with whatever it started: none of it outlives the reading."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
