@@ -1,0 +1,234 @@
+"""The listener: requests read, recorded, answered by the mode of each, connections kept.
+
+The way of a request: read its head, record it, choose the mode, read the body, wait,
+play. A client that goes away cancels all that, wherever it is, and the exchange is
+recorded as aborted.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from .answering import Answering
+from .answers import WORDS, Answer, malformed, own_answer, too_large, usual_answer, words_of
+from .arguments import ArgumentError, Arguments, parse_arguments
+from .connection import Connection
+from .control import PREFIX, Control, Script
+from .misrouting import effective_beta, kind_of, routed_to
+from .modes import MODES
+from .record import Exchange, Record
+from .wire import MalformedRequestError, RequestHead, read_body, read_head
+
+# uvicorn's own default, observed on Headroom.
+IDLE_LIMIT_SECONDS = 5.0
+# Observed: Headroom's limit of a request body.
+BODY_LIMIT_BYTES = 100 * 1024 * 1024
+# Recorded for bytes that are no request; what was read of them becomes the body.
+NO_HEAD = RequestHead(method="", target="", version="", headers=())
+
+
+class BodyTooLargeError(Exception):
+    """The request body is over the limit."""
+
+
+class Headroom:
+    """One stand-in: a listener and its record."""
+
+    def __init__(
+        self,
+        *,
+        default_mode: str = "ok",
+        idle_limit_seconds: float = IDLE_LIMIT_SECONDS,
+        body_limit_bytes: int = BODY_LIMIT_BYTES,
+    ) -> None:
+        """Play `default_mode` for requests that ask for none."""
+        self.record = Record()
+        self.url = ""
+        self.port = 0
+        self._default = Script(default_mode)
+        self._idle_limit_seconds = idle_limit_seconds
+        self._body_limit_bytes = body_limit_bytes
+        self._scripts: deque[Script] = deque()
+        self._control = Control(self.record, self._scripts)
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+
+    def play_next(self, mode: str, **arguments: object) -> None:
+        """Play a mode for the next request that names none itself."""
+        given = {name: str(value) for name, value in arguments.items()}
+        self._scripts.append(Script(mode, Arguments(given)))
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen; `port` and `url` say where."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self._serve), host, port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    async def stop(self) -> None:
+        """Close the listener and drop every connection."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            await connection.shut()
+        await asyncio.sleep(0)  # for the transports to close
+
+    async def _serve(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        try:
+            while await self._serve_one(connection) and await self._hear_more(connection):
+                pass
+        finally:
+            self._connections.discard(connection)
+            connection.close()
+
+    async def _hear_more(self, connection: Connection) -> bool:
+        """Wait for another request; as with uvicorn, its first byte ends the idle limit."""
+        try:
+            async with asyncio.timeout(self._idle_limit_seconds):
+                await connection.wait_for_input()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _serve_one(self, connection: Connection) -> bool:
+        """Serve one request; tell whether the connection can be kept."""
+        try:
+            head = await read_head(connection)
+        except MalformedRequestError as error:
+            exchange = self.record.add(connection.number, NO_HEAD, kind="malformed")
+            exchange.body.feed(error.received)
+            self.record.move(exchange, "done")
+            await _refuse(connection, malformed())
+            return False
+        if head.target.startswith(PREFIX):
+            return await self._serve_control(connection, head)
+        return await self._serve_recorded(connection, head)
+
+    async def _serve_control(self, connection: Connection, head: RequestHead) -> bool:
+        try:
+            body = b"".join([piece async for piece in read_body(connection, head, [])])
+        except MalformedRequestError:
+            await _refuse(connection, malformed())
+            return False
+        answer = await self._control.answer(head, body)
+        await connection.write(answer.as_bytes(close=head.closes()))
+        return not head.closes()
+
+    async def _serve_recorded(self, connection: Connection, head: RequestHead) -> bool:
+        exchange = self.record.add(
+            connection.number,
+            head,
+            kind=kind_of(head.target),
+            routed_to=routed_to(head),
+            beta_effective=effective_beta(head),
+        )
+        try:
+            keep = await self._answer(connection, head, exchange)
+        except BaseException:
+            self.record.move(exchange, "aborted")
+            raise
+        unread = head.has_body() and exchange.state == "receiving"
+        self.record.move(exchange, "done")
+        if unread:
+            await connection.linger()
+        return keep and not unread
+
+    async def _answer(self, connection: Connection, head: RequestHead, exchange: Exchange) -> bool:
+        """Answer a recorded request; tell whether the connection can be kept."""
+        try:
+            async with aclosing(self._receive(connection, head, exchange)) as body:
+                return await self._play(connection, head, exchange, body)
+        except ArgumentError as error:
+            text = f"stand-in: {error}".encode()
+            refusal = own_answer(400, "Bad Request", "text/plain", text)
+        except MalformedRequestError:
+            exchange.kind = "malformed"
+            refusal = malformed()
+        except BodyTooLargeError:
+            refusal = too_large(exchange)
+        self.record.move(exchange, "done")
+        await _refuse(connection, refusal)
+        return False
+
+    async def _receive(
+        self, connection: Connection, head: RequestHead, exchange: Exchange
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the request body, recorded on its way; BodyTooLargeError beyond the limit."""
+        if head.length() > self._body_limit_bytes:
+            raise BodyTooLargeError
+        async with aclosing(read_body(connection, head, exchange.trailers)) as pieces:
+            async for piece in pieces:
+                exchange.body.feed(piece)
+                if exchange.body.size > self._body_limit_bytes:
+                    raise BodyTooLargeError
+                yield piece
+        self.record.move(exchange, "answering")
+
+    async def _play(
+        self,
+        connection: Connection,
+        head: RequestHead,
+        exchange: Exchange,
+        body: AsyncIterator[bytes],
+    ) -> bool:
+        script = self._script(head, exchange)
+        mode, arguments = MODES[script.mode], script.arguments
+        exchange.mode = script.mode
+        if mode.reads_body:
+            async for _ in body:
+                pass
+        words = words_of(arguments.count("events", len(WORDS)))
+        answering = Answering(
+            connection=connection,
+            head=head,
+            exchange=exchange,
+            usual=usual_answer(exchange, words),
+            arguments=arguments,
+            body=body,
+            gap_seconds=arguments.number("gap", mode.gap_seconds),
+        )
+        await asyncio.sleep(arguments.number("delay", mode.delay_seconds))
+        await mode.play(answering)
+        return answering.keep
+
+    def _script(self, head: RequestHead, exchange: Exchange) -> Script:
+        """Choose what to play: what the request asks for, what was queued, or the default.
+
+        Headroom's own pages are left alone, except by name: they queue for nothing.
+        """
+        mode, arguments = head.first("x-standin-mode"), head.first("x-standin-args")
+        if mode or arguments:
+            return Script(mode or self._default.mode, parse_arguments(arguments or ""))
+        if exchange.kind in ("admin", "health"):
+            return Script("ok")
+        return self._scripts.popleft() if self._scripts else self._default
+
+
+async def _refuse(connection: Connection, answer: Answer) -> None:
+    """Answer a request that was not wholly read, and close so that the answer arrives."""
+    await connection.write(answer.as_bytes(close=True))
+    await connection.linger()
+
+
+@asynccontextmanager
+async def running_headroom(
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    default_mode: str = "ok",
+    idle_limit_seconds: float = IDLE_LIMIT_SECONDS,
+    body_limit_bytes: int = BODY_LIMIT_BYTES,
+) -> AsyncIterator[Headroom]:
+    """Run a stand-in for the length of the context; port 0 takes a free one."""
+    headroom = Headroom(
+        default_mode=default_mode,
+        idle_limit_seconds=idle_limit_seconds,
+        body_limit_bytes=body_limit_bytes,
+    )
+    await headroom.start(host, port)
+    try:
+        yield headroom
+    finally:
+        await headroom.stop()

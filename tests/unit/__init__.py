@@ -1,0 +1,1 @@
+"""Each module by itself, and the relay on loopback."""
