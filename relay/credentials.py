@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from relay.config import CommandSource, EnvSource, FileSource, Sources
-from relay.sources import Reading, describe, read_environment, read_file, run_command
+from relay.sources import NOT_THERE, Reading, describe, read_environment, read_file, run_command
 
 # A file may be caught between truncation and writing: its last value holds this long.
 HALF_WRITTEN_GRACE_SECONDS: Final = 2.0
@@ -66,7 +66,7 @@ class FileValue:
         self._source = source
         self._stamp: tuple[int, ...] | None = None
         self._racy = True
-        self._reading = Reading(problem="is not there")
+        self._reading = Reading(problem=NOT_THERE)
         self._good_until = 0.0
 
     @property
@@ -198,12 +198,29 @@ class Credential:
 
     def explain(self) -> str:
         """Return why there is no value, for the log and for readiness."""
-        reasons = (
-            f"{describe(source)} {value.reading.problem}"
-            for source, value in zip(self._sources, self._values, strict=True)
-            if value.reading.value is None
-        )
+        reasons: list[str] = []
+        absent_file_seen = False
+        for source, value in zip(self._sources, self._values, strict=True):
+            problem = value.reading.problem
+            absent_file = isinstance(source, FileSource) and problem == NOT_THERE
+            # Of several places where a file may be, naming the first one is enough.
+            if problem and not (absent_file and absent_file_seen):
+                reasons.append(f"{describe(source)} {problem}")
+            absent_file_seen = absent_file_seen or absent_file
         return ", ".join(reasons)
+
+    def remedy(self) -> str:
+        """Return how to give the value, as one would tell a user."""
+        ways = [
+            f"set {describe(source)} and restart"
+            if isinstance(source, EnvSource)
+            else f"write {describe(source)}"
+            for source in self._sources
+            if not isinstance(source, CommandSource)
+        ]
+        text = " or ".join(ways[:2])
+        in_compose = " (under compose: in the folder secrets)"
+        return text + (in_compose if "write /run/secrets/" in text else "")
 
     def origin(self) -> str:
         """Return which source has the value, or an empty text."""

@@ -106,21 +106,27 @@ class Serving:
 
     def report(self) -> None:
         """Log what is missing, and what has come, since the last report."""
-        for kind, credential, consequence in self._subjects():
-            key = f"{kind} {credential.name}"
-            problem = "" if credential.ready else credential.explain()
-            before = self._reported.get(key, "")
-            self._reported[key] = problem
+        for subject, problem, news in self._subjects():
+            before = self._reported.get(subject, "")
+            self._reported[subject] = problem
             if problem and problem != before:
-                log.warning("%s has no value yet: %s; %s", key, problem, consequence)
+                log.warning("%s: %s", subject, problem)
             elif before and not problem:
-                log.info("%s has its value now, from %s", key, credential.origin())
+                log.info("%s: %s", subject, news)
 
-    def _subjects(self) -> Iterator[tuple[str, Credential, str]]:
+    def _subjects(self) -> Iterator[tuple[str, str, str]]:
+        """Yield each thing that may be missing: its name, its problem, and what to say after."""
         for grant in self.grants.values():
-            yield "credential", grant, "calls get 503 until it is there"
+            problem = _problem(grant, "calls get 503 until it is there")
+            yield f"credential {grant.name}", problem, f"there now, from {grant.origin()}"
         for client in self.clients:
-            yield "token of client", client, "its calls get 401 until it is there"
+            problem = _problem(client, "its calls get 401 until it is there")
+            yield f"token of client {client.name}", problem, f"there now, from {client.origin()}"
+        for name, route in self.routes.items():
+            address = route.settings.upstream
+            problem = f"nothing answers at {address}; calls get 502 until something does"
+            away = route.upstream.up is False
+            yield f"upstream of relay {name}", problem if away else "", f"{address} answers now"
 
     def enter(self) -> None:
         """Count a call in."""
@@ -144,6 +150,12 @@ class Serving:
                 route.forwarder.close()
             for credential in self._credentials():
                 credential.close()
+
+
+def _problem(credential: Credential, consequence: str) -> str:
+    if credential.ready:
+        return ""
+    return f"no value yet: {credential.explain()}; {consequence}. To give it, {credential.remedy()}"
 
 
 def _state(credential: Credential) -> dict[str, object]:

@@ -18,6 +18,7 @@ from typing import Final
 
 from relay.config import CommandSource, EnvSource, FileSource
 
+NOT_THERE: Final = "is not there"
 COMMAND_LIMIT_SECONDS: Final = 10.0
 # No credential is larger; a mistaken path to something huge must not fill the memory.
 VALUE_LIMIT_BYTES: Final = 1024 * 1024
@@ -60,7 +61,7 @@ def read_file(source: FileSource) -> Reading:
     try:
         content = _read_regular_file(source.file)
     except FileNotFoundError:
-        return Reading(problem="is not there")
+        return Reading(problem=NOT_THERE)
     except PermissionError:
         return Reading(problem=f"cannot be read by uid {os.geteuid()}")
     except (OSError, UnicodeDecodeError):

@@ -1,0 +1,36 @@
+# The relay's image: two stages, so that pip and its caches stay behind. Plain Dockerfile
+# syntax: the classic builder and BuildKit both build it.
+
+FROM python:3.13-slim-trixie AS build
+WORKDIR /build
+COPY requirements/relay.txt requirements.txt
+RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
+        --require-hashes --only-binary :all: --no-compile --target /opt/relay -r requirements.txt \
+ && rm -rf /opt/relay/bin \
+ && find /opt/relay \( -name tests -o -name testing -o -name mypy \) -type d -prune -exec rm -rf {} + \
+ && find /opt/relay \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.c' -o -name '*.h' \) -delete
+COPY relay /opt/relay/relay
+# The root file system is read-only at run time, so what Python would compile is compiled here.
+RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/relay \
+ && printf '#!/bin/sh\nexec python -m relay "$@"\n' > /opt/relay/entry \
+ && chmod 0755 /opt/relay/entry
+
+FROM python:3.13-slim-trixie
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="relay" \
+      org.opencontainers.image.description="Puts the real credential into an AI agent's LLM calls and measures them" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.base.name="docker.io/library/python:3.13-slim-trixie"
+ENV PYTHONPATH=/opt/relay \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+COPY --from=build /opt/relay /opt/relay
+# A new volume takes over its folder's mode: whatever uid makes the token can write it.
+RUN ln -s /opt/relay/entry /usr/local/bin/relay && mkdir -m 1777 /run/relay
+WORKDIR /
+USER 10001:10001
+EXPOSE 8484 9484
+HEALTHCHECK --interval=5s --timeout=5s --start-period=5s --retries=3 CMD ["relay", "health"]
+ENTRYPOINT ["python", "-m", "relay"]
+CMD ["serve"]
