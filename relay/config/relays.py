@@ -56,7 +56,7 @@ class _RelayReader:
             self._checker.complain(path, "a relay's name is letters, digits, '-', '_' and '.'")
         raw = {} if item is None else item
         relay = self._checker.model(path, Relay, raw)
-        served = self._choose_grant(path, raw, is_shorthand=is_shorthand)
+        served = self._choose_grant(path, name, raw, is_shorthand=is_shorthand)
         url = self._choose_url(path, relay, is_shorthand=is_shorthand) if relay else None
         if relay is None or url is None or served is None:
             return None
@@ -81,11 +81,13 @@ class _RelayReader:
         return self._base_url
 
     def _choose_grant(
-        self, path: FieldPath, raw: Data, *, is_shorthand: bool
+        self, path: FieldPath, relay_name: str, raw: Data, *, is_shorthand: bool
     ) -> tuple[GrantSettings, Api] | None:
         """Read from the raw data, so that a mistake elsewhere in the relay hides none here."""
         fields = raw if isinstance(raw, dict) else {}
         name, api = _text(fields.get("grant")), _api(fields.get("api"))
+        if name is None and api is None:
+            api = GRANT_API.get(relay_name)  # a relay named after an API is that API's
         if not self._grants:
             if is_shorthand:
                 self._checker.complain(path, "needs a grant that can serve it: anthropic or claude")

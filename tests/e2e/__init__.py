@@ -1,0 +1,1 @@
+"""The project's own compose.yaml, brought up and used from inside an agent's container."""

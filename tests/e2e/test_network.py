@@ -1,0 +1,115 @@
+"""What the agent can reach, what it cannot, and how others join."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stack import PROJECT, Agent, Stack, eventually
+
+EXAMPLE = PROJECT / "examples" / "llm-proxy"
+
+
+def test_the_agent_reaches_the_relay_and_nothing_else(stack: Stack, agent: Agent) -> None:
+    """Not the internet, not Headroom, not the admin pages, not Prometheus."""
+    assert agent.call("", connect_only=True).connected
+    unreachable = [
+        ("192.0.2.1", 443),
+        (stack.gateway, stack.headroom_port),
+        (stack.gateway, stack.admin_port),
+        (stack.gateway, stack.prometheus_port),
+        ("127.0.0.1", stack.headroom_port),
+    ]
+    for host, port in unreachable:
+        report = agent.call("", connect_only=True, host=host, port=port)
+        assert not report.connected, (host, port)
+        assert report.error in ("TimeoutError", "ConnectionRefusedError", "OSError")
+
+
+def test_the_agent_has_no_internet_and_an_ordinary_container_has(
+    stack: Stack, agent: Agent
+) -> None:
+    """Fetching a package fails on the agents' network, and works on Docker's own bridge."""
+    fetch = "python -m pip download -q --no-deps --no-cache-dir --disable-pip-version-check"
+    command = f"HOME=/tmp {fetch} --retries 0 --timeout 3 --dest /tmp/fetched typing-extensions"
+    with Agent(stack, network="bridge") as ordinary:
+        status, output = ordinary.run("sh", "-c", command)
+        assert status == 0, output
+    status, output = agent.run("sh", "-c", command)
+    assert status != 0, output
+
+
+def test_prometheus_scrapes_the_relays_series(stack: Stack, agent: Agent) -> None:
+    """Read back by PromQL: the target is up, and every metric there is has arrived."""
+    agent.call("/relay/anthropic/v1/messages")
+    eventually(lambda: stack.query('up{job="relay"} == 1') or None, "the scrape")
+    for series in (
+        'relay_requests_total{relay="anthropic",operation="messages",outcome="ok"} > 0',
+        'relay_request_duration_seconds_count{relay="anthropic",operation="messages"} > 0',
+        'relay_time_to_first_byte_seconds_count{relay="anthropic"} > 0',
+        'relay_requests_in_flight{relay="anthropic"} == 0',
+        'relay_credential_ready{relay="anthropic",grant="anthropic"} == 1',
+        'relay_upstream_up{relay="anthropic"} == 1',
+        'relay_rejections_total{reason="token"} >= 0',
+        "relay_build_info",
+    ):
+        assert eventually(lambda query=series: stack.query(query) or None, series)  # type: ignore[misc]  # mypy cannot infer a lambda's default
+
+
+def test_the_relays_container_is_hardened(stack: Stack) -> None:
+    """Not root, no capability, no new privileges, nothing to write to."""
+    status = stack.docker("exec", "relay", "cat", "/proc/1/status")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert fields["Uid"].split()[0] == str(stack.uid) != "0"
+    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0
+    assert fields["NoNewPrivs"] == "1"
+    with pytest.raises(AssertionError, match="Read-only file system"):
+        stack.docker("exec", "relay", "touch", "/opt/relay/x")
+    with pytest.raises(AssertionError, match="Read-only file system"):
+        stack.docker("exec", "relay", "touch", "/run/relay/x")
+    assert "healthy" in stack.docker("ps", "relay")
+
+
+def test_the_image_is_small_and_labelled() -> None:
+    """At most 70 MB on top of its base; numeric user; health check; OCI labels."""
+    names = ["agent-relay-under-test", "python:3.13-slim-trixie"]
+    command = ["docker", "image", "inspect", *names]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    image, base = json.loads(output)
+    assert image["Size"] - base["Size"] < 70_000_000
+    assert image["Config"]["User"] == "10001:10001"
+    assert image["Config"]["Healthcheck"]["Test"] == ["CMD", "relay", "health"]
+    assert image["Config"]["Labels"]["org.opencontainers.image.licenses"] == "MIT"
+
+
+def test_another_compose_project_joins_by_the_readmes_lines(stack: Stack, tmp_path: Path) -> None:
+    """A user's own container, attached from a project of its own, makes a call."""
+    environment = stack.docker("exec", "relay", "relay", "env", "--host", stack.gateway)
+    assert f"http://{stack.gateway}:{stack.relay_port}/relay/anthropic" in environment
+    (tmp_path / "agent.env").write_text(environment)
+    (tmp_path / "compose.yaml").write_text((EXAMPLE / "compose.yaml").read_text())
+    script = (
+        "import json, os, urllib.request as u;"
+        "q = u.Request(os.environ['ANTHROPIC_BASE_URL'] + '/v1/models',"
+        " headers={'authorization': 'Bearer ' + os.environ['ANTHROPIC_AUTH_TOKEN']});"
+        "print(json.load(u.urlopen(q))['data'][0]['id'])"
+    )
+    done = subprocess.run(
+        ["docker", "compose", "run", "--rm", "agent", "python", "-c", script],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "COMPOSE_PROJECT_NAME": "relay-e2e-neighbour",
+            "AGENT_IMAGE": "python:3.13-slim-trixie",
+            "RELAY_NETWORK": stack.network,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().startswith("claude-")
