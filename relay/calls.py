@@ -96,10 +96,12 @@ class Calls:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request that came through a gate."""
         gate = gate_of(request)
-        call = Call(self._lifetime, self._metrics, gate, gate.next_request(), request.content)
+        incoming = gate.next_request()
+        call = Call(self._lifetime, self._metrics, gate, incoming, request.content)
         try:
             keep = await call.run()
-            if not keep and not request.content.at_eof():
+            whole = incoming.head is not None and not incoming.broken and request.content.at_eof()
+            if not keep and not whole:
                 await gate.linger()
             return Written(keep=keep)
         finally:

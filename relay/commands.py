@@ -82,6 +82,9 @@ async def agent_environment(
         names = _VARIABLES[relay.api]
         if names[0] not in variables:
             variables |= {names[0]: url + names[2], names[1]: token}
+    if "ANTHROPIC_BASE_URL" in variables:
+        # Updates and telemetry go past the relay, and nowhere from an internal network.
+        variables["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] = "1"
     return variables
 
 

@@ -15,7 +15,7 @@ Messages are fixed texts: nothing of hosts, ports, exceptions or credentials goe
     ├── UpstreamError           the upstream cannot be reached or understood
     │   ├── UpstreamUnreachable     ├── UpstreamMalformed   ├── UpstreamRedirected
     │   ├── UpstreamTimeout         ├── UpstreamTruncated   └── UpstreamUpgraded
-    │   └── UpstreamStalled
+    │   ├── UpstreamStalled         └── UpstreamConnectTimeout
     └── RelayFault              a fault of the relay itself
 """
 
@@ -254,12 +254,16 @@ class UpstreamUnreachable(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
-    """No connection, or no response head, within the limit."""
+    """No response head within the limit."""
 
     status = 504
     outcome = "timeout"
     error_type = "timeout_error"
     message = "The upstream did not answer in time."
+
+
+class UpstreamConnectTimeout(UpstreamTimeout):
+    """No connection within the limit."""
 
 
 class UpstreamMalformed(UpstreamError):

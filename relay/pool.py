@@ -14,7 +14,7 @@ import ssl
 from typing import Final
 
 from relay.config import UpstreamAddress
-from relay.errors import UpstreamTimeout, UpstreamUnreachable
+from relay.errors import UpstreamConnectTimeout, UpstreamUnreachable
 from relay.sending import Connection
 
 # Headroom (uvicorn) closes idle connections after 5.0 s; stay below it.
@@ -41,7 +41,7 @@ class Pool:
 
         Raises:
             UpstreamUnreachable: Name, connect or TLS failed, twice.
-            UpstreamTimeout: There was no connection within the limit.
+            UpstreamConnectTimeout: There was no connection within the limit.
         """
         while self._idle:
             connection = self._idle.pop()
@@ -62,7 +62,7 @@ class Pool:
                     await asyncio.sleep(RETRY_AFTER_SECONDS)
                     return await self._open()
         except TimeoutError as error:
-            raise UpstreamTimeout from error
+            raise UpstreamConnectTimeout from error
         except (OSError, ssl.SSLError, UnicodeError) as error:
             raise UpstreamUnreachable from error
 

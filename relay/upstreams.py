@@ -7,7 +7,12 @@ import time
 from typing import Final
 
 from relay.config import RelaySettings
-from relay.errors import RelayError, UpstreamUnreachable
+from relay.errors import (
+    RelayError,
+    UpstreamConnectTimeout,
+    UpstreamError,
+    UpstreamUnreachable,
+)
 from relay.pool import reach
 
 PROBE_SECONDS: Final = 5.0
@@ -28,9 +33,10 @@ class UpstreamState:
         self._know(up=True)
 
     def failed(self, error: RelayError) -> None:
-        """A call failed; only what keeps calls from arriving says that the upstream is away."""
-        if isinstance(error, UpstreamUnreachable):
-            self._know(up=False)
+        """A call failed: before it reached the upstream, or there."""
+        if isinstance(error, UpstreamError):
+            unreached = (UpstreamUnreachable, UpstreamConnectTimeout)
+            self._know(up=not isinstance(error, unreached))
 
     def _know(self, *, up: bool) -> None:
         self.up = up

@@ -51,6 +51,7 @@ def stack() -> Iterator[Stack]:
         profiles=("demo",),
         services=("relay", "prometheus", "demo-headroom"),
         secrets=SECRETS,
+        for_internet=True,
     ) as running:
         running.wait_for_line("relay", f"relays on {running.gateway}")
         running.wait_for_line("demo-headroom", "listening")

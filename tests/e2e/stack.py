@@ -13,7 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -88,7 +88,8 @@ class Stack:
     name: str
     folder: Path
     profiles: list[str]
-    variables: dict[str, str] = field(default_factory=dict)
+    for_internet: bool = False
+    """Whether agents on ordinary networks are served as well."""
 
     def __post_init__(self) -> None:
         relay, admin, headroom, prometheus = free_ports(4)
@@ -117,8 +118,11 @@ class Stack:
             "RELAY_UID": str(self.uid),
             "RELAY_GID": str(self.uid),
             "RELAY_SCRAPE_INTERVAL": "1s",
-            **self.variables,
         }
+        if self.for_internet:
+            everywhere = ("127.0.0.1", self.gateway, "docker0")
+            listen = ",".join(f"{host}:{relay}" for host in everywhere)
+            self.variables["RELAY_LISTEN"] = listen
         self.compose = DockerCompose(
             PROJECT, build=True, wait=False, profiles=self.profiles, env_file=self._env_file()
         )
@@ -227,12 +231,12 @@ def running_stack(
     profiles: tuple[str, ...] = (),
     services: tuple[str, ...] = (),
     secrets: dict[str, str] | None = None,
-    variables: dict[str, str] | None = None,
+    for_internet: bool = False,
 ) -> Iterator[Stack]:
     """Bring the project's compose.yaml up under a name of its own, and down with its volumes."""
     with tempfile.TemporaryDirectory() as folder, _only_our_variables():
         Path(folder).chmod(0o755)  # the container's user must get in
-        stack = Stack(name, Path(folder), list(profiles), dict(variables or {}))
+        stack = Stack(name, Path(folder), list(profiles), for_internet)
         stack.write_config(config)
         stack.secrets.mkdir()
         for file, value in (secrets or {}).items():
