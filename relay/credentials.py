@@ -67,7 +67,7 @@ class FileValue:
         self._stamp: tuple[int, ...] | None = None
         self._racy = True
         self._reading = Reading(problem=NOT_THERE)
-        self._good_until = 0.0
+        self._bad_since: float | None = None
 
     @property
     def reading(self) -> Reading:
@@ -88,12 +88,15 @@ class FileValue:
         now = time.monotonic()
         self._stamp = stamp
         self._racy = stamp is not None and time.time_ns() - stamp[2] < _RACY_NANOSECONDS
-        if reading.value is not None:
-            self._reading, self._good_until = reading, now + HALF_WRITTEN_GRACE_SECONDS
-        elif stamp is None or self._reading.value is None or now > self._good_until:
+        if reading.value is not None or stamp is None or self._reading.value is None:
+            self._reading, self._bad_since = reading, None
+            return
+        # Half written, it seems: the last value holds a while; look again next time.
+        self._bad_since = now if self._bad_since is None else self._bad_since
+        if now - self._bad_since > HALF_WRITTEN_GRACE_SECONDS:
             self._reading = reading
         else:
-            self._stamp = None  # half written, it seems: look again next time
+            self._racy = True
 
     async def settle(self) -> None:
         """Files are read at once."""

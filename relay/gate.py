@@ -223,8 +223,14 @@ class Gate(asyncio.Protocol):
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def abort(self) -> None:
-        """Cut the connection at once; what waits for the agent is lost."""
+        """Cut the connection at once; what waits for the agent is lost.
+
+        Without framing only a reset tells the agent so: an end would look like the answer's.
+        """
         if self._transport is not None:
+            if not self.framed:
+                handle = self._transport.get_extra_info("socket")
+                handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self._transport.abort()
 
     def close(self) -> None:
@@ -247,20 +253,14 @@ class Gate(asyncio.Protocol):
             if not self.unsent and not _unacknowledged(handle):
                 break
             await asyncio.sleep(_FLUSH_POLL_SECONDS)
-        self._reset()
+        self.abort()
 
     def cut(self) -> None:
         """End an incomplete answer now."""
         if self.framed:
             self.close()
         else:
-            self._reset()
-
-    def _reset(self) -> None:
-        if self._transport is not None:
-            handle = self._transport.get_extra_info("socket")
-            handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            self._transport.abort()
+            self.abort()
 
     async def linger(self) -> None:
         """Close the sending side, and drop what still comes for a moment.
@@ -298,7 +298,7 @@ class Gate(asyncio.Protocol):
         now = self._loop.time()
         self.closing_since = self.closing_since or now
         if now - self.closing_since > limit_seconds:
-            self._transport.abort()
+            self.abort()
 
 
 def _discard(_: bytes) -> bytes:

@@ -325,7 +325,8 @@ class _Exchange:
 
     @property
     def has_ended(self) -> bool:
-        return self._body_ended.done() and self._body_ended.exception() is None
+        ended = self._body_ended
+        return ended.done() and not ended.cancelled() and ended.exception() is None
 
     def attach(self, sink: Sink) -> bytes:
         self._sink = sink
