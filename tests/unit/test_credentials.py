@@ -5,6 +5,7 @@ Time is the test's: the module's clock is replaced, so that nothing here has to 
 
 import asyncio
 import os
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from relay.sources import Reading
 
 OLD = "sk-ant-api03-old-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys"
 NEW = "sk-ant-api03-new-Pq8Xn3Ly0Rw5Ua2Mc7Od9Ie4Hg6Zt"
-FUSE_SECONDS = 20.0
+FUSE_SECONDS = 5.0
 NANOSECONDS = 1_000_000_000
 
 
@@ -296,6 +297,11 @@ class Runs:
             return await self._started.get()
 
 
+async def soon(work: Awaitable[object]) -> None:
+    """Wait for what must not take long."""
+    await asyncio.wait_for(work, FUSE_SECONDS)
+
+
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     """What becomes of the commands' runs."""
@@ -314,7 +320,7 @@ async def finish(runs: Runs, value: CommandValue, reading: Reading) -> None:
     (await runs.next()).set_result(reading)
     run = value._run
     assert run is not None
-    await run
+    await soon(run)
 
 
 async def test_command_runs_when_it_is_first_asked_for(clock: Clock, runs: Runs) -> None:
@@ -332,7 +338,7 @@ async def test_first_run_can_be_waited_for_by_many(clock: Clock, runs: Runs) -> 
     value = command()
     waiting = [asyncio.ensure_future(value.settle()) for _ in range(3)]
     await finish(runs, value, Reading(OLD))
-    await asyncio.gather(*waiting)
+    await soon(asyncio.gather(*waiting))
     assert runs.count == 1
     assert value.reading == Reading(OLD)
 
@@ -343,9 +349,9 @@ async def test_waiting_call_that_leaves_does_not_end_the_run(clock: Clock, runs:
     leaving, staying = (asyncio.ensure_future(value.settle()) for _ in range(2))
     result = await runs.next()
     leaving.cancel()
-    await asyncio.wait([leaving])
+    await asyncio.wait([leaving], timeout=FUSE_SECONDS)
     result.set_result(Reading(OLD))
-    await staying
+    await soon(staying)
     assert leaving.cancelled()
     assert value.reading == Reading(OLD)
 
@@ -418,7 +424,7 @@ async def test_closed_command_is_ended(clock: Clock, runs: Runs) -> None:
     value.close()
     run = value._run
     assert run is not None
-    await asyncio.wait([run])
+    await asyncio.wait([run], timeout=FUSE_SECONDS)
     assert result.cancelled()
 
 
@@ -536,7 +542,7 @@ async def test_refused_command_runs_again_once(clock: Clock, runs: Runs) -> None
     assert isinstance(value, CommandValue)
     settling = asyncio.ensure_future(credential.settle())
     await finish(runs, value, Reading(OLD))
-    await settling
+    await soon(settling)
     for _ in range(5):
         credential.refused()
     assert credential.value() == OLD.encode()

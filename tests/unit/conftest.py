@@ -1,0 +1,57 @@
+"""The event loop that the relay runs on, and the relay between an agent and an upstream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from tests.unit.relays import (
+    Agent,
+    LocalRelay,
+    Upstream,
+    both_relays,
+    configuration,
+    running_relay,
+    running_upstream,
+)
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run the tests on the loop that the product runs on; the stand-in needs asyncio's own."""
+    if item.path.stem in ("test_headroom_standin", "test_sdks"):
+        return {"asyncio": asyncio.new_event_loop}
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    """An upstream whose connections the test plays."""
+    async with running_upstream() as running:
+        yield running
+
+
+@pytest.fixture
+async def relay(upstream: Upstream, tmp_path: Path) -> AsyncIterator[LocalRelay]:
+    """A relay in front of the upstream, with clients."""
+    async with running_relay(tmp_path, configuration(upstream.port)) as running:
+        yield running
+
+
+@pytest.fixture
+async def two_relays(upstream: Upstream, tmp_path: Path) -> AsyncIterator[LocalRelay]:
+    """The same, with a relay for each API."""
+    config = configuration(upstream.port, **both_relays(upstream.port))
+    async with running_relay(tmp_path, config) as running:
+        yield running
+
+
+@pytest.fixture
+async def agent(relay: LocalRelay) -> Agent:
+    """An agent connected to the relay."""
+    return await relay.agent()

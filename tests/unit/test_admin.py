@@ -1,0 +1,212 @@
+"""The admin listener: its three pages, who may see them, and that agents may not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics import parser as openmetrics
+
+from tests.unit.relays import (
+    CHUNKED,
+    MESSAGES,
+    OK,
+    SECRETS,
+    TOKEN,
+    LocalRelay,
+    Relay,
+    Upstream,
+    chunk,
+    configuration,
+    families_of,
+    request,
+    running_relay,
+)
+
+PAGES = ["/metrics", "/healthz", "/readyz"]
+
+
+async def test_metrics_are_prometheus_text(relay: LocalRelay, upstream: Upstream) -> None:
+    """The text format is what a scrape gets that asks for nothing, and holds no secret."""
+    upstream.answer_with(OK)
+    await relay.ask(request())
+    await relay.ask(request(token=None))
+    await relay.log.calls(2)
+    page = await relay.page("/metrics")
+    assert page.values("content-type")[0].startswith(b"text/plain; version=")
+    text = page.body.decode()
+    names = {family.name for family in families_of(text)}
+    assert {"relay_requests", "relay_requests_in_flight", "relay_rejections"} <= names
+    assert not any("_created" in line for line in text.splitlines())
+    assert not any(secret in text for secret in SECRETS)
+    assert all(name.startswith("relay_") for name in names)
+
+
+async def test_metrics_are_openmetrics_for_who_accepts_them(relay: LocalRelay) -> None:
+    """Prometheus asks for OpenMetrics, and gets it whole."""
+    accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5"
+    page = await relay.page("/metrics", accept)
+    assert page.values("content-type")[0].startswith(b"application/openmetrics-text")
+    text = page.body.decode()
+    assert text.endswith("# EOF\n")
+    families = openmetrics.text_string_to_metric_families(text)  # type: ignore[no-untyped-call]  # it has no types
+    assert {"relay_requests", "relay_build"} <= {family.name for family in families}
+
+
+async def test_every_series_exists_from_the_start(two_relays: LocalRelay) -> None:
+    """A first failure is a step from 0, which rate() sees."""
+    text = (await two_relays.page("/metrics")).body.decode()
+    samples = [sample for family in families_of(text) for sample in family.samples]
+    for name in ("anthropic", "openai"):
+        found = {
+            (each.labels["outcome"], each.labels["code"])
+            for each in samples
+            if each.name == "relay_requests_total"
+            and each.labels["relay"] == name
+            and each.labels["client"] == "agent"
+            and each.labels["operation"] == "messages"
+        }
+        assert {("ok", "200"), ("timeout", "none"), ("upstream_error", "529")} <= found
+    reasons = {s.labels["reason"] for s in samples if s.name == "relay_rejections_total"}
+    assert {"token", "host", "origin", "target", "path", "relay", "framing"} <= reasons
+
+
+async def test_calls_in_flight_show(relay: LocalRelay, upstream: Upstream) -> None:
+    """The gauge counts a call from its head to its end."""
+    agent = await relay.agent()
+    await agent.send(request())
+    caller, _ = await upstream.called()
+    shown = await Relay._families(relay, "relay_requests_in_flight")
+    values = {
+        sample.labels["relay"]: sample.value
+        for family in shown
+        for sample in family.samples
+        if sample.name == "relay_requests_in_flight"
+    }
+    assert values == {"anthropic": 1}
+    await caller.send(CHUNKED + chunk(b""))
+    assert (await agent.answer()).complete
+    await relay.log.calls()
+    assert await relay.in_flight() == 0
+
+
+async def test_health_is_200_while_the_process_serves(relay: LocalRelay) -> None:
+    """It asks for nothing but an answer."""
+    page = await relay.page("/healthz")
+    assert (page.status, json.loads(page.body)) == (200, {"status": "ok"})
+    assert page.values("cache-control") == [b"no-store"]
+    assert page.values("server") == []
+
+
+async def test_readiness_reports_without_secrets(relay: LocalRelay, upstream: Upstream) -> None:
+    """Relays with their upstream and credential, clients with their token's state."""
+    status, report = await relay.readiness()
+    assert (status, report["status"]) == (200, "ready")
+    shown = report["relays"]["anthropic"]
+    assert shown["credential"] == {"grant": "anthropic", "ready": True}
+    assert shown["upstream"]["url"] == f"http://127.0.0.1:{upstream.port}"
+    assert report["clients"] == {"agent": {"token": {"ready": True}}}
+    assert not any(secret in json.dumps(report) for secret in SECRETS)
+
+
+async def test_an_upstream_that_is_down_is_reported_and_ready(
+    relay: LocalRelay, upstream: Upstream
+) -> None:
+    """Agents get a good error message; restarting the relay would mend nothing."""
+    upstream.stop_listening()
+    assert (await relay.ask(request())).status == 502
+    status, report = await relay.readiness()
+    assert status == 200
+    assert report["relays"]["anthropic"]["upstream"]["state"] == "down"
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_head_has_no_body(relay: LocalRelay, path: str) -> None:
+    """HEAD gets the head of what GET gets."""
+    page = await relay.page(path, method="HEAD")
+    assert (page.status, page.body) == (200, b"")
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_other_methods_are_405(relay: LocalRelay, path: str) -> None:
+    """Nothing can be changed there."""
+    for method in ("POST", "PUT", "DELETE"):
+        assert (await relay.page(path, method=method)).status == 405
+
+
+@pytest.mark.parametrize("path", ["/", "/metricsx", "/metrics/", "/debug", "/relay/anthropic/x"])
+async def test_other_pages_are_404(relay: LocalRelay, path: str) -> None:
+    """There are three pages, and no relay is served there."""
+    assert (await relay.page(path)).status == 404
+
+
+async def test_a_query_is_ignored(relay: LocalRelay) -> None:
+    """Scrapers may add parameters."""
+    assert (await relay.page("/healthz?verbose=1")).status == 200
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_foreign_host_is_421(relay: LocalRelay, path: str) -> None:
+    """A page that rebinds its name to loopback sees nothing."""
+    agent = await relay.agent(port=relay.admin_port)
+    answer = await agent.ask(f"GET {path} HTTP/1.1\r\nHost: evil.example\r\n\r\n".encode())
+    assert answer.status == 421
+    assert (
+        await agent.ask(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    ).status == 200
+
+
+async def test_web_pages_are_refused(relay: LocalRelay) -> None:
+    """Neither an Origin nor a browser's cross-site request is answered."""
+    assert (await relay.page("/metrics", "Origin: http://evil.example")).status == 403
+    assert (await relay.page("/metrics", "Sec-Fetch-Site: cross-site")).status == 403
+    assert (await relay.page("/metrics", "Sec-Fetch-Site: none")).status == 200
+
+
+async def test_bad_requests_are_refused_as_elsewhere(relay: LocalRelay) -> None:
+    """The same gate stands before both listeners."""
+    agent = await relay.agent(port=relay.admin_port)
+    answer = await agent.ask(b"\x16\x03\x01")
+    assert (answer.status, answer.outcome) == (400, "rejected")
+    assert await agent.rest() == b""
+    assert (await relay.page("/../metrics")).status == 400
+    assert (await relay.page("/healthz")).status == 200
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_agents_do_not_see_the_pages(
+    relay: LocalRelay, upstream: Upstream, path: str
+) -> None:
+    """On the relays' listener there are no such pages, under no name."""
+    for target in (path, f"/relay{path}", f"/relay/anthropic{path}"):
+        answer = await relay.ask(request(target, method="GET", body=None))
+        assert answer.status in (403, 404)
+    assert upstream.callers == []
+
+
+async def test_pages_are_not_measured(relay: LocalRelay) -> None:
+    """A scrape is no call."""
+    for path in PAGES:
+        await relay.page(path)
+    assert await relay.samples("relay_requests_total", "outcome") == {}
+    assert [line for line in relay.log.lines if line["event"] == "call"] == []
+
+
+async def test_a_body_on_a_page_harms_nothing(relay: LocalRelay) -> None:
+    """A scrape with a body is answered, and the next on its connection too."""
+    agent = await relay.agent(port=relay.admin_port)
+    data = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc"
+    for _ in range(2):
+        assert (await agent.ask(data)).status == 200
+
+
+async def test_no_token_opens_the_pages_to_a_foreign_host(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """Clients are for calls: their tokens mean nothing here."""
+    async with running_relay(tmp_path, configuration(upstream.port)) as relay:
+        agent = await relay.agent(port=relay.admin_port)
+        data = f"GET /metrics HTTP/1.1\r\nHost: evil.example\r\nx-api-key: {TOKEN}\r\n\r\n"
+        assert (await agent.ask(data.encode())).status == 421
+        assert (await relay.ask(request(MESSAGES.replace("v1", "v2")))).status == 403

@@ -1,0 +1,558 @@
+"""The relay's life: its start, new configurations and credentials, many agents, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+from aiohttp import http_parser
+
+from relay import credentials, upstreams
+from relay.app import App
+from relay.config import load
+from tests.unit.relays import (
+    CHUNKED,
+    KEY,
+    MESSAGES,
+    OAUTH,
+    OK,
+    OTHER_TOKEN,
+    ROOT,
+    TOKEN,
+    Agent,
+    Caller,
+    Config,
+    LocalRelay,
+    Relay,
+    RelayProcess,
+    Upstream,
+    both_relays,
+    chunk,
+    chunked_request,
+    configuration,
+    relay_process,
+    request,
+    running_relay,
+    running_upstream,
+    write_configuration,
+)
+
+NEW_KEY = OAUTH  # any other credential that must stay secret
+PIECE = b"data: one\n\n"
+UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\nno"
+
+
+@pytest.fixture
+async def process(upstream: Upstream, tmp_path: Path) -> AsyncIterator[RelayProcess]:
+    """A relay in a process of its own."""
+    async with relay_process(tmp_path, configuration(upstream.port)) as running:
+        yield running
+
+
+async def begin_stream(relay: Relay, upstream: Upstream) -> tuple[Agent, Caller]:
+    """Begin a call whose answer has begun and not ended."""
+    agent = await relay.agent()
+    await agent.send(request())
+    caller, _ = await upstream.called()
+    await caller.send(CHUNKED + chunk(PIECE))
+    return agent, caller
+
+
+async def check_unserved(relay: Relay) -> None:
+    """See that nobody listens for agents any more."""
+    with pytest.raises(ConnectionRefusedError):
+        await relay.agent()
+
+
+def update_configuration(relay: Relay, config: Config) -> None:
+    """Put another configuration in the file's place, as editors do."""
+    new = relay.folder / "new.yaml"
+    new.write_text(json.dumps(config))
+    new.replace(relay.path)
+
+
+# SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_stopping_relay_finishes_its_calls(
+    process: RelayProcess, upstream: Upstream, number: int
+) -> None:
+    """It listens no more, says so, ends the call cleanly, and exits with 0."""
+    agent, caller = await begin_stream(process, upstream)
+    idle = await process.agent()
+    assert (await process.readiness())[0] == 200
+    process.signal(number)
+    await process.log.says("^stopping: 1 calls in flight have 30 s to finish")
+    status, report = await process.readiness()
+    assert (status, report["status"]) == (503, "draining")
+    assert (await process.page("/healthz")).status == 200
+    await check_unserved(process)
+    assert await idle.gone() == "end"
+    await caller.send(chunk(b"two") + chunk(b""))
+    answer = await agent.answer()
+    assert (answer.body, answer.complete) == (PIECE + b"two", True)
+    assert await agent.gone() == "end"
+    assert await process.exit_status() == 0
+    await process.log.says("^stopped$")
+    (line,) = await process.log.calls()
+    assert line["outcome"] == "ok"
+
+
+async def test_an_idle_relay_stops_at_once(process: RelayProcess) -> None:
+    """Nobody waits for nothing, and kept connections of agents are no calls."""
+    agent = await process.agent()
+    assert (await agent.ask(request("/relay/none"))).status == 404
+    process.signal(signal.SIGTERM)
+    async with asyncio.timeout(2):
+        assert await process.exit_status() == 0
+    assert await agent.gone() == "end"
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_a_call_that_outlives_the_drain_is_cut(
+    upstream: Upstream, tmp_path: Path, version: str
+) -> None:
+    """When time is over the stream breaks off, never cleanly, and the relay exits with 0."""
+    async with relay_process(tmp_path, configuration(upstream.port, drain=0.2)) as process:
+        agent = await process.agent()
+        await agent.send(request(version=version))
+        caller, _ = await upstream.called()
+        await caller.send(CHUNKED + chunk(PIECE))
+        answer = await agent.head()
+        assert await agent.piece(answer) == PIECE
+        process.signal(signal.SIGTERM)
+        await agent.finish(answer)
+        assert not answer.complete
+        assert answer.body == PIECE
+        assert await agent.gone() == ("end" if version == "1.1" else "reset")
+        assert await caller.gone()
+        assert await process.exit_status() == 0
+        (line,) = await process.log.calls()
+        assert line["outcome"] == "internal_error"
+
+
+async def test_a_call_without_an_answer_is_cut_too(upstream: Upstream, tmp_path: Path) -> None:
+    """An agent that waits for a head gets none; its upload ends unfinished."""
+    async with relay_process(tmp_path, configuration(upstream.port, drain=0.2)) as process:
+        waiting = await process.agent()
+        await waiting.send(request())
+        await upstream.called()
+        uploading = await process.agent()
+        await uploading.send(chunked_request() + chunk(b"x"))
+        caller = await upstream.accepted()
+        got = await caller.head()
+        process.signal(signal.SIGTERM)
+        assert await waiting.rest() == b""
+        assert await uploading.rest() == b""
+        await caller.finish(got)
+        assert not got.complete
+        assert await process.exit_status() == 0
+        lines = await process.log.calls(2)
+        assert [line["outcome"] for line in lines] == ["internal_error"] * 2
+
+
+async def test_a_second_signal_cuts_at_once(process: RelayProcess, upstream: Upstream) -> None:
+    """Who asks twice does not want to wait."""
+    agent, _ = await begin_stream(process, upstream)
+    process.signal(signal.SIGTERM)
+    await process.log.says("^stopping")
+    process.signal(signal.SIGTERM)
+    answer = await agent.answer()
+    assert not answer.complete
+    async with asyncio.timeout(3):
+        assert await process.exit_status() == 0
+
+
+# SIGHUP
+
+
+async def test_a_reload_puts_the_new_file_in_force(
+    process: RelayProcess, upstream: Upstream
+) -> None:
+    """New calls go by it; a call in flight finishes under the configuration it began with."""
+    agent, caller = await begin_stream(process, upstream)
+    async with running_upstream() as second:
+        second.answer_with(OK)
+        clients = [{"name": "agent", "token": {"file": "other_token"}}]
+        update_configuration(process, configuration(second.port, clients=clients))
+        process.signal(signal.SIGHUP)
+        await process.log.says("^reloaded ")
+        assert (await process.ask(request())).status == 401
+        assert (await process.ask(request(token=OTHER_TOKEN))).status == 200
+        assert len(second.requests) == 1
+    await caller.send(chunk(b"two") + chunk(b""))
+    answer = await agent.answer()
+    assert (answer.body, answer.complete) == (PIECE + b"two", True)
+    await agent.send(request())
+    assert (await agent.answer()).status == 401
+    assert await process.in_flight() == 0
+
+
+async def test_an_invalid_file_keeps_the_old_configuration(
+    process: RelayProcess, upstream: Upstream
+) -> None:
+    """Why is in the log, without a value; and the next valid file counts again."""
+    upstream.answer_with(OK)
+    texts = ("", "grants: [", '{"grants": [{"name": "anthropic", "sauce": "' + KEY + '"}]}')
+    for count, text in enumerate(texts, 1):
+        process.path.write_text(text)
+        process.signal(signal.SIGHUP)
+        await process.log.says("^not reloaded", count)
+    await process.log.says(r"agent\.yaml:1: .*unknown key")
+    assert (await process.ask(request())).status == 200
+    process.path.unlink()
+    process.signal(signal.SIGHUP)
+    await process.log.says("cannot be read")
+    assert (await process.ask(request())).status == 200
+    update_configuration(process, configuration(upstream.port))
+    process.signal(signal.SIGHUP)
+    await process.log.says("^reloaded ")
+    assert (await process.ask(request())).status == 200
+
+
+@pytest.mark.parametrize("key", ["listen", "admin"])
+async def test_other_addresses_need_a_restart(
+    relay: LocalRelay, upstream: Upstream, key: str
+) -> None:
+    """Listeners stay where they are, and the log says so."""
+    upstream.answer_with(OK)
+    value = ["127.0.0.1:1"] if key == "listen" else "127.0.0.1:1"
+    update_configuration(relay, configuration(upstream.port, **{key: value}))
+    relay.app.reload()
+    await relay.log.says("needs? a? ?restart")
+    assert (await relay.ask(request())).status == 200
+    assert (await relay.page("/healthz")).status == 200
+
+
+async def test_a_reload_changes_what_is_measured(
+    two_relays: LocalRelay, upstream: Upstream
+) -> None:
+    """A relay that came has its metrics, one that went is no longer up or ready."""
+    relay = two_relays
+    upstream.answer_with(OK)
+    relays = {"second": {"url": f"http://127.0.0.1:{upstream.port}", "grant": "anthropic"}}
+    update_configuration(relay, configuration(upstream.port, relays=relays))
+    relay.app.reload()
+    await relay.log.says("^reloaded ")
+    assert (await relay.ask(request("/relay/second/v1/messages"))).status == 200
+    ready = await relay.samples("relay_credential_ready", "relay", "grant")
+    assert ready == {("anthropic", "anthropic"): 1, ("second", "anthropic"): 1}
+    assert ("openai",) not in await relay.samples("relay_upstream_up", "relay")
+    assert (await relay.ask(request("/relay/openai/v1/models"))).status == 404
+
+
+async def test_many_reloads_leave_nothing_behind(relay: LocalRelay, upstream: Upstream) -> None:
+    """Connections and tasks of a configuration end with it."""
+    agent, caller = await begin_stream(relay, upstream)
+    before = len(asyncio.all_tasks())
+    for _ in range(20):
+        relay.app.reload()
+    await relay.log.says("^reloaded ", 20)
+    await relay.page("/healthz")
+    assert len(asyncio.all_tasks()) <= before + 2
+    await caller.send(chunk(b""))
+    assert (await agent.answer()).complete
+    await caller.gone()
+
+
+# Credentials
+
+
+async def test_a_changed_file_is_used_at_once(
+    agent: Agent, relay: LocalRelay, upstream: Upstream
+) -> None:
+    """The next call carries the new value, replaced by rename or written in place."""
+    upstream.answer_with(OK)
+    await agent.ask(request())
+    (relay.folder / "new").write_text(NEW_KEY)
+    (relay.folder / "new").replace(relay.folder / "key")
+    await agent.ask(request())
+    (relay.folder / "key").write_text(f"  {KEY}\n\n")
+    await agent.ask(request())
+    sent = [got.values("x-api-key") for got in upstream.requests]
+    assert sent == [[KEY.encode()], [NEW_KEY.encode()], [KEY.encode()]]
+
+
+async def test_a_changed_token_is_used_at_once(
+    agent: Agent, relay: LocalRelay, upstream: Upstream
+) -> None:
+    """The old token is worth nothing any more."""
+    upstream.answer_with(OK)
+    assert (await agent.ask(request())).status == 200
+    (relay.folder / "token").write_text(OTHER_TOKEN)
+    assert (await agent.ask(request())).status == 401
+    assert (await agent.ask(request(token=OTHER_TOKEN))).status == 200
+
+
+async def test_readiness_follows_the_credentials(upstream: Upstream, tmp_path: Path) -> None:
+    """Not ready while one is missing, naming which; ready when it has come."""
+    (tmp_path / "openai_key").write_text("")
+    (tmp_path / "token").write_text("")
+    config = configuration(upstream.port, **both_relays(upstream.port))
+    async with running_relay(tmp_path, config) as relay:
+        status, report = await relay.readiness()
+        assert (status, report["status"]) == (503, "not ready")
+        assert report["relays"]["anthropic"]["credential"]["ready"] is True
+        assert report["relays"]["openai"]["credential"]["ready"] is False
+        assert report["clients"]["agent"]["token"]["ready"] is False
+        assert (await relay.page("/healthz")).status == 200
+        ready = await relay.samples("relay_credential_ready", "relay", "grant")
+        assert ready == {("anthropic", "anthropic"): 1}
+        await relay.log.says("credential openai.* no value yet: .*openai_key is empty")
+        await relay.log.says("token of client agent.* no value yet")
+        (tmp_path / "openai_key").write_text("sk-proj-later")
+        (tmp_path / "token").write_text(TOKEN)
+        status, report = await relay.readiness()
+        assert (status, report["status"]) == (200, "ready")
+        ready = await relay.samples("relay_credential_ready", "relay")
+        assert ready == {("anthropic",): 1, ("openai",): 1}
+        await relay.log.says(r"^credential openai.* now\b")
+
+
+def command_grant(folder: Path) -> dict[str, object]:
+    """Return a grant whose command counts its runs and prints a value with their number."""
+    script = folder / "credential.sh"
+    runs = folder / "runs"
+    count = f'wc -l < "{runs}" | tr -d " "'
+    script.write_text(f'#!/bin/sh\necho run >> "{runs}"\necho "key-$({count})"\n')
+    script.chmod(0o755)
+    return {"name": "anthropic", "source": {"command": [str(script)], "ttl": 1000}}
+
+
+async def test_a_refused_credential_is_read_again(upstream: Upstream, tmp_path: Path) -> None:
+    """After a 401 a command runs again, once however many calls were refused."""
+    config = configuration(upstream.port, grants=[command_grant(tmp_path)])
+    async with running_relay(tmp_path, config) as relay:
+        calls = []
+        for _ in range(5):
+            agent = await relay.agent()
+            await agent.send(request())
+            caller, got = await upstream.called()
+            assert got.values("x-api-key") == [b"key-1"]
+            calls.append((agent, caller))
+        for agent, caller in calls:
+            await caller.send(UNAUTHORIZED)
+            assert (await agent.answer()).body == b"no"
+        credential = relay.app.serving.grants["anthropic"]
+        (value,) = credential._values
+        assert isinstance(value, credentials.CommandValue)
+        assert value._run is not None
+        await value._run
+        agent, caller = calls[0]
+        await agent.send(request())
+        kept = [each for _, each in calls]
+        async with asyncio.timeout(5):
+            tasks = [asyncio.create_task(each.request()) for each in kept]
+            done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        assert done.pop().result().values("x-api-key") == [b"key-2"]
+        assert (tmp_path / "runs").read_text().count("run") == 2
+
+
+async def test_a_refused_credential_is_read_again_from_its_file(
+    agent: Agent, relay: LocalRelay, upstream: Upstream
+) -> None:
+    """Even when the file looks as it did."""
+    upstream.answer_with(lambda _: UNAUTHORIZED)
+    file = relay.folder / "key"
+    os.utime(file, (1, 1))
+    assert (await agent.ask(request())).status == 401
+    before = file.stat()
+    with file.open("r+") as handle:
+        handle.write(KEY[::-1])
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (await agent.ask(request())).status == 401
+    sent = [got.values("x-api-key") for got in upstream.requests]
+    assert sent == [[KEY.encode()], [KEY[::-1].encode()]]
+
+
+async def test_the_upstreams_401_keeps_its_text_to_itself(
+    agent: Agent, upstream: Upstream, relay: LocalRelay
+) -> None:
+    """It passes as it is, counts as the upstream's error, and is no rejection."""
+    upstream.answer_with(UNAUTHORIZED)
+    answer = await agent.ask(request())
+    assert (answer.status, answer.outcome) == (401, "")
+    assert await relay.outcomes() == {("upstream_error", "401"): 1}
+    assert await relay.samples("relay_rejections_total", "reason") == {}
+
+
+# Upstreams
+
+
+async def test_a_silent_connect_says_whether_the_upstream_is_there(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without calls a bare connect tells, and not a byte is sent."""
+    monkeypatch.setattr(upstreams, "PROBE_SECONDS", 0.05)
+    async with running_relay(tmp_path, configuration(upstream.port)) as relay:
+        up: dict[tuple[str, ...], float] = {("anthropic",): 1}
+        await seen(relay, up)
+        _, report = await relay.readiness()
+        assert report["relays"]["anthropic"]["upstream"]["state"] == "up"
+        port = upstream.port
+        upstream.stop_listening()
+        await seen(relay, {})
+        status, report = await relay.readiness()
+        assert report["relays"]["anthropic"]["upstream"]["state"] == "down"
+        assert status == 200
+        again = Upstream()
+        await again.start(port=port)
+        await seen(relay, up)
+        assert upstream.callers == again.callers == []
+        await again.stop()
+
+
+async def seen(relay: LocalRelay, wanted: Mapping[tuple[str, ...], float]) -> None:
+    """Wait until relay_upstream_up is like this."""
+    tick = asyncio.Event()
+    async with asyncio.timeout(5):
+        while await relay.samples("relay_upstream_up", "relay") != wanted:
+            asyncio.get_running_loop().call_later(0.02, tick.set)
+            await tick.wait()
+            tick.clear()
+
+
+async def test_a_call_says_whether_the_upstream_is_there(
+    relay: LocalRelay, upstream: Upstream
+) -> None:
+    """The last call's news is the newest."""
+    upstream.answer_with(OK)
+    assert (await relay.ask(request())).status == 200
+    up = await relay.samples("relay_upstream_up", "relay", relay="anthropic")
+    assert up == {("anthropic",): 1}
+    upstream.stop_listening()
+    await upstream.callers[0].send(b"")
+    upstream.callers[0].leave()
+    assert (await relay.ask(request())).status == 502
+    assert await relay.samples("relay_upstream_up", "relay", relay="anthropic") == {}
+
+
+# Many
+
+
+async def test_many_idle_connections_do_not_slow_a_call(
+    relay: LocalRelay, upstream: Upstream
+) -> None:
+    """A thousand agents that say nothing are no burden."""
+    for _ in range(1_000):
+        await relay.agent()
+    upstream.answer_with(OK)
+    async with asyncio.timeout(1):
+        assert (await relay.ask(request())).status == 200
+    assert len(relay.app._gates) >= 1_000
+
+
+async def test_half_a_request_does_not_slow_others(relay: LocalRelay, upstream: Upstream) -> None:
+    """Agents that began and do not go on are left alone, and cost nobody anything."""
+    for _ in range(200):
+        agent = await relay.agent()
+        await agent.send(f"POST {MESSAGES} HTTP/1.1\r\nHost".encode())
+    upstream.answer_with(OK)
+    async with asyncio.timeout(1):
+        assert (await relay.ask(request())).status == 200
+
+
+async def test_the_descriptor_limit_is_raised(upstream: Upstream, tmp_path: Path) -> None:
+    """A process started with few descriptors takes all it may have."""
+    limit = ("prlimit", "--nofile=64:512")
+    config = configuration(upstream.port)
+    async with relay_process(tmp_path, config, None, *limit) as process:
+        soft, hard = resource.prlimit(process.process.pid, resource.RLIMIT_NOFILE)
+        assert (soft, hard) == (512, 512)
+        agents = [await process.agent() for _ in range(150)]
+        upstream.answer_with(OK)
+        assert (await agents[-1].ask(request())).status == 200
+
+
+async def test_running_out_of_descriptors_passes(upstream: Upstream, tmp_path: Path) -> None:
+    """Calls in flight are not harmed, and when agents have left, new ones are served."""
+    limit = ("prlimit", "--nofile=48:48")
+    config = configuration(upstream.port)
+    async with relay_process(tmp_path, config, None, *limit) as process:
+        agent, caller = await begin_stream(process, upstream)
+        crowd = [await process.agent() for _ in range(100)]
+        await caller.send(chunk(b"two") + chunk(b""))
+        answer = await agent.answer()
+        assert (answer.body, answer.complete) == (PIECE + b"two", True)
+        caller.leave()
+        for each in crowd:
+            each.leave()
+        for each in crowd:
+            await each.lost.wait()
+        upstream.answer_with(OK)
+        async with asyncio.timeout(5):
+            while (await ask_if_served(process)) != 200:
+                pass
+
+
+async def ask_if_served(relay: Relay) -> int:
+    """Return the status of a call, or 0 where the connection was not served."""
+    agent = await relay.agent()
+    await agent.send(request())
+    while b"\r\n" not in agent.received and not agent.ending:
+        agent._changed.clear()
+        async with asyncio.timeout(5):
+            await agent._changed.wait()
+    return int(agent.received.split(b" ")[1]) if agent.received else 0
+
+
+# Start
+
+
+async def test_a_taken_port_is_exit_status_1(
+    relay: LocalRelay, upstream: Upstream, tmp_path: Path
+) -> None:
+    """A relay that cannot listen says so and ends."""
+    folder = tmp_path / "second"
+    folder.mkdir()
+    config = configuration(upstream.port, listen=[f"127.0.0.1:{relay.port}"])
+    path = write_configuration(folder, config)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "relay", "serve", "--config", str(path)),
+        cwd=ROOT,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert b"relay: cannot listen" in errors
+    assert b"Traceback" not in errors
+
+
+async def test_a_relay_without_the_c_parser_does_not_start(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Python parser of aiohttp is another one than the tests know."""
+    monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
+    settings = load(write_configuration(tmp_path, configuration(upstream.port)))
+    with pytest.raises(RuntimeError):
+        App(settings)
+
+
+async def test_the_start_says_what_is_served(two_relays: LocalRelay, upstream: Upstream) -> None:
+    """Each relay with the address it forwards to, and no value of a secret."""
+    relay = two_relays
+    await relay.log.says(f"^relay anthropic forwards to http://127.0.0.1:{upstream.port}$")
+    await relay.log.says(f"^relay openai forwards to http://127.0.0.1:{upstream.port}$")
+
+
+async def test_an_address_that_is_not_there_yet_is_served(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """Docker's bridge may come later than the relay."""
+    config = configuration(upstream.port, listen=["192.0.2.1:0", "127.0.0.1:0", "nosuch0:8484"])
+    async with running_relay(tmp_path, config) as relay:
+        await relay.log.says(r"^192\.0\.2\.1:0 does not exist on this host yet")
+        await relay.log.says("^nosuch0 has no address yet")
+        relay.port = int((await relay.log.says(r"^relays on 127\.0\.0\.1:(\d+)"))[1])
+        upstream.answer_with(OK)
+        assert (await relay.ask(request())).status == 200

@@ -1,0 +1,334 @@
+"""The command line: what is printed where, and the exit statuses 0, 1 and 2."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from relay import __version__
+from relay.cli import FAILED, OK, UNUSABLE, main
+
+API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
+TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa_Eu-oIiUuYt"
+FUSE_SECONDS = 30.0
+ROOT = Path(__file__).parents[2]
+SHORT = """\
+grants: [anthropic]
+claude:
+  base_url: http://localhost:8787
+"""
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start in an empty folder, with no variable that the relay reads."""
+    for name in [*os.environ]:
+        if name.startswith("RELAY_") or name in ("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("RELAY_SECRETS", str(tmp_path / "secrets"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The short form, where the relay looks for it."""
+    file = tmp_path / "agent.yaml"
+    file.write_text(SHORT)
+    return file
+
+
+# relay
+
+
+def test_version_is_printed(capsys: Output) -> None:
+    """With status 0."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == OK
+    assert capsys.readouterr().out == f"relay {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nope"], ["check", "--nope"], ["token", "--config", "x"], ["env", "extra"]]
+)
+def test_command_line_that_cannot_be_used_has_status_2(
+    arguments: list[str], capsys: Output
+) -> None:
+    """And says how it would be right."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == UNUSABLE
+    assert "usage: relay" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "env", "token", "health"])
+def test_every_command_has_help(command: str, capsys: Output) -> None:
+    """With status 0."""
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == OK
+    assert f"usage: relay {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "env"])
+def test_mistaken_configuration_has_status_2(command: str, file: Path, capsys: Output) -> None:
+    """Each mistake on a line of its own, all of them, and their number."""
+    file.write_text(f"grants: [{API_KEY}]\nclaude: {{base_url: localhost}}\n")
+    assert main([command]) == UNUSABLE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert API_KEY not in err
+    lines = err.splitlines()
+    assert lines[0].startswith("relay: agent.yaml:1: grants[0].name: must be")
+    assert lines[1].startswith("relay: agent.yaml:2: claude.base_url: ")
+    assert lines[-1] == f"relay: {len(lines) - 1} mistakes in the configuration"
+
+
+def test_single_mistake_is_counted_as_one(file: Path, capsys: Output) -> None:
+    """In the singular."""
+    file.write_text("")
+    assert main(["check"]) == UNUSABLE
+    assert capsys.readouterr().err.endswith("relay: 1 mistake in the configuration\n")
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["check", "--config", "missing.yaml"]])
+def test_missing_configuration_has_status_2(arguments: list[str], capsys: Output) -> None:
+    """Named or not."""
+    assert main(arguments) == UNUSABLE
+    assert re.search(r"not found|no such file", capsys.readouterr().err)
+
+
+def test_configuration_may_be_named_by_option_or_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """The option comes first."""
+    named, other = tmp_path / "named.yaml", tmp_path / "other.yaml"
+    named.write_text(SHORT.replace("8787", "1111"))
+    other.write_text(SHORT.replace("8787", "2222"))
+    monkeypatch.setenv("RELAY_CONFIG", str(other))
+    assert main(["check"]) == OK
+    assert "localhost:2222" in capsys.readouterr().out
+    assert main(["check", "--config", str(named)]) == OK
+    assert "localhost:1111" in capsys.readouterr().out
+
+
+# relay check
+
+
+def test_check_shows_what_would_be_served_without_secrets(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """A missing credential is no mistake: it may come."""
+    assert main(["check"]) == OK
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "relay     /relay/anthropic forwards to http://localhost:8787" in out
+    assert "is MISSING: $ANTHROPIC_API_KEY is not set" in out
+    monkeypatch.setenv("ANTHROPIC_API_KEY", API_KEY)
+    monkeypatch.setenv("RELAY_TOKEN", TOKEN)
+    assert main(["check"]) == OK
+    out, err = capsys.readouterr()
+    assert "is there, from $ANTHROPIC_API_KEY" in out
+    assert "client    agent: token is there, from $RELAY_TOKEN" in out
+    assert API_KEY not in out + err
+    assert TOKEN not in out + err
+
+
+# relay env
+
+
+def test_env_prints_what_an_agent_needs(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """The relay's address and the token: all that the agent ever gets."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", API_KEY)
+    monkeypatch.setenv("RELAY_TOKEN", TOKEN)
+    assert main(["env"]) == OK
+    assert capsys.readouterr().out == (
+        f"ANTHROPIC_BASE_URL=http://127.0.0.1:8484/relay/anthropic\nANTHROPIC_AUTH_TOKEN={TOKEN}\n"
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1\n"
+    )
+    assert main(["env", "--host", "10.84.84.1", "--client", "agent"]) == OK
+    out = capsys.readouterr().out
+    assert "ANTHROPIC_BASE_URL=http://10.84.84.1:8484/relay/anthropic\n" in out
+    assert API_KEY not in out
+
+
+def test_env_without_a_token_has_status_1(file: Path, capsys: Output) -> None:
+    """It is no mistake in the configuration, yet nothing can be printed."""
+    file.write_text(SHORT + "clients: [{name: agent, token: {env: RELAY_TEST_TOKEN}}]\n")
+    assert main(["env"]) == FAILED
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "relay: client agent has no token yet: $RELAY_TEST_TOKEN is not set\n"
+
+
+# relay token
+
+
+def test_token_is_printed(capsys: Output) -> None:
+    """Alone on its line, another one each time."""
+    assert (main(["token"]), main(["token"])) == (OK, OK)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first != second
+    assert re.fullmatch(r"relay-[A-Za-z0-9_-]{43}", first)
+
+
+def test_token_is_written_once(tmp_path: Path, capsys: Output) -> None:
+    """As on every start of the stack; and it is not printed then."""
+    file = tmp_path / "relay_token"
+    assert main(["token", "--to", str(file)]) == OK
+    token = file.read_text()
+    assert main(["token", "--to", str(file)]) == OK
+    assert file.read_text() == token
+    out, err = capsys.readouterr()
+    assert out == f"{file}: a fresh token\n{file}: there is a token already\n"
+    assert token.strip() not in out + err
+
+
+def test_token_that_cannot_be_written_has_status_1(tmp_path: Path, capsys: Output) -> None:
+    """With the reason."""
+    assert main(["token", "--to", str(tmp_path / "nowhere/token")]) == FAILED
+    assert "no such file or directory" in capsys.readouterr().err
+
+
+# relay health
+
+
+class Pages(BaseHTTPRequestHandler):
+    """A relay that is alive and not ready."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        status, body = {"/healthz": (200, b"alive\n"), "/readyz": (503, b"not ready\n")}[self.path]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def pages() -> Iterator[str]:
+    """Serve the pages on loopback."""
+    with HTTPServer(("127.0.0.1", 0), Pages) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_health_tells_alive_from_ready(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    """By two pages, and without a configuration."""
+    with pages() as address:
+        monkeypatch.setenv("RELAY_ADMIN", address)
+        assert main(["health"]) == OK
+        assert capsys.readouterr().out == "alive\n"
+        assert main(["health", "--ready"]) == FAILED
+        assert capsys.readouterr().out == "not ready\n"
+
+
+@pytest.mark.parametrize("text", [SHORT, "admin", "grants: [oops]\n"])
+def test_health_reads_the_address_from_any_file_that_has_one(
+    file: Path, text: str, capsys: Output
+) -> None:
+    """Whether the rest of it is valid or not."""
+    with pages() as address:
+        file.write_text(f"admin: '{address}'\n" + ("" if text == "admin" else text))
+        assert main(["health", "--config", str(file)]) == OK
+        assert capsys.readouterr().out == "alive\n"
+
+
+def test_health_without_a_relay_has_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """With the address that was asked."""
+    with socket.socket() as handle:
+        handle.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{handle.getsockname()[1]}"
+        monkeypatch.setenv("RELAY_ADMIN", address)
+        assert main(["health"]) == FAILED
+    assert capsys.readouterr().err == f"relay: no relay answers at {address}\n"
+
+
+@pytest.mark.parametrize("admin", ["nonsense", "nowhere0:9484"])
+def test_health_of_an_address_that_is_none_has_status_1(
+    admin: str, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """And says why."""
+    monkeypatch.setenv("RELAY_ADMIN", admin)
+    assert main(["health"]) == FAILED
+    assert capsys.readouterr().err.startswith("relay: ")
+
+
+# relay serve, as a process
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start ``python -m relay``."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "relay", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_runs_until_it_is_told_to_stop(number: signal.Signals, file: Path) -> None:
+    """With status 0, and a log in JSON where nobody reads along."""
+    environment = {"RELAY_LISTEN": "127.0.0.1:0", "RELAY_ADMIN": "127.0.0.1:0"}
+    with start("serve", **environment, ANTHROPIC_API_KEY=API_KEY) as process:
+        fuse = threading.Timer(FUSE_SECONDS, process.kill)
+        fuse.start()
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(json.loads(line))
+            if "forwards to" in lines[-1]["message"]:
+                process.send_signal(number)
+        fuse.cancel()
+        assert process.wait() == OK
+    messages = [line["message"] for line in lines]
+    assert any(message.startswith("admin pages on 127.0.0.1:") for message in messages)
+    assert any(message.startswith("relays on 127.0.0.1:") for message in messages)
+    assert messages[-1] == "stopped"
+    assert API_KEY not in str(lines)
+
+
+def test_serve_on_a_taken_port_has_status_1(file: Path) -> None:
+    """And says so on a line, without a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        with start("serve", RELAY_LISTEN=taken, RELAY_ADMIN="127.0.0.1:0") as process:
+            _, err = process.communicate(timeout=FUSE_SECONDS)
+    assert process.returncode == FAILED
+    assert err.splitlines()[-1] == "relay: cannot listen: address already in use"
+    assert "Traceback" not in err
+
+
+def test_reader_that_has_had_enough_is_no_fault(file: Path) -> None:
+    """``relay check | head -1`` ends in silence."""
+    with start("check") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == FAILED

@@ -1,0 +1,438 @@
+"""Connections to the upstream: kept while they are good, made anew, and never used twice over."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import ssl
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from relay import pool
+from relay.sending import Connection
+from tests.unit.relays import (
+    CHUNKED,
+    MESSAGES,
+    OK,
+    Agent,
+    Answer,
+    Caller,
+    LocalRelay,
+    Upstream,
+    chunk,
+    chunked_request,
+    configuration,
+    request,
+    running_relay,
+    running_upstream,
+)
+
+
+async def serve_one(agent: Agent, upstream: Upstream, answer: bytes = OK) -> Caller:
+    """Have one call answered on a new connection, and return that."""
+    await agent.send(request())
+    caller, _ = await upstream.called()
+    await caller.send(answer)
+    assert (await agent.answer()).status == 200
+    return caller
+
+
+# Kept connections
+
+
+async def test_a_kept_connection_is_used_again(agent: Agent, upstream: Upstream) -> None:
+    """One connection carries one call after another, of whatever framing."""
+    caller = await serve_one(agent, upstream)
+    for answer in (CHUNKED + chunk(b"ok") + chunk(b""), b"HTTP/1.1 204 No\r\n\r\n", OK):
+        await agent.send(request())
+        assert (await caller.request()).complete
+        await caller.send(answer)
+        assert (await agent.answer()).complete
+    assert upstream.callers == [caller]
+
+
+async def test_agents_share_the_kept_connections(relay: LocalRelay, upstream: Upstream) -> None:
+    """A connection belongs to its upstream, not to an agent."""
+    upstream.answer_with(OK)
+    for _ in range(3):
+        await relay.ask(request())
+    assert len(upstream.callers) == 1
+
+
+async def test_calls_at_once_have_a_connection_each(relay: LocalRelay, upstream: Upstream) -> None:
+    """Nothing waits for another call to end."""
+    calls = []
+    for _ in range(3):
+        agent = await relay.agent()
+        await agent.send(request())
+        calls.append((agent, (await upstream.called())[0]))
+    for agent, caller in reversed(calls):
+        await caller.send(OK)
+        assert (await agent.answer()).body == b"ok"
+    assert len({id(caller) for _, caller in calls}) == 3
+
+
+@pytest.mark.parametrize("how", ["leave", "half_close", "reset"])
+async def test_an_upstream_that_closes_an_idle_connection_costs_no_call(
+    agent: Agent, upstream: Upstream, relay: LocalRelay, how: str
+) -> None:
+    """A connection that was closed is not used, whatever the method: calls go on."""
+    for _ in range(5):
+        caller = await serve_one(agent, upstream)
+        getattr(caller, how)()
+    assert len(upstream.callers) == 5
+    assert await relay.outcomes(5) == {("ok", "200"): 5}
+
+
+async def test_a_connection_that_closed_this_instant_is_not_used(
+    agent: Agent, upstream: Upstream
+) -> None:
+    """The kernel knows of an end before the event loop does."""
+    caller = await serve_one(agent, upstream)
+    # Both are on their way before the relay's next turn: the end first.
+    handle = caller.transport.get_extra_info("socket")
+    closing = socket.socket(fileno=handle.fileno())
+    try:
+        closing.shutdown(socket.SHUT_RDWR)
+    finally:
+        closing.detach()
+    agent.transport.write(request())
+    second, got = await upstream.called()
+    assert second is not caller
+    assert got.complete
+    await second.send(OK)
+    assert (await agent.answer()).body == b"ok"
+
+
+async def test_a_connection_with_something_unasked_on_it_is_not_used(
+    agent: Agent, upstream: Upstream
+) -> None:
+    """What an idle upstream says belongs to no call."""
+    caller = await serve_one(agent, upstream)
+    await caller.send(OK.replace(b"ok", b"no"))
+    assert await caller.gone()
+    await serve_one(agent, upstream)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nConnection: x, Close\r\ncontent-length: 2\r\n\r\nok",
+    ],
+)
+async def test_a_connection_that_is_to_close_is_closed(
+    agent: Agent, upstream: Upstream, answer: bytes
+) -> None:
+    """An upstream that says close is not kept waiting."""
+    caller = await serve_one(agent, upstream, answer)
+    assert await caller.gone()
+    await serve_one(agent, upstream)
+
+
+async def test_an_idle_connection_expires(
+    relay: LocalRelay, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay closes first: before Headroom does, after 5 s."""
+    assert pool.KEEP_IDLE_SECONDS < 5
+    monkeypatch.setattr(pool, "KEEP_IDLE_SECONDS", 0.1)
+    agent = await relay.agent()
+    caller = await serve_one(agent, upstream)
+    assert await caller.gone()
+    await serve_one(agent, upstream)
+
+
+async def test_a_used_connection_does_not_expire(
+    relay: LocalRelay, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of an idle connection stops when a call takes it."""
+    monkeypatch.setattr(pool, "KEEP_IDLE_SECONDS", 0.1)
+    agent = await relay.agent()
+    caller = await serve_one(agent, upstream)
+    await agent.send(request())
+    await caller.request()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await caller.gone()
+    await caller.send(OK)
+    assert (await agent.answer()).body == b"ok"
+
+
+# Never twice
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("kept", [False, True])
+async def test_a_request_is_never_sent_twice(
+    agent: Agent, upstream: Upstream, relay: LocalRelay, method: str, *, kept: bool
+) -> None:
+    """Once a byte of it was written, a lost connection is a failed call."""
+    caller = await serve_one(agent, upstream) if kept else None
+    await agent.send(request(method=method, body=None))
+    if caller is None:
+        caller, _ = await upstream.called()
+    else:
+        await caller.request()
+    caller.leave()
+    answer = await agent.answer()
+    assert (answer.status, answer.outcome) == (502, "upstream_error")
+    assert upstream.callers == [caller]
+    outcomes = await relay.outcomes(1 + kept)
+    assert outcomes[("upstream_error", "none")] == 1
+
+
+async def test_half_a_request_is_never_sent_again(agent: Agent, upstream: Upstream) -> None:
+    """The same when its body was still on its way."""
+    await agent.send(chunked_request() + chunk(b"half"))
+    caller = await upstream.accepted()
+    got = await caller.head()
+    await caller.piece(got)
+    caller.reset()
+    answer = await agent.answer()
+    assert answer.status == 502
+    assert upstream.callers == [caller]
+
+
+# Connecting
+
+
+class Openings:
+    """Has the first connections fail, and counts them all."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: int, error: OSError) -> None:
+        self.count = 0
+        original = pool.Pool._open
+
+        async def open_one(of: pool.Pool) -> Connection:
+            self.count += 1
+            if self.count <= failures:
+                raise error
+            return await original(of)
+
+        monkeypatch.setattr(pool.Pool, "_open", open_one)
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError(), OSError(113, "No route to host")])
+async def test_a_failed_connect_is_tried_once_more(
+    agent: Agent, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """An upstream that restarts is missed for an instant only."""
+    upstream.answer_with(OK)
+    monkeypatch.setattr(pool, "RETRY_AFTER_SECONDS", 0.01)
+    openings = Openings(monkeypatch, 1, error)
+    assert (await agent.ask(request())).status == 200
+    assert openings.count == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "count"),
+    [
+        (ConnectionRefusedError(), 2),
+        (socket.gaierror(-2, "unknown"), 1),
+        (ssl.SSLCertVerificationError("expired"), 1),
+    ],
+)
+async def test_a_connect_is_not_tried_for_ever(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, error: OSError, count: int
+) -> None:
+    """Twice at most; and a wrong name or certificate would stay wrong."""
+    monkeypatch.setattr(pool, "RETRY_AFTER_SECONDS", 0.01)
+    openings = Openings(monkeypatch, 9, error)
+    answer = await agent.ask(request())
+    assert (answer.status, answer.outcome) == (502, "connect_error")
+    assert openings.count == count
+
+
+async def test_an_upstream_that_restarts_costs_no_call(
+    agent: Agent, relay: LocalRelay, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused now, there again a moment later: the call waits that moment."""
+    monkeypatch.setattr(pool, "RETRY_AFTER_SECONDS", 0.3)
+    port = upstream.port
+    caller = await serve_one(agent, upstream)
+    upstream.stop_listening()
+    caller.leave()
+    await agent.send(request())
+    refused = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.05, refused.set)
+    await refused.wait()
+    again = Upstream()
+    again.answer_with(OK)
+    await again.start(port=port)
+    try:
+        assert (await agent.answer()).status == 200
+    finally:
+        await again.stop()
+
+
+async def test_no_connection_in_time_is_504(upstream: Upstream, tmp_path: Path) -> None:
+    """A listener whose queue is full answers no connection."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            config = configuration(port, timeouts={"connect": 0.3})
+            async with running_relay(tmp_path, config) as relay:
+                answer = await relay.ask(request())
+                assert (answer.status, answer.outcome) == (504, "timeout")
+                assert await relay.outcomes() == {("timeout", "none"): 1}
+
+
+@pytest.mark.parametrize("host", ["localhost", "[::1]"])
+async def test_names_and_ipv6_addresses_are_connected_to(tmp_path: Path, host: str) -> None:
+    """The Host is the one of the address, brackets and port included."""
+    upstream = Upstream()
+    upstream.answer_with(OK)
+    await upstream.start(host="::1" if host == "[::1]" else "127.0.0.1")
+    try:
+        claude = {"base_url": f"http://{host}:{upstream.port}"}
+        config = configuration(upstream.port, claude=claude)
+        async with running_relay(tmp_path, config) as relay:
+            assert (await relay.ask(request())).status == 200
+        assert upstream.requests[0].values("host") == [f"{host}:{upstream.port}".encode()]
+    finally:
+        await upstream.stop()
+
+
+# TLS
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A server's certificate with its key."""
+
+    chain: Path
+    key: Path
+
+    def context(self) -> ssl.SSLContext:
+        """Return what a server needs to show it."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.chain, self.key)
+        return context
+
+
+class Authority:
+    """A private CA."""
+
+    def __init__(self, folder: Path, name: str = "ca") -> None:
+        self._folder = folder
+        self.file = folder / f"{name}.pem"
+        self._key = folder / f"{name}.key"
+        self._openssl(
+            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-keyout", self._key, "-out", self.file, "-subj", f"/CN={name}", "-days", "2",
+            "-addext", "keyUsage=critical,keyCertSign",
+        )  # fmt: skip
+
+    def issue(self, name: str, alternative: str, *dates: str) -> Certificate:
+        """Return a certificate for that name; ``dates`` are options of ``openssl x509``."""
+        certificate = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        asked, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
+        extensions.write_text(f"subjectAltName={alternative}\n")
+        self._openssl(
+            "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-keyout", certificate.key, "-out", asked, "-subj", f"/CN={name}",
+        )  # fmt: skip
+        self._openssl(
+            "x509", "-req", "-in", asked, "-CA", self.file, "-CAkey", self._key,
+            "-CAcreateserial", "-out", certificate.chain, "-extfile", extensions,
+            *(dates or ("-days", "2")),
+        )  # fmt: skip
+        return certificate
+
+    @staticmethod
+    def _openssl(*arguments: str | Path) -> None:
+        program = shutil.which("openssl")
+        assert program
+        subprocess.run([program, *arguments], check=True, capture_output=True)
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """What the tests of TLS need, made once."""
+
+    authority: Authority
+    good: Certificate
+    wrong_name: Certificate
+    expired: Certificate
+    stranger: Certificate
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A private CA and what it issued, well and badly."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = Authority(folder)
+    return Certificates(
+        authority,
+        authority.issue("good", "IP:127.0.0.1"),
+        authority.issue("wrong", "DNS:headroom.internal,IP:127.0.0.2"),
+        authority.issue("expired", "IP:127.0.0.1", "-days", "-1"),
+        Authority(folder, "other").issue("stranger", "IP:127.0.0.1"),
+    )
+
+
+async def ask_over_tls(
+    folder: Path, authority: Authority | None, certificate: Certificate
+) -> tuple[Answer, Upstream]:
+    """Have one call made to an upstream that shows this certificate."""
+    async with running_upstream(certificate.context()) as upstream:
+        upstream.answer_with(OK)
+        trusted = {"ca_file": str(authority.file)} if authority else {}
+        url = f"https://127.0.0.1:{upstream.port}"
+        relays = {"anthropic": {"url": url, "grant": "anthropic", **trusted}}
+        config = configuration(upstream.port, claude=None, relays=relays)
+        async with running_relay(folder, config) as relay:
+            agent = await relay.agent()
+            answer = await agent.ask(request())
+            if answer.status == 200:
+                assert (await agent.ask(request())).status == 200
+            return answer, upstream
+
+
+async def test_tls_with_a_private_ca(tmp_path: Path, certificates: Certificates) -> None:
+    """A certificate of the configured CA is accepted, and its connection kept."""
+    answer, upstream = await ask_over_tls(tmp_path, certificates.authority, certificates.good)
+    assert answer.status == 200
+    assert len(upstream.callers) == 1
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("name", ["wrong_name", "expired", "stranger"])
+async def test_a_bad_certificate_is_502(
+    tmp_path: Path, certificates: Certificates, name: str
+) -> None:
+    """Another's name, a past date or an unknown issuer: not a byte is sent."""
+    certificate = getattr(certificates, name)
+    answer, upstream = await ask_over_tls(tmp_path, certificates.authority, certificate)
+    assert (answer.status, answer.outcome) == (502, "connect_error")
+    assert upstream.callers == []
+    assert b"ertificate" not in answer.body
+
+
+async def test_a_private_ca_is_not_trusted_unasked(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    """Without ca_file only the system's authorities count."""
+    answer, upstream = await ask_over_tls(tmp_path, None, certificates.good)
+    assert (answer.status, answer.outcome) == (502, "connect_error")
+    assert upstream.callers == []
+
+
+async def test_https_to_a_plain_port_is_502(upstream: Upstream, tmp_path: Path) -> None:
+    """An upstream that speaks no TLS cannot be reached by https."""
+    claude = {"base_url": f"https://127.0.0.1:{upstream.port}"}
+    async with running_relay(tmp_path, configuration(upstream.port, claude=claude)) as relay:
+        agent = await relay.agent()
+        await agent.send(request(MESSAGES))
+        caller = await upstream.accepted()
+        assert (await caller.some())[0] == 0x16
+        await caller.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+        answer = await agent.answer()
+        assert (answer.status, answer.outcome) == (502, "connect_error")
