@@ -662,7 +662,7 @@ async def test_head_request_gets_no_body(headroom: Headroom) -> None:
 
 
 @pytest.mark.parametrize("known_length", [True, False])
-async def test_body_over_the_limit_is_refused(known_length: bool) -> None:  # noqa: FBT001 - a parameter
+async def test_body_over_the_limit_is_refused(known_length: bool) -> None:
     """The refusal arrives, whether the length was announced or not."""
     framing = b"content-length: 11" if known_length else b"transfer-encoding: chunked"
     async with running_headroom(body_limit_bytes=10) as headroom, connected(headroom) as client:
