@@ -101,13 +101,7 @@ async def run_command(
 ) -> Reading:
     """Run a command and take what it prints; its errors and output are never shown."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            *source.command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        process = await _start(source)
     except OSError:
         return Reading(problem="cannot be started")
     try:
@@ -121,6 +115,25 @@ async def run_command(
         return Reading(problem=f"ended with status {process.returncode}")
     value = usable(output[:VALUE_LIMIT_BYTES].decode("ascii", "replace"))
     return Reading(value) if value else Reading(problem="printed no usable value")
+
+
+async def _start(source: CommandSource) -> asyncio.subprocess.Process:
+    """Start a command; when cancelled meanwhile, end it with whatever it has started."""
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *source.command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            await _end(await starting)
+        raise
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
