@@ -7,6 +7,7 @@ Host as the relays' listener does without tokens, against pages that rebind thei
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -17,12 +18,14 @@ from relay import answers
 from relay.admission import Door
 from relay.calls import Lifetime, Written, gate_of
 from relay.config import Settings
-from relay.errors import RelayError
+from relay.errors import MalformedRequest, RelayError, RelayFault
 from relay.framing import RequestHead
 from relay.gate import Gate, Incoming
 from relay.headers import wants_close
 from relay.metrics import Metrics
 from relay.routing import check_target
+
+log = logging.getLogger("relay")
 
 _JSON: Final = "application/json"
 
@@ -54,7 +57,9 @@ class Admin:
         gate = gate_of(request)
         incoming = gate.next_request()
         try:
-            return Written(keep=self._answer(gate, incoming))
+            keep = self._answer(gate, incoming)
+            await gate.catch_up(self._lifetime.serving.settings.timeouts.write)
+            return Written(keep=keep and not incoming.broken)
         finally:
             gate.finish_request()
 
@@ -64,7 +69,10 @@ class Admin:
         head_only = head is not None and head.method == b"HEAD"
         try:
             page = self._page(incoming, gate.local_address)
-        except RelayError as error:
+        except Exception as fault:
+            error = fault if isinstance(fault, RelayError) else RelayFault()
+            if error is not fault:
+                log.exception("a fault of the relay")
             close = close or error.closes
             gate.write(answers.own_answer(error, "anthropic", head_only=head_only, close=close))
             return not close
@@ -77,8 +85,9 @@ class Admin:
     def _page(self, incoming: Incoming, local: str) -> Page:
         if incoming.refusal is not None:
             raise incoming.refusal
-        assert incoming.head is not None
         head = incoming.head
+        if head is None or incoming.broken:
+            raise MalformedRequest
         check_target(head.method, head.target)
         self._door.check_host(head, local)
         self._door.check_origin(head)

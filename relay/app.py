@@ -12,6 +12,7 @@ import contextlib
 import logging
 import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from relay.admin import Admin
 from relay.calls import Calls
-from relay.config import ConfigurationError, Settings, load
+from relay.config import ConfigurationError, Problem, Settings, load
 from relay.gate import Gate
 from relay.gates import Gates
 from relay.listeners import Listeners
@@ -105,21 +106,31 @@ class App:
         """Put the file's present content in force, or say why not."""
         before = self.serving
         try:
-            settings = load(self._path)
-            serving = Serving(settings)
+            serving = Serving(self._settings_after(before.settings))
         except ConfigurationError as error:
             log.error("not reloaded, the configuration stays as it was")  # noqa: TRY400  # no traceback wanted
             for line in error.explain():
                 log.error("%s", line)  # noqa: TRY400  # no traceback wanted
             return
-        if (settings.listen, settings.admin) != (before.settings.listen, before.settings.admin):
-            log.warning("listen and admin changed: that needs a restart")
+        except Exception:
+            log.exception("not reloaded, the configuration stays as it was")
+            return
         self._metrics.prepare(serving.routes, serving.client_names)
         self.serving = serving
         serving.start()
         before.retire()
         log.info("reloaded %s", self._path)
         serving.report()
+
+    def _settings_after(self, before: Settings) -> Settings:
+        """Return the file's settings on the listeners there are: those last until a restart."""
+        settings = load(self._path)
+        if (settings.listen, settings.admin) != (before.listen, before.admin):
+            log.warning("listen and admin changed: that needs a restart")
+        if not settings.clients and not all(address.is_loopback for address in before.listen):
+            message = "are needed: the relay listens beyond loopback until it is restarted"
+            raise ConfigurationError([Problem(1, ("clients",), message)], settings.file)
+        return replace(settings, listen=before.listen, admin=before.admin)
 
     # Time
 
@@ -129,9 +140,13 @@ class App:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             ticks += 1
-            self._gates.tend(self.serving.settings.timeouts.write)
-            if ticks % REPORT_TICKS == 0:
-                self.serving.report()
+            try:
+                self._gates.tend(self.serving.settings.timeouts.write)
+                self._admin_gates.tend(self.serving.settings.timeouts.write)
+                if ticks % REPORT_TICKS == 0:
+                    self.serving.report()
+            except Exception:
+                log.exception("a fault of the relay")  # and the next tick comes all the same
 
     # The end
 

@@ -18,6 +18,7 @@ from relay.errors import (
     Api,
     BodyTooLarge,
     Draining,
+    MalformedRequest,
     RelayError,
     RelayFault,
     UpgradeRefused,
@@ -99,10 +100,11 @@ class Calls:
         incoming = gate.next_request()
         call = Call(self._lifetime, self._metrics, gate, incoming, request.content)
         try:
-            keep = await call.run()
+            keep = await call.run() and not incoming.broken
             whole = incoming.head is not None and not incoming.broken and request.content.at_eof()
             if not keep and not whole:
                 await gate.linger()
+            await gate.catch_up(self._lifetime.serving.settings.timeouts.write)
             return Written(keep=keep)
         finally:
             gate.finish_request()
@@ -172,7 +174,8 @@ class Call:
     def _read_head(self) -> RequestHead:
         if self._incoming.refusal is not None:
             raise self._incoming.refusal
-        assert self._incoming.head is not None
+        if self._incoming.head is None or self._incoming.broken:
+            raise MalformedRequest
         return self._incoming.head
 
     def _read_target(self, head: RequestHead) -> Target:
@@ -264,7 +267,7 @@ class Call:
         if self._reply is not None and self._reply.has_ended:
             self._exchange.succeeded()
         elif self._lifetime.cutting:
-            self._exchange.failed(RelayFault())
+            self._exchange.outcome = RelayFault.outcome
 
     def _observe(self) -> None:
         if self._measured:

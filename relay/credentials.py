@@ -88,10 +88,11 @@ class FileValue:
         now = time.monotonic()
         self._stamp = stamp
         self._racy = stamp is not None and time.time_ns() - stamp[2] < _RACY_NANOSECONDS
+        self._racy = self._racy or not reading.certain
         if reading.value is not None or stamp is None or self._reading.value is None:
             self._reading, self._bad_since = reading, None
             return
-        # Half written, it seems: the last value holds a while; look again next time.
+        # Half written, or out of reach: the last value holds a while; look again next time.
         self._bad_since = now if self._bad_since is None else self._bad_since
         if now - self._bad_since > HALF_WRITTEN_GRACE_SECONDS:
             self._reading = reading

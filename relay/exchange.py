@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from relay.errors import RelayError
+from relay.errors import ClientError, RelayError
 
 UNKNOWN: Final = "none"
 """The label of a relay, client or code that is not known."""
@@ -50,6 +50,9 @@ class Exchange:
 
     def failed(self, error: RelayError) -> None:
         """Note what ended the call."""
+        if self.code is not None and isinstance(error, ClientError):
+            self.outcome = "client_abort"  # refused too late to count as such
+            return
         self.outcome = error.outcome
         self.rejection = error.rejection
         if self.code is None:

@@ -33,11 +33,36 @@ FIELD_LINE: Final = re.compile(rb"(" + TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\
 _REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb") ([!-~]+) HTTP/([0-9])\.([0-9])")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+# What the beginning of each kind of line may look like.
+_TOKEN_PART: Final = TOKEN[:-1] + b"*"
+_TEXT: Final = rb"[^\x00-\x08\x0a-\x1f\x7f]*\r?"
+_PARTIAL_FIELD_LINE: Final = re.compile(rb"(?:" + TOKEN + rb"(?::" + _TEXT + rb")?|\r)?")
+
+
+def _any_part(*steps: bytes) -> bytes:
+    """Return a pattern that matches any beginning of the steps in a row."""
+    pattern = b""
+    for step in reversed(steps):
+        pattern = b"(?:" + step + pattern + b")?"
+    return pattern
+
+
+_PARTIAL_REQUEST_LINE: Final = re.compile(
+    rb"\r|(?:"
+    + _TOKEN_PART
+    + rb"|"
+    + TOKEN
+    + rb" (?:[!-~]+"
+    + _any_part(b" ", b"H", b"T", b"T", b"P", b"/", b"[0-9]", rb"\.", b"[0-9]", b"\r")
+    + rb")?)"
+)
+_PARTIAL_STATUS_LINE: Final = re.compile(
+    _any_part(
+        *(b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[01]", b" ", b"[1-5]", b"[0-9]", b"[0-9]"),
+        rb"(?: " + _TEXT + rb"|\r)",
+    )
+)
 CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-# What no line of a head may hold, complete or not: controls but tab and line ends, a CR
-# that no LF follows, an LF that no CR precedes.
-_FORBIDDEN: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)|(?<!\r)\n")
-_LINE_STARTS: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
 
 
 class Field(NamedTuple):
@@ -85,6 +110,7 @@ class HeadReader:
     """Reads lines up to the empty one that ends a head, each judged as it is complete."""
 
     start_line: ClassVar[re.Pattern[bytes]]
+    partial_start_line: ClassVar[re.Pattern[bytes]]
     malformed: ClassVar[type[RelayError]]
     line_too_long: ClassVar[type[RelayError]]
     head_too_large: ClassVar[type[RelayError]]
@@ -122,7 +148,7 @@ class HeadReader:
 
     def _check_size(self, size: int) -> None:
         if size > HEAD_LIMIT:
-            raise self.head_too_large
+            raise self._wrong(self.head_too_large)
 
     def _take_line(self, line: bytes) -> None:
         if len(line) > LINE_LIMIT:
@@ -130,12 +156,12 @@ class HeadReader:
         if self._start_line is None:
             self._take_start_line(line)
         elif (field := FIELD_LINE.fullmatch(line)) is None:
-            raise self.malformed
+            raise self._wrong()
         else:
             name, value = field.groups()
             self._fields.append(Field(name, name.lower(), value.rstrip(b" \t")))
             if len(self._fields) > FIELD_COUNT_LIMIT:
-                raise self.head_too_large
+                raise self._wrong(self.head_too_large)
 
     def _take_start_line(self, line: bytes) -> None:
         # RFC 9112 §2.2: a server should ignore an empty line before the request line.
@@ -144,7 +170,7 @@ class HeadReader:
             return
         match = self.start_line.fullmatch(line)
         if match is None:
-            raise self.malformed
+            raise self._wrong()
         self._judge_start_line(match)
         self._start_line = match
 
@@ -153,27 +179,32 @@ class HeadReader:
 
     def _check_partial(self) -> None:
         line = self._partial
-        if _FORBIDDEN.search(line) or (line and not _LINE_STARTS.match(line)):
-            raise self.malformed
         if len(line) > LINE_LIMIT:
             raise self._too_long()
+        expected = self.partial_start_line if self._start_line is None else _PARTIAL_FIELD_LINE
+        if not expected.fullmatch(line):
+            raise self._wrong()
 
     def _too_long(self) -> RelayError:
-        return self.line_too_long() if self._start_line is None else self.head_too_large()
+        return self._wrong(self.line_too_long if self._start_line is None else self.head_too_large)
+
+    def _wrong(self, kind: type[RelayError] | None = None) -> RelayError:
+        """Return the error to raise: by default, that the message is malformed."""
+        return (kind or self.malformed)()
 
     def _read_framing(self, minor: int) -> tuple[int | None, bool]:
         """Return length and chunkedness; both at once, or either twice, is malformed."""
         lengths = [field.value for field in self._fields if field.key == b"content-length"]
         codings = [field.value for field in self._fields if field.key == b"transfer-encoding"]
         if len(lengths) + len(codings) > 1:
-            raise self.malformed
+            raise self._wrong()
         if codings:
             if minor == 0 or codings[0].lower() != b"chunked":
-                raise self.malformed
+                raise self._wrong()
             return None, True
         if lengths:
             if not _LENGTH.fullmatch(lengths[0]):
-                raise self.malformed
+                raise self._wrong()
             return int(lengths[0]), False
         return None, False
 
@@ -182,6 +213,7 @@ class RequestHeadReader(HeadReader):
     """Reads the head of a request; the agent is to blame for what is wrong."""
 
     start_line = _REQUEST_LINE
+    partial_start_line = _PARTIAL_REQUEST_LINE
     malformed = MalformedRequest
     line_too_long = TargetTooLong
     head_too_large = HeadersTooLarge
@@ -210,10 +242,15 @@ class ResponseHeadReader(HeadReader):
     """Reads the head of a response; the upstream is to blame for what is wrong."""
 
     start_line = _STATUS_LINE
+    partial_start_line = _PARTIAL_STATUS_LINE
     malformed = UpstreamMalformed
     line_too_long = UpstreamMalformed
     head_too_large = UpstreamMalformed
     empty_lines_before = 0
+
+    def _wrong(self, kind: type[RelayError] | None = None) -> RelayError:
+        status = int(self._start_line[2]) if self._start_line is not None else None
+        return (kind or self.malformed)(status)
 
     def head(self) -> ResponseHead:
         """Return the head once it is complete (RFC 9112 §4, §6)."""

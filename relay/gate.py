@@ -28,6 +28,8 @@ from relay.headers import wants_close
 
 # Apache allows 20 s for a head, nginx 60; an agent beside us sends it in one piece.
 HEAD_SECONDS: Final = 10.0
+# Requests read ahead of those answered. Clients in use pipeline none; nginx reads one.
+PIPELINE_LIMIT: Final = 16
 LINGER_SECONDS: Final = 2.0  # nginx's lingering_timeout is 5 s
 _FLUSH_POLL_SECONDS: Final = 0.01
 _BARE_HEAD: Final = b"GET / HTTP/1.1\r\nHost: gate\r\n"
@@ -72,6 +74,7 @@ class Gate(asyncio.Protocol):
         self._remaining = 0
         self._chunks = ChunkReader(MalformedRequest)
         self._transport: asyncio.Transport | None = None
+        self._held = b""
         self._on_writable: Callable[[bool], None] | None = None
         self.writable = True
         """Whether the agent keeps up with what is written."""
@@ -89,11 +92,30 @@ class Gate(asyncio.Protocol):
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._held or len(self._incoming) >= PIPELINE_LIMIT:
+            self._hold(data)
+            return
         try:
             while data:
                 data = self._take(data)
+                if data and len(self._incoming) >= PIPELINE_LIMIT:
+                    self._hold(data)
+                    return
         except RelayError as error:
             self._refuse(error)
+
+    def _hold(self, data: bytes) -> None:
+        """Take no further requests until some of those that wait are answered."""
+        self._held += data
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _let_go(self) -> None:
+        if self._held and len(self._incoming) < PIPELINE_LIMIT // 2:
+            data, self._held = self._held, b""
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+            self.data_received(data)
 
     def eof_received(self) -> None:
         # An agent that closes its sending side cannot be told from one that has gone.
@@ -179,6 +201,8 @@ class Gate(asyncio.Protocol):
         if in_body:
             self._latest.broken = True
             self._inner.data_received(LAST_CHUNK)
+            if not self.busy:
+                self.close()  # it has been answered already
         else:
             self._queue(Incoming(refusal=error))
             self._inner.data_received(_BARE_HEAD + b"\r\n")
@@ -198,6 +222,7 @@ class Gate(asyncio.Protocol):
         """Note that a request has been answered, or given up."""
         self.busy -= 1
         self._register.request_over()
+        self._let_go()
 
     @property
     def local_address(self) -> str:
@@ -216,6 +241,25 @@ class Gate(asyncio.Protocol):
     def watch(self, on_writable: Callable[[bool], None] | None) -> None:
         """Have a function told when the agent falls behind, and when it has caught up."""
         self._on_writable = on_writable
+
+    async def catch_up(self, limit_seconds: float) -> None:
+        """Let the agent take its answer, and other connections have their turn.
+
+        Without this a flood of pipelined requests would be answered in one go, into memory.
+        """
+        if self._incoming:
+            await asyncio.sleep(0)
+        if self.writable:
+            return
+        caught_up = asyncio.Event()
+        self.watch(lambda writable: caught_up.set() if writable else None)
+        try:
+            async with asyncio.timeout(limit_seconds):
+                await caught_up.wait()
+        except TimeoutError:
+            self.abort()
+        finally:
+            self.watch(None)
 
     @property
     def unsent(self) -> int:
@@ -273,7 +317,7 @@ class Gate(asyncio.Protocol):
             self._transport.write_eof()
             self._transport.resume_reading()
             await asyncio.sleep(LINGER_SECONDS)
-            self.abort()
+            self.close()
 
     # For the register, from time to time
 

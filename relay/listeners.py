@@ -103,7 +103,8 @@ class Listeners:
         self._purpose = purpose
         self._servers: list[asyncio.Server] = []
         self._waiting: list[asyncio.Task[None]] = []
-        self._closed = False
+        self._served: set[ListenAddress] = set()
+        """The interfaces' addresses that are listened on already."""
 
     async def open(self, addresses: tuple[ListenAddress, ...]) -> None:
         """Listen on every address; interfaces without one are waited for in the background.
@@ -127,9 +128,11 @@ class Listeners:
         log.info("%s on %s", self._purpose, bound)
 
     async def _listen_on_interface(self, address: ListenAddress) -> bool:
-        found = interface_addresses(address.host)
-        for host in found:
-            await self._listen(ListenAddress(host, address.port))
+        found = [ListenAddress(host, address.port) for host in interface_addresses(address.host)]
+        for each in found:
+            if each not in self._served:
+                await self._listen(each)
+                self._served.add(each)
         return bool(found)
 
     async def _wait_for_interface(self, address: ListenAddress) -> None:

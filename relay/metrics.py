@@ -174,5 +174,8 @@ class Metrics:
     def expose(self, accept: str) -> tuple[bytes, str]:
         """Return the exposition and its content type, in the format that is accepted."""
         encoder: Callable[[CollectorRegistry], bytes]
-        encoder, content_type = choose_encoder(accept)
+        try:
+            encoder, content_type = choose_encoder(accept)
+        except ValueError:  # a version that is none
+            encoder, content_type = choose_encoder("")
         return encoder(self._registry), content_type

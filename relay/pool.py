@@ -68,7 +68,7 @@ class Pool:
 
     async def _open(self) -> Connection:
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self._keep),
+            lambda: Connection(self._keep, self._forget),
             self._address.host,
             self._address.port,
             ssl=self._tls,
@@ -84,9 +84,15 @@ class Pool:
         loop = asyncio.get_running_loop()
         self._expiries[connection] = loop.call_later(KEEP_IDLE_SECONDS, self._expire, connection)
 
+    def _forget(self, connection: Connection) -> None:
+        """Note that an idle connection is gone."""
+        expiry = self._expiries.pop(connection, None)
+        if expiry is not None:
+            expiry.cancel()
+            self._idle.remove(connection)
+
     def _expire(self, connection: Connection) -> None:
-        self._idle.remove(connection)
-        del self._expiries[connection]
+        self._forget(connection)
         connection.abort()
 
     def close(self) -> None:

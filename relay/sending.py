@@ -11,6 +11,7 @@ Knows nothing of grants, routes or the agent; ``pool`` decides which connection 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -18,6 +19,7 @@ from typing import Final, Protocol
 from relay.chunks import LAST_CHUNK, ChunkReader, chunk
 from relay.errors import (
     RelayError,
+    RelayFault,
     UpstreamMalformed,
     UpstreamStalled,
     UpstreamTimeout,
@@ -26,6 +28,8 @@ from relay.errors import (
 )
 from relay.framing import ResponseHead, ResponseHeadReader
 from relay.headers import wants_close
+
+log = logging.getLogger("relay")
 
 # Interim answers carry nothing for the agent; more of them than this is no HTTP server.
 _INTERIM_LIMIT: Final = 16
@@ -88,9 +92,13 @@ class Reply(Protocol):
 class Connection(asyncio.Protocol):
     """One connection to an upstream, which carries one call at a time."""
 
-    def __init__(self, on_free: Callable[[Connection], None]) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(
+        self,
+        on_free: Callable[[Connection], None],
+        on_lost: Callable[[Connection], None],
+    ) -> None:
         self._on_free = on_free
+        self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._exchange: _Exchange | None = None
         self._writable = asyncio.Event()
@@ -113,6 +121,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._transport = None
+        self._on_lost(self)
         self._writable.set()
         if self._exchange is not None:
             self._exchange.lose()
@@ -233,6 +242,9 @@ class _Exchange:
                 self._connection.write(LAST_CHUNK)
         except RelayError as error:
             self._fail(error)
+        except Exception:
+            log.exception("a fault of the relay")
+            self._fail(RelayFault())
         else:
             self._request_sent()
 

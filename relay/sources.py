@@ -30,6 +30,8 @@ class Reading:
 
     value: str | None = field(default=None, repr=False)
     problem: str = ""
+    certain: bool = True
+    """Whether it was looked at, and not just out of reach for a moment."""
 
 
 def describe(source: EnvSource | FileSource | CommandSource) -> str:
@@ -63,11 +65,17 @@ def read_file(source: FileSource) -> Reading:
     except FileNotFoundError:
         return Reading(problem=NOT_THERE)
     except PermissionError:
-        return Reading(problem=f"cannot be read by uid {os.geteuid()}")
-    except (OSError, UnicodeDecodeError):
-        return Reading(problem="cannot be read")
-    if source.json_path is not None:
-        return _read_json(content, source.json_path)
+        return Reading(problem=f"cannot be read by uid {os.geteuid()}", certain=False)
+    except OSError:
+        return Reading(problem="cannot be read", certain=False)
+    except UnicodeDecodeError:
+        return Reading(problem="is not text")
+    return (
+        _read_text(content) if source.json_path is None else _read_json(content, source.json_path)
+    )
+
+
+def _read_text(content: str) -> Reading:
     if not content.strip():
         return Reading(problem="is empty")
     value = usable(content)
@@ -102,7 +110,7 @@ async def run_command(
     """Run a command and take what it prints; its errors and output are never shown."""
     try:
         process = await _start(source)
-    except OSError:
+    except (OSError, ValueError):
         return Reading(problem="cannot be started")
     try:
         async with asyncio.timeout(limit_seconds):
@@ -131,7 +139,7 @@ async def _start(source: CommandSource) -> asyncio.subprocess.Process:
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             await _end(await starting)
         raise
 

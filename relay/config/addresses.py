@@ -124,7 +124,7 @@ def parse_listen(text: str) -> ListenAddress:
     if host == "localhost":
         host = "127.0.0.1"
     address = ListenAddress(host, int(port))
-    if address.ip is None and not _is_interface_name(host):
+    if "%" in host or (address.ip is None and not _is_interface_name(host)):
         raise ValueError(
             f"needs an IP address or an interface's name before the port, {_LISTEN_EXAMPLE}"
         )

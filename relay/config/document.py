@@ -40,13 +40,15 @@ def read_document(text: str) -> Document:
     Raises:
         ConfigurationError: It is not YAML, uses a tag or a complex key, or says a key twice.
     """
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
+        reader = _NodeReader(loader)
+        data = reader.read(node, ()) if node is not None else None
     except yaml.YAMLError as error:
         raise ConfigurationError([_yaml_problem(error)]) from None
-    reader = _NodeReader(loader)
-    data = reader.read(node, ()) if node is not None else None
+    except RecursionError:
+        raise ConfigurationError([Problem(1, (), "is nested too deeply")]) from None
     if reader.problems:
         raise ConfigurationError(reader.problems)
     return Document(data, reader.lines)

@@ -134,13 +134,16 @@ class _Loader:
     def _has_default_token(self) -> bool:
         if self._environment.get(TOKEN_VARIABLE, "").strip():
             return True
-        return any(Path(folder, TOKEN_VARIABLE.lower()).exists() for folder in self._secrets)
+        places = (f"{folder}/{TOKEN_VARIABLE.lower()}" for folder in self._secrets)
+        return any(os.path.exists(place) for place in places)  # noqa: PTH110  # False where forbidden
 
     def _listeners(self, section: str, default: str) -> list[ListenAddress]:
         variable = f"RELAY_{section.upper()}"
         override = self._environment.get(variable, "").strip()
         if override:
             parts = [part.strip() for part in override.split(",") if part.strip()]
+            if not parts:
+                self._checker.complain((f"${variable}",), "names no address")
             return [
                 address
                 for part in parts

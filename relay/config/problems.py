@@ -11,15 +11,30 @@ from typing import Final
 Path = tuple[str | int, ...]
 
 # A key is shown only where it looks like one: a secret pasted in front of a colon does not.
-_SHOWABLE_KEY: Final = re.compile(r"(?!sk-)\$?[A-Za-z0-9_.-]{1,40}")
+_SHOWABLE_KEY: Final = re.compile(r"\$?[A-Za-z0-9_.-]{1,40}")
 _HIDDEN_KEY: Final = "<not shown>"
+_KEY_PREFIX: Final = re.compile(r"(?<![A-Za-z0-9])(?:sk-|AIza|ghp_|xox[a-z]-)[A-Za-z0-9]")
+_LONG_RUN: Final = re.compile(r"[A-Za-z0-9]{16,}")
+_FEW: Final = 3
+
+
+def looks_secret(text: str) -> bool:
+    """Whether this is more likely a key in the wrong place than a name or a path."""
+    if _KEY_PREFIX.search(text):
+        return True
+    if "/" in text:
+        return False  # folders may be named by hashes
+    return any(
+        _FEW <= sum(map(str.isdigit, run)) <= len(run) - _FEW for run in _LONG_RUN.findall(text)
+    )
 
 
 def shown(key: str | int) -> str:
     """Return a key as it may be printed."""
     if isinstance(key, int):
         return str(key)
-    return f'"{key}"' if _SHOWABLE_KEY.fullmatch(key) else _HIDDEN_KEY
+    showable = _SHOWABLE_KEY.fullmatch(key) and not looks_secret(key)
+    return f'"{key}"' if showable else _HIDDEN_KEY
 
 
 @dataclass(frozen=True, slots=True)

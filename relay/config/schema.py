@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from relay.config.addresses import parse_upstream
+from relay.config.problems import looks_secret
 from relay.errors import Api, RelayError
 from relay.framing import TOKEN
 from relay.headers import HOP_BY_HOP
@@ -38,21 +39,42 @@ _FRAMING_HEADERS: Final = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
 
 
 def _env_name(text: str) -> str:
-    if not _ENV_NAME.fullmatch(text):
+    if not _ENV_NAME.fullmatch(text) or looks_secret(text):
         raise ValueError("must be the name of an environment variable, not its value")
     return text
 
 
 def _file_path(text: str) -> str:
-    if not text or "\0" in text or "\n" in text:
-        raise ValueError("must be the path of a file")
+    if not text.isprintable() or not text.strip() or looks_secret(text):
+        raise ValueError("must be the path of a file, not what is in it")
+    try:
+        Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError("names the home folder of a user that there is not") from None
     return text
+
+
+def _json_path(text: str) -> str:
+    if not text.isprintable() or looks_secret(text):
+        raise ValueError("must be a dotted path into the file, such as a.b.c")
+    return text
+
+
+def _command(words: tuple[str, ...]) -> tuple[str, ...]:
+    runnable = bool(words[0]) and not any("\0" in word for word in words)
+    try:
+        " ".join(words).encode()
+    except UnicodeEncodeError:
+        runnable = False
+    if not runnable or looks_secret(words[0]):
+        raise ValueError("must be a program and its arguments, not what it prints")
+    return words
 
 
 def is_name(text: str) -> bool:
     """Whether this can name a relay, a grant or a client; a misplaced key cannot."""
     # "none" is the label of what is not known.
-    wrong = text in (".", "..", "none") or text.startswith("sk-")
+    wrong = text in (".", "..", "none") or looks_secret(text)
     return RELAY_NAME.fullmatch(text) is not None and not wrong
 
 
@@ -97,6 +119,7 @@ def _prefix(text: str) -> str:
 
 EnvName = Annotated[str, AfterValidator(_env_name)]
 FilePath = Annotated[str, AfterValidator(_file_path)]
+JsonPath = Annotated[str, AfterValidator(_json_path)]
 Name = Annotated[str, AfterValidator(_name)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
@@ -123,7 +146,7 @@ class FileSource(Model):
     """A value in a file, whole or at a dotted path in its JSON, re-read when it changes."""
 
     file: FilePath
-    json_path: str | None = Field(default=None, alias="json", min_length=1)
+    json_path: JsonPath | None = Field(default=None, alias="json", min_length=1)
 
     def located(self, folder: Path) -> FileSource:
         """Return this source with ``~`` and a relative path made absolute."""
@@ -133,7 +156,9 @@ class FileSource(Model):
 class CommandSource(Model):
     """A value printed by a command, run again when ``ttl`` seconds have passed."""
 
-    command: tuple[str, ...] = Field(min_length=1, strict=False)
+    command: Annotated[tuple[str, ...], AfterValidator(_command)] = Field(
+        min_length=1, strict=False
+    )
     ttl: PositiveFloat = 300
 
 

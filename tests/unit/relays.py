@@ -55,8 +55,9 @@ FILES: Final = {
 MESSAGES: Final = "/relay/anthropic/v1/messages"
 CHAT: Final = "/relay/openai/v1/chat/completions"
 OK: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+# Not an event stream of an API: those have an end of their own, which is another matter.
 CHUNKED: Final = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"
 )
 
 Ending = Literal["", "end", "reset"]
@@ -496,7 +497,7 @@ class Log(logging.Handler):
     async def calls(self, count: int = 1) -> list[dict[str, Any]]:
         """Return the lines of calls, once there are so many."""
         while len(found := [each for each in self.lines if each["event"] == "call"]) < count:
-            await self._more()
+            await self.more()
         return found
 
     async def says(self, pattern: str, count: int = 1) -> re.Match[str]:
@@ -506,9 +507,10 @@ class Log(logging.Handler):
             found = [match for match in matches if match]
             if len(found) >= count:
                 return found[count - 1]
-            await self._more()
+            await self.more()
 
-    async def _more(self) -> None:
+    async def more(self) -> None:
+        """Wait for another line."""
         self._changed.clear()
         async with asyncio.timeout(FUSE_SECONDS):
             await self._changed.wait()
@@ -594,6 +596,17 @@ class Relay:
     async def in_flight(self) -> float:
         """Return ``relay_requests_in_flight`` of all relays together."""
         return sum((await self.samples("relay_requests_in_flight", "relay")).values())
+
+    async def forget_calls(self) -> None:
+        """Empty the log, once all calls so far are in it."""
+        while await self.in_flight():
+            pass
+        # Lines come in order: behind this one there is none of the calls before it.
+        await self.ask(request("/relay/nobody/last"))
+        while not any(line.get("path") == "/relay/nobody/last" for line in self.log.lines):
+            await self.log.more()
+        self.check_log()
+        self.log.text.clear()
 
     async def close_agents(self) -> None:
         """Drop the agents that are still there."""

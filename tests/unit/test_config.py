@@ -808,7 +808,7 @@ def test_schema_shows_no_input_by_itself(kind: type[Model], data: dict[str, obje
     """Pydantic prints what it refuses unless it is told not to."""
     with pytest.raises(ValidationError) as caught:
         kind.model_validate(data)
-    assert API_KEY not in f"{caught.value} {caught.value!r}"
+    assert API_KEY[:16] not in f"{caught.value} {caught.value!r}"
 
 
 def test_secret_as_another_tools_key_is_ignored_in_silence(file: Path) -> None:

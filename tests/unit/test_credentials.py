@@ -195,13 +195,15 @@ def test_removed_file_takes_its_value_along(secret: Secret) -> None:
     assert value.reading == Reading(NEW)
 
 
+@pytest.mark.parametrize("age", [0, 1, 3600])
 @pytest.mark.parametrize("half", ["", "\n", "two\nlines"])
 def test_half_written_file_keeps_its_last_value_for_a_moment(
-    secret: Secret, clock: Clock, half: str
+    secret: Secret, clock: Clock, half: str, age: float
 ) -> None:
-    """Between truncation and writing there is nothing in it."""
+    """Between truncation and writing there is nothing in it, however old its value is."""
     value = value_of(secret)
     assert value.reading == Reading(OLD)
+    clock.now += age
     secret.write(half)
     assert value.reading == Reading(OLD)
     clock.now += HALF_WRITTEN_GRACE_SECONDS / 2

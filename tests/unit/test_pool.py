@@ -206,11 +206,13 @@ class Openings:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: int, error: OSError) -> None:
         self.count = 0
+        self.failed = asyncio.Event()
         original = pool.Pool._open
 
         async def open_one(of: pool.Pool) -> Connection:
             self.count += 1
             if self.count <= failures:
+                self.failed.set()
                 raise error
             return await original(of)
 
@@ -257,10 +259,9 @@ async def test_an_upstream_that_restarts_costs_no_call(
     caller = await serve_one(agent, upstream)
     upstream.stop_listening()
     caller.leave()
+    openings = Openings(monkeypatch, 1, ConnectionRefusedError())
     await agent.send(request())
-    refused = asyncio.Event()
-    asyncio.get_running_loop().call_later(0.05, refused.set)
-    await refused.wait()
+    await openings.failed.wait()
     again = Upstream()
     again.answer_with(OK)
     await again.start(port=port)

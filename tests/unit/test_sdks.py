@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import anthropic
@@ -62,19 +63,17 @@ def headroom(shared_headroom: Headroom) -> Headroom:
     return shared_headroom
 
 
-@pytest.fixture
-def relay(shared_relay: RelayProcess) -> RelayProcess:
+@pytest_asyncio.fixture(loop_scope="module")
+async def relay(shared_relay: RelayProcess) -> RelayProcess:
     """The relay, with an empty log."""
-    shared_relay.check_log()
-    shared_relay.log.text.clear()
+    await shared_relay.forget_calls()
     return shared_relay
 
 
-@pytest.fixture
-def openai_relay(shared_openai_relay: RelayProcess) -> RelayProcess:
+@pytest_asyncio.fixture(loop_scope="module")
+async def openai_relay(shared_openai_relay: RelayProcess) -> RelayProcess:
     """The relay for OpenAI's API, with an empty log."""
-    shared_openai_relay.check_log()
-    shared_openai_relay.log.text.clear()
+    await shared_openai_relay.forget_calls()
     return shared_openai_relay
 
 
@@ -245,6 +244,25 @@ async def test_anthropic_does_not_retry_a_wrong_token(
         await in_thread(ask)
     assert headroom.record.exchanges == []
     assert len(await relay.log.calls()) == 1
+
+
+async def test_anthropic_does_not_retry_a_missing_credential(
+    headroom: Headroom, tmp_path: Path
+) -> None:
+    """The SDK retries a 503, unless the answer says not to."""
+    text = f"grants: [anthropic]\nclaude:\n  base_url: {headroom.url}\n"
+    async with relay_process(tmp_path, text, LOOPBACK) as without:
+
+        def ask() -> None:
+            with claude(without, retries=5) as client:
+                client.messages.create(
+                    model=MODEL, max_tokens=100, messages=[{"role": "user", "content": "Hello"}]
+                )
+
+        with pytest.raises(anthropic.InternalServerError, match="no credential") as caught:
+            await in_thread(ask)
+        assert caught.value.status_code == 503
+        assert len(await without.log.calls()) == 1
 
 
 async def test_anthropic_retries_by_itself(relay: RelayProcess, headroom: Headroom) -> None:

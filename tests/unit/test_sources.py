@@ -112,7 +112,7 @@ def test_file_of_mode_0400_can_be_read_by_its_owner(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b" \n\n", "is empty"),
-        (b"\xff\xfe", "cannot be read"),
+        (b"\xff\xfe", "is not text"),
         (f"{SECRET}\n{SECRET}\n".encode(), "holds characters that no header may"),
         (f"\ufeff{SECRET}".encode(), "holds characters that no header may"),
     ],

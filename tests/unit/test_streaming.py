@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from relay import gate as gate_module
 from tests.unit.relays import (
     CHUNKED,
     MESSAGES,
@@ -51,6 +52,14 @@ async def turns(count: int) -> None:
         turn = loop.create_future()
         loop.call_soon(turn.set_result, None)
         await turn
+
+
+async def all_closed(relay: LocalRelay) -> None:
+    """Wait until the relay has no agent's connection any more."""
+    gates = relay.app._gates
+    while len(gates):
+        gates._changed.clear()
+        await gates._changed.wait()
 
 
 # One piece at a time
@@ -159,7 +168,7 @@ async def test_both_directions_move_at_once(agent: Agent, upstream: Upstream) ->
 
 
 async def test_an_answer_may_end_before_its_request(agent: Agent, upstream: Upstream) -> None:
-    """A whole answer is whole, though the body is still on its way."""
+    """A whole answer is whole, though the body is still on its way; what is left is dropped."""
     await agent.send(chunked_request() + chunk(b"x"))
     caller = await upstream.accepted()
     await caller.head()
@@ -167,6 +176,35 @@ async def test_an_answer_may_end_before_its_request(agent: Agent, upstream: Upst
     answer = await agent.answer()
     assert (answer.status, answer.body, answer.complete) == (200, b"ok", True)
     await caller.gone()
+    upstream.answer_with(OK)
+    await agent.send(chunk(b"y") + chunk(b"") + request())
+    assert (await agent.answer()).status == 200
+    (got,) = upstream.requests
+    assert got.body == b"{}"
+
+
+async def test_an_early_answer_waits_for_an_agent_that_is_slow(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write limit, and nothing shorter, says how long an agent may take to read."""
+    monkeypatch.setattr(gate_module, "LINGER_SECONDS", 0.05)
+    async with running_relay(tmp_path, configuration(upstream.port)) as relay:
+        agent = await relay.agent(receive_buffer=16_384)
+        agent.hold()
+        await agent.send(chunked_request("Connection: close") + chunk(b"x"))
+        caller = await upstream.accepted()
+        await caller.send(CHUNKED)
+        (gate,) = (each for each in relay.app._gates._open if each.busy)
+        while not gate.unsent:
+            await caller.send(chunk(noise(16_384)))
+            await turns(3)
+        await caller.send(chunk(b""))
+        await relay.log.calls()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await all_closed(relay)
+        agent.read_on()
+        assert (await agent.answer()).complete
 
 
 # Bodies
@@ -423,9 +461,7 @@ async def test_an_agent_that_takes_nothing_of_a_whole_answer_is_cut(
         assert line["outcome"] == "ok"
         assert gate.unsent
         async with asyncio.timeout(5):
-            while len(relay.app._gates):
-                relay.app._gates._changed.clear()
-                await relay.app._gates._changed.wait()
+            await all_closed(relay)
         agent.read_on()
         assert not (await agent.answer()).complete
 
