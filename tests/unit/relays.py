@@ -627,6 +627,13 @@ class LocalRelay(Relay):
 
     app: App
 
+    async def all_closed(self) -> None:
+        """Wait until there is no agent's connection any more."""
+        gates = self.app._gates
+        while len(gates):
+            gates._changed.clear()
+            await gates._changed.wait()
+
     async def _families(self, name: str) -> Iterable[Metric]:
         # What a scrape would show, without the writing and parsing of a thousand lines.
         metrics = self.app._metrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import resource
@@ -10,13 +11,16 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from aiohttp import http_parser
 
-from relay import credentials, upstreams
+from relay import app as app_module
+from relay import credentials, sources, upstreams
 from relay.app import App
 from relay.config import load
+from relay.gates import Gates
 from tests.unit.relays import (
     CHUNKED,
     KEY,
@@ -218,6 +222,121 @@ async def test_an_invalid_file_keeps_the_old_configuration(
     assert (await process.ask(request())).status == 200
 
 
+OPEN_LISTEN = ["127.0.0.1:0", "0.0.0.0:0"]
+
+
+@pytest.mark.parametrize("listen", [OPEN_LISTEN, ["127.0.0.1:0"], ["127.0.0.1:0", "lo:0"], None])
+async def test_a_reload_never_leaves_an_open_listener_without_a_client(
+    upstream: Upstream, tmp_path: Path, listen: list[str] | None
+) -> None:
+    """Listeners last until a restart: what the new file says of its own does not count."""
+    config = configuration(upstream.port, listen=OPEN_LISTEN)
+    upstream.answer_with(OK)
+    async with relay_process(tmp_path, config) as relay:
+        open_port = int((await relay.log.says(r"^relays on 0\.0\.0\.0:(\d+)$"))[1])
+        changed = configuration(upstream.port, clients=[])
+        del changed["listen"]
+        update_configuration(relay, changed | ({} if listen is None else {"listen": listen}))
+        relay.signal(signal.SIGHUP)
+        await relay.log.says("^not reloaded, the configuration stays as it was$")
+        await relay.log.says(r"agent\.yaml:1: (clients|listen): .*(beyond|not) loopback")
+        for port in (relay.port, open_port):
+            agent = await relay.agent(port=port)
+            assert (await agent.ask(request(token=None))).status == 401
+            own_host = request(token=None).replace(b"relay.test", b"127.0.0.1")
+            assert (await agent.ask(own_host)).status == 401
+            assert (await agent.ask(request())).status == 200
+        assert len(upstream.requests) == 2
+
+
+async def test_a_reload_may_drop_the_clients_where_only_loopback_is_listened_on(
+    relay: LocalRelay, upstream: Upstream
+) -> None:
+    """Though the file meanwhile named an address that is open: it was never listened on."""
+    started = relay.app.serving.settings
+    assert (await relay.ask(request(token=None))).status == 401
+    update_configuration(relay, configuration(upstream.port, listen=OPEN_LISTEN))
+    relay.app.reload()
+    await relay.log.says("^reloaded ")
+    assert relay.app.serving.settings.listen == started.listen
+    update_configuration(relay, configuration(upstream.port, clients=[]))
+    relay.app.reload()
+    await relay.log.says("^reloaded ", 2)
+    upstream.answer_with(OK)
+    own_host = request(token=None).replace(b"relay.test", b"127.0.0.1")
+    assert (await relay.ask(own_host)).status == 200
+    assert (await relay.ask(request(token=None))).status == 421
+
+
+async def test_a_reload_does_not_change_which_hosts_are_the_doors_own(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """A name in the new file's addresses is no address of the listeners there are."""
+    config = configuration(upstream.port, clients=[])
+    async with running_relay(tmp_path, config) as relay:
+        new = {"listen": ["127.0.0.1:0", "lo:0"], "admin": ["127.0.0.1:0", "lo:0"]}
+        update_configuration(relay, config | new)
+        before = relay.app.serving.settings
+        relay.app.reload()
+        await relay.log.says("^reloaded ")
+        settings = relay.app.serving.settings
+        assert (settings.listen, settings.admin) == (before.listen, before.admin)
+        named = request(token=None).replace(b"relay.test", b"lo")
+        assert (await relay.ask(named)).status == 421
+        agent = await relay.agent(port=relay.admin_port)
+        assert (await agent.ask(b"GET /healthz HTTP/1.1\r\nHost: lo\r\n\r\n")).status == 421
+
+
+def grant_from(**source: object) -> dict[str, object]:
+    """Return a change of the configuration: where its grant's value comes from."""
+    return {"grants": [{"name": "anthropic", "source": source}]}
+
+
+HOSTILE = {
+    "control byte": ("a: \x01\n", "1: is not valid YAML"),
+    "nesting": ("grants:\n  " + "[" * 3_000, "1: is nested too deeply"),
+    "unknown home": (grant_from(file="~nosuchuser/x"), r"1: grants\[0\]\.source\.file: names"),
+    "NUL": (grant_from(command=["a", "\0"]), r"1: grants\[0\]\.source\.command: must"),
+    "surrogate": (grant_from(command=["\ud800"]), r"1: grants\[0\]\.source\.command: must"),
+    "surrogate in a path": (grant_from(file="\ud800"), r"1: grants\[0\]\.source\.file: must"),
+    "zone": ({"listen": ["[fe80::1%eth0]:8484"]}, r"1: listen\[0\]: needs"),
+}
+
+
+@pytest.mark.parametrize(("change", "problem"), HOSTILE.values(), ids=HOSTILE.keys())
+async def test_a_reload_survives_any_file(
+    relay: LocalRelay, upstream: Upstream, change: str | Config, problem: str
+) -> None:
+    """What cannot be used is named by its place, and changes nothing."""
+    upstream.answer_with(OK)
+    before = relay.app.serving
+    new = change if isinstance(change, str) else configuration(upstream.port, **change)
+    write_configuration(relay.folder, new)
+    relay.app.reload()
+    await relay.log.says("^not reloaded, the configuration stays as it was$")
+    await relay.log.says(rf"agent\.yaml:{problem}")
+    assert relay.app.serving is before
+    assert (await relay.ask(request())).status == 200
+
+
+async def test_a_fault_in_a_reload_keeps_the_old_configuration(
+    relay: LocalRelay, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug is logged with its traceback, and the relay goes on."""
+    upstream.answer_with(OK)
+    before = relay.app.serving
+
+    def fail(_: Path) -> NoReturn:
+        raise RuntimeError("details of the fault")
+
+    monkeypatch.setattr(app_module, "load", fail)
+    relay.app.reload()
+    assert "details of the fault" in relay.log.text[-1]
+    relay.log.text.clear()
+    assert relay.app.serving is before
+    assert (await relay.ask(request())).status == 200
+
+
 @pytest.mark.parametrize("key", ["listen", "admin"])
 async def test_other_addresses_need_a_restart(
     relay: LocalRelay, upstream: Upstream, key: str
@@ -386,6 +505,32 @@ async def test_the_upstreams_401_keeps_its_text_to_itself(
     assert await relay.samples("relay_rejections_total", "reason") == {}
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EMFILE, "Too many open files"), PermissionError(errno.EACCES, "no")]
+)
+async def test_a_credential_out_of_reach_at_the_start_comes_by_itself(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """Its file is looked at again, though it never changes."""
+    config = configuration(upstream.port)
+    write_configuration(tmp_path, config)
+    for name in ("key", "token"):
+        os.utime(tmp_path / name, (1, 1))
+    upstream.answer_with(OK)
+
+    def refuse(_: str) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(sources, "_read_regular_file", refuse)
+    async with running_relay(tmp_path, config) as relay:
+        status, report = await relay.readiness()
+        assert (status, report["status"]) == (503, "not ready")
+        assert (await relay.ask(request())).status == 401
+        monkeypatch.undo()
+        assert (await relay.ask(request())).status == 200
+        assert (await relay.readiness())[0] == 200
+
+
 # Upstreams
 
 
@@ -435,6 +580,35 @@ async def test_a_call_says_whether_the_upstream_is_there(
     upstream.callers[0].leave()
     assert (await relay.ask(request())).status == 502
     assert await relay.samples("relay_upstream_up", "relay", relay="anthropic") == {}
+
+
+# Time
+
+
+async def test_a_fault_does_not_end_what_is_done_from_time_to_time(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next tick comes all the same, and does its work."""
+    monkeypatch.setattr(app_module, "TICK_SECONDS", 0.01)
+    tended = asyncio.Event()
+    failures = iter([ValueError("details of the fault"), RuntimeError("another")])
+    original = Gates.tend
+
+    def tend(gates: Gates, write_seconds: float) -> None:
+        failure = next(failures, None)
+        if failure is not None:
+            raise failure
+        original(gates, write_seconds)
+        tended.set()
+
+    monkeypatch.setattr(Gates, "tend", tend)
+    async with running_relay(tmp_path, configuration(upstream.port)) as relay:
+        async with asyncio.timeout(5):
+            await tended.wait()
+        faults = [line for line in relay.log.lines if line["message"] == "a fault of the relay"]
+        assert len(faults) == 2
+        assert "details of the fault" in str(faults[0])
+        relay.log.text.clear()
 
 
 # Many

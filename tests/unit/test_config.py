@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from pydantic import ValidationError
@@ -404,6 +405,26 @@ def test_mistake_in_a_variable_is_said_to_be_there(file: Path) -> None:
     assert API_KEY not in str(lines)
 
 
+@pytest.mark.parametrize("name", ["RELAY_LISTEN", "RELAY_ADMIN"])
+def test_variable_of_commas_names_no_address(file: Path, name: str) -> None:
+    """A relay that listens nowhere would be a puzzle."""
+    assert mistakes(file, SHORT, **{name: " , ,"}) == [f"1: ${name}: names no address"]
+
+
+def test_folder_of_secrets_that_cannot_be_entered_is_no_mistake(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing in it can be read: then there is no token there."""
+
+    def forbid(path: object, *_: object, **__: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    file.write_text(SHORT)
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.stat", forbid)
+        assert load(file, {"RELAY_SECRETS": "/run/forbidden"}).clients == ()
+
+
 def test_token_in_the_environment_makes_a_client(file: Path) -> None:
     """So the short form alone serves in compose, on any address."""
     settings = read(file, SHORT, RELAY_TOKEN=RELAY_TOKEN, RELAY_LISTEN="0.0.0.0:8484")
@@ -542,6 +563,16 @@ MISTAKES = [
     (grant_with("source: {command: a b}"), "2: grants[0].source.command: must be a list"),
     (grant_with("source: {command: [a], ttl: 0}"), "2: grants[0].source.ttl: must be greater than"),
     (grant_with("source: {command: [a], ttl: x}"), "2: grants[0].source.ttl: must be a number"),
+    (grant_with("source: {file: ' '}"), "2: grants[0].source.file: must be the path of a file"),
+    (grant_with('source: {file: "a\\nb"}'), "2: grants[0].source.file: must be the path of a"),
+    (grant_with("source: {file: ~nobody-at-all/x}"), "2: grants[0].source.file: names the home"),
+    (
+        grant_with('source: {file: a, json: "\\t"}'),
+        "2: grants[0].source.json: must be a dotted path",
+    ),
+    (grant_with("source: {command: ['']}"), "2: grants[0].source.command: must be a program"),
+    (grant_with('source: {command: ["a", "\\0"]}'), "2: grants[0].source.command: must be a"),
+    (grant_with('source: {command: ["\\ud800"]}'), "2: "),
     # The shorthand
     ("grants: [anthropic]\nclaude: {base_url: localhost}\n", "2: claude.base_url: must begin with"),
     ("grants: [anthropic]\nclaude: {base_url: 5}\n", "2: claude.base_url: must be text"),
@@ -716,6 +747,9 @@ MISPLACED = [
     "grants: [{{name: anthropic, source: {}}}]\nclaude: {{base_url: http://h}}\n",
     "grants: [{{name: anthropic, source: [{}]}}]\nclaude: {{base_url: http://h}}\n",
     "grants: [{{name: anthropic, source: {{env: {}}}}}]\nclaude: {{base_url: http://h}}\n",
+    "grants: [{{name: anthropic, source: {{file: {}}}}}]\nclaude: {{base_url: http://h}}\n",
+    "grants: [{{name: anthropic, source: {{file: a, json: {}}}}}]\nclaude: {{base_url: http://h}}\n",
+    "grants: [{{name: anthropic, source: {{command: [{}]}}}}]\nclaude: {{base_url: http://h}}\n",
     "grants: [{{name: anthropic, source: {{{}: x}}}}]\nclaude: {{base_url: http://h}}\n",
     "grants: [{{name: anthropic, source: {{env: A, {}: x}}}}]\nclaude: {{base_url: http://h}}\n",
     "grants: [{{name: anthropic, source: {{value: {}}}}}]\nclaude: {{base_url: http://h}}\n",

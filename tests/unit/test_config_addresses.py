@@ -156,6 +156,7 @@ def test_listen_addresses_are_split(text: str, host: str, port: int, *, loopback
         ("http://localhost:8484", "needs square brackets"),
         ("[127.0.0.1]:8484", "has a malformed address"),
         ("[]:8484", "has a malformed address"),
+        ("[fe80::1%eth0]:8484", "needs an IP address or an interface's name"),
         ("[::zz]:8484", "needs an IP address or an interface's name"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 
 from relay.config import ConfigurationError, Problem
 from relay.config.document import Document, read_document
-from relay.config.problems import shown, suggest
+from relay.config.problems import looks_secret, shown, suggest
 
 SECRET = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
 
@@ -148,6 +148,20 @@ def test_errors_of_yaml_have_a_line_and_quote_nothing(text: str, line: int) -> N
     assert "ant-api03" not in str(error)
 
 
+@pytest.mark.parametrize("character", ["\x00", "\x07", "\x1b", "\x7f", "\ufffe"])
+def test_control_characters_are_a_mistake(character: str) -> None:
+    """They come from a terminal's paste, and YAML allows none."""
+    (problem,) = problems_of(f"a: {SECRET}{character}\n")
+    assert problem.message == "is not valid YAML"
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 5000, "[" * 5000 + "]" * 5000])
+def test_nesting_has_an_end(text: str) -> None:
+    """No configuration needs it, and it is no reason for a traceback."""
+    (problem,) = problems_of(text)
+    assert problem.message == "is nested too deeply"
+
+
 def test_error_does_not_carry_the_text_along() -> None:
     """Neither as a cause nor as a context that a traceback would print."""
     with pytest.raises(ConfigurationError) as caught:
@@ -174,6 +188,50 @@ def test_error_does_not_carry_the_text_along() -> None:
 def test_key_is_shown_only_if_it_looks_like_one(key: str | int, text: str) -> None:
     """A secret pasted in front of a colon becomes a key."""
     assert shown(key) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SECRET,
+        "sk-ant-oat01-Kp4Wz8Jr1Td6",
+        "sk-proj-Tn5Bv9Ck2Mz7Xj4L",
+        f"folder/{SECRET}",
+        f"my{SECRET[2:]}",
+        "relay-V3b8Yt1Nq6Lk9Xw4Rz7Cj2Hm5Pf0Sd",
+        "AIzaSyD4u8Qm2Lx7Vt0RcY5dWk1Zp9Hs3Nf6Bj4",
+        "ghp_u8Qm2Lx7Vt0RcY5dWk1Zp9Hs3Nf6Bj4Gg",
+        "xoxb-123456789012-abcdefghijkl",
+        "3f2a9c1b7d8e4f60a1b2c3d4e5f60718",
+    ],
+)
+def test_what_looks_like_a_secret_is_taken_for_one(text: str) -> None:
+    """Wherever a name or a path is expected."""
+    assert looks_secret(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "anthropic",
+        "ANTHROPIC_API_KEY",
+        "CLAUDE_CODE_OAUTH_TOKEN",
+        "agent-1.internal_name",
+        "/run/secrets/anthropic_api_key",
+        "/nix/store/0c4h1n2a9p3m8qk5x7z6w1v4/bin/pass",
+        "~/.claude/.credentials.json",
+        "claudeAiOauth.accessToken",
+        "task-runner",
+        "desk-lamp",
+        "averyveryverylongnameindeed",
+        "2025-04-20",
+        "12345678901234567890",
+    ],
+)
+def test_names_and_paths_do_not_look_like_secrets(text: str) -> None:
+    """Nobody should have to rename what is innocent."""
+    assert not looks_secret(text)
 
 
 def test_problem_is_explained_with_file_line_field_and_remedy() -> None:

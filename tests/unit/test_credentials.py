@@ -250,6 +250,28 @@ def test_file_seen_half_written_is_looked_at_again_and_again(secret: Secret, clo
     assert value.reading == Reading(problem="is empty")
 
 
+@pytest.mark.parametrize("error", [PermissionError, OSError])
+def test_file_out_of_reach_keeps_its_value_for_a_moment(
+    secret: Secret, clock: Clock, error: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of descriptors, or its mode not set yet; and it is tried again each time."""
+    value = value_of(secret)
+    assert value.reading == Reading(OLD)
+    clock.now += 3600
+    secret.write(NEW)
+    clock.now += 1
+
+    def refuse(*_: object) -> int:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("relay.sources.os.open", refuse)
+        assert value.reading == Reading(OLD)
+        clock.now += HALF_WRITTEN_GRACE_SECONDS + 0.1
+        assert value.reading.problem.startswith("cannot be read")
+    assert value.reading == Reading(NEW)
+
+
 def test_file_that_never_had_a_value_says_so_at_once(tmp_path: Path, clock: Clock) -> None:
     """There is nothing to keep."""
     secret = Secret(tmp_path / "key", clock)

@@ -374,10 +374,21 @@ def refused_at(reader: Reader, data: bytes) -> int | None:
         (b"GET / HTTP/1.1\r", b"H"),
         (b"GET / HTTP/1.1\r", b"\r"),
         (b"GET /", b"\x00"),
+        (b"GET /", b"\x80"),
+        (b"GET ", b" "),
+        (b"GET / ", b"F"),
+        (b"GET / HTTP/1.1", b" "),
+        (b"GET / HTTP/1.1", b"0"),
+        (b"GET / HTTP/1", b" "),
+        (b"GET / ", b"h"),
+        (b"GE", b"/"),
         (b"GET / HTTP/1.1\r\n", b" "),
         (b"GET / HTTP/1.1\r\n", b"\t"),
         (b"GET / HTTP/1.1\r\n", b":"),
         (b"GET / HTTP/1.1\r\n", b"\n"),
+        (b"GET / HTTP/1.1\r\nHost", b" "),
+        (b"GET / HTTP/1.1\r\nHost", b"\r"),
+        (b"GET / HTTP/1.1\r\nHost", b"\x80"),
         (b"GET / HTTP/1.1\r\nHost: a\r\n", b" "),
         (b"GET / HTTP/1.1\r\nHost: a", b"\n"),
         (b"GET / HTTP/1.1\r\nHost: a", b"\x00"),
@@ -396,7 +407,18 @@ def test_request_is_refused_at_its_first_impossible_byte(
 
 @pytest.mark.parametrize(
     ("accepted", "impossible"),
-    [(b"", b"\x15"), (b"", b"<"), (b"HTTP/1.1 200 OK", b"\n"), (b"HTTP/1.1 200 OK\r\n", b" ")],
+    [
+        (b"", b"\x15"),
+        (b"", b"<"),
+        (b"", b"\r"),
+        (b"HTTP/", b"2"),
+        (b"HTTP/1.", b"2"),
+        (b"HTTP/1.1 ", b"6"),
+        (b"HTTP/1.1 20", b" "),
+        (b"HTTP/1.1 200", b"0"),
+        (b"HTTP/1.1 200 OK", b"\n"),
+        (b"HTTP/1.1 200 OK\r\n", b" "),
+    ],
 )
 def test_response_is_refused_at_its_first_impossible_byte(
     accepted: bytes, impossible: bytes
@@ -553,6 +575,31 @@ def test_there_may_be_as_many_fields_as_the_limit_and_no_more() -> None:
 def test_response_over_a_limit_is_the_upstreams_fault(data: bytes) -> None:
     """The agent gets a 502, not a complaint about its own request."""
     assert read(ResponseHeadReader, [data]).error is UpstreamMalformed
+
+
+@pytest.mark.parametrize(
+    "fields", [(" folded",), ("Content-Length: 5, 5",), ("X: " + "a" * 20000,)]
+)
+def test_malformed_response_keeps_its_status_for_the_metrics(fields: tuple[str, ...]) -> None:
+    """What the upstream said is known, even if the rest of it cannot be passed on."""
+    heads = ResponseHeadReader()
+    data = response("HTTP/1.1 503 Unavailable", *fields)
+    with pytest.raises(UpstreamMalformed) as caught:
+        take(heads, data)
+    assert caught.value.upstream_status == 503
+
+
+def test_response_without_a_status_has_none_for_the_metrics() -> None:
+    """Garbage says nothing."""
+    with pytest.raises(UpstreamMalformed) as caught:
+        take(ResponseHeadReader(), b"garbage\r\n")
+    assert caught.value.upstream_status is None
+
+
+def take(heads: ResponseHeadReader, data: bytes) -> ResponseHead:
+    """Return the head of what is fed at once."""
+    heads.feed(data)
+    return heads.head()
 
 
 def test_limits_are_those_that_are_promised() -> None:

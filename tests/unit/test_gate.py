@@ -26,6 +26,10 @@ from tests.unit.relays import (
 )
 
 
+# Well below every limit and timer there is.
+AT_ONCE_SECONDS = 1.0
+
+
 def head(*lines: str, start: str = f"POST {MESSAGES} HTTP/1.1", host: str = "Host: h") -> bytes:
     """Return a head of exactly these lines."""
     first = [start, host, f"x-api-key: {TOKEN}"] if host else [start]
@@ -237,6 +241,11 @@ async def test_a_refusal_arrives_though_the_agent_goes_on_sending(
         (b"SSH-2.0-OpenSSH_9.6\r\n", 400),
         (b"\r\n\r\n", 400),
         (b"GET / HTTP/1.1\n", 400),
+        (b"GET /\xff", 400),
+        (b"GET  /x", 400),
+        (b"GET /x HTTQ", 400),
+        (b"GET /x HTTP/1.1\r\nx(", 400),
+        (b"GET /x HTTP/1.1\r\nHost :", 400),
     ],
 )
 async def test_what_cannot_be_http_is_refused_at_once(
@@ -366,6 +375,54 @@ async def test_a_bad_chunk_that_came_with_its_head_is_400(
     assert await agent.rest() == b""
     for caller in upstream.callers:
         assert b"0\r\n\r\n" not in await caller.rest()
+
+
+UNFORWARDED = {
+    "no token": (request(MESSAGES, "Transfer-Encoding: chunked", body=None, token=None), 401),
+    "unknown relay": (chunked_request(target="/relay/none/v1/messages"), 404),
+    "path not allowed": (chunked_request(target="/relay/anthropic/stats"), 403),
+    "probe": (chunked_request(target="/relay/anthropic/api/hello").replace(b"POST", b"GET"), 200),
+}
+
+
+@pytest.mark.parametrize(("data", "_"), UNFORWARDED.values(), ids=UNFORWARDED.keys())
+async def test_a_bad_chunk_behind_an_answer_of_the_relays_own_is_400(
+    upstream: Upstream, relay: LocalRelay, monkeypatch: pytest.MonkeyPatch, data: bytes, _: int
+) -> None:
+    """A request that came wrong as a whole is refused as that, whatever else it is."""
+    monkeypatch.setattr(gate, "LINGER_SECONDS", 0.05)
+    agent = await relay.agent()
+    async with asyncio.timeout(AT_ONCE_SECONDS):
+        answer = await agent.ask(data + b"zz\r\n" + request())
+        check_refusal(answer, 400)
+        assert answer.values("connection") == [b"close"]
+        await check_closed(agent, upstream, relay)
+        await relay.all_closed()
+
+
+@pytest.mark.parametrize(("data", "status"), UNFORWARDED.values(), ids=UNFORWARDED.keys())
+async def test_a_bad_chunk_that_comes_behind_an_answer_closes(
+    agent: Agent, upstream: Upstream, relay: LocalRelay, data: bytes, status: int
+) -> None:
+    """It cannot be told any more, and nothing can follow it: the connection ends at once."""
+    assert (await agent.ask(data + chunk(b"good"))).status == status
+    async with asyncio.timeout(AT_ONCE_SECONDS):
+        await agent.send(b"zz\r\n" + request())
+        await check_closed(agent, upstream, relay)
+        await relay.all_closed()
+
+
+async def test_a_bad_chunk_behind_an_admin_page_closes(relay: LocalRelay) -> None:
+    """There as here: told where it can be, and nothing is left waiting."""
+    data = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with asyncio.timeout(AT_ONCE_SECONDS):
+        agent = await relay.agent(port=relay.admin_port)
+        check_refusal(await agent.ask(data + b"zz\r\n"), 400)
+        assert await agent.rest() == b""
+        agent = await relay.agent(port=relay.admin_port)
+        assert (await agent.ask(data)).status == 200
+        await agent.send(b"zz\r\n")
+        assert await agent.rest() == b""
 
 
 async def test_good_chunks_pass(agent: Agent, upstream: Upstream) -> None:

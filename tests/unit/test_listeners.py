@@ -249,6 +249,24 @@ async def test_interface_whose_port_is_taken_is_tried_again(
     )
 
 
+async def test_interface_with_one_port_taken_serves_the_other_address_once(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is listened on already is not bound again when the rest is tried again."""
+    with bind(ListenAddress("::1", 0)) as other:
+        other.listen()
+        port = other.getsockname()[1]
+        interface = Interface([], ["127.0.0.1", "::1"], ["127.0.0.1", "::1"])
+        interface.put(monkeypatch)
+        await opened.listeners.open((ListenAddress("later0", port),))
+        async with asyncio.timeout(FUSE_SECONDS):
+            await interface.asked.wait()
+        assert opened.addresses == [("127.0.0.1", port)]
+    async with asyncio.timeout(FUSE_SECONDS):
+        await asyncio.gather(*opened.listeners._waiting)
+    assert opened.addresses == [("127.0.0.1", port), ("::1", port)]
+
+
 async def test_closed_listeners_wait_for_no_interface(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -367,6 +367,15 @@ def test_failure_within_an_answer_keeps_its_status(error: errors.RelayError) -> 
     assert (exchange.status, exchange.code, exchange.outcome) == (200, 200, error.outcome)
 
 
+def test_agents_fault_within_an_answer_is_no_refusal() -> None:
+    """It was relayed already: the agent has left, in a way."""
+    exchange = Exchange()
+    exchange.answered(200)
+    exchange.failed(errors.RequestStalled())
+    assert (exchange.outcome, exchange.rejection) == ("client_abort", None)
+    assert (exchange.status, exchange.code) == (200, 200)
+
+
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [(200, "ok"), (304, "ok"), (399, "ok"), (400, "upstream_error"), (529, "upstream_error")],

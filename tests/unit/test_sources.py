@@ -20,7 +20,7 @@ from relay.sources import (
 )
 
 SECRET = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
-FUSE_SECONDS = 5.0
+FUSE_SECONDS = 20.0
 
 
 def shell(script: str, *arguments: str) -> CommandSource:
@@ -288,6 +288,28 @@ def witness(tmp_path: Path) -> Witness:
 
 # Holds the pipe in a process of its own, and outlives the shell if nobody ends it.
 HOLD_PIPE = '(echo started; exec sleep 100) >"$1" 2>&1 &'
+
+
+async def test_command_cancelled_while_it_starts_is_ended(witness: Witness) -> None:
+    """Even then nothing is left behind."""
+    run = asyncio.ensure_future(run_command(shell(f"{HOLD_PIPE} wait", witness.path)))
+    await asyncio.sleep(0)
+    run.cancel()
+    await asyncio.wait([run], timeout=FUSE_SECONDS)
+    assert run.cancelled()
+    # Held open here: without a writer there would be nothing to read, not even an end.
+    with open(witness.path, "wb"):  # noqa: ASYNC230, PTH123  # returns at once: we read it
+        pass
+    while await witness.read():
+        pass
+    witness.close()
+
+
+@pytest.mark.parametrize("word", ["a\x00b", "\ud800"])
+async def test_command_that_no_system_can_start_says_so(word: str) -> None:
+    """However it came to be asked for."""
+    source = CommandSource.model_construct(command=(word,), ttl=300)
+    assert await run_command(source) == Reading(problem="cannot be started")
 
 
 async def test_hanging_command_is_ended(witness: Witness) -> None:

@@ -54,14 +54,6 @@ async def turns(count: int) -> None:
         await turn
 
 
-async def all_closed(relay: LocalRelay) -> None:
-    """Wait until the relay has no agent's connection any more."""
-    gates = relay.app._gates
-    while len(gates):
-        gates._changed.clear()
-        await gates._changed.wait()
-
-
 # One piece at a time
 
 
@@ -202,7 +194,7 @@ async def test_an_early_answer_waits_for_an_agent_that_is_slow(
         await relay.log.calls()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
-                await all_closed(relay)
+                await relay.all_closed()
         agent.read_on()
         assert (await agent.answer()).complete
 
@@ -461,7 +453,7 @@ async def test_an_agent_that_takes_nothing_of_a_whole_answer_is_cut(
         assert line["outcome"] == "ok"
         assert gate.unsent
         async with asyncio.timeout(5):
-            await all_closed(relay)
+            await relay.all_closed()
         agent.read_on()
         assert not (await agent.answer()).complete
 
