@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 
+from relay.metrics import Metrics
+from relay.serving import Serving
 from tests.unit.relays import (
     CHUNKED,
     MESSAGES,
@@ -97,6 +100,30 @@ async def test_health_is_200_while_the_process_serves(relay: LocalRelay) -> None
     assert (page.status, json.loads(page.body)) == (200, {"status": "ok"})
     assert page.values("cache-control") == [b"no-store"]
     assert page.values("server") == []
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/readyz"])
+async def test_a_fault_in_a_page_is_500(
+    relay: LocalRelay, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """An answer of the relay's own that names no software; the page is there again after it."""
+
+    def fail(*_: object) -> NoReturn:
+        raise ValueError("details of the fault")
+
+    agent = await relay.agent(port=relay.admin_port)
+    data = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    with monkeypatch.context() as patched:
+        patched.setattr(Metrics, "expose", fail)
+        patched.setattr(Serving, "describe", fail)
+        answer = await agent.ask(data)
+    assert (answer.status, answer.outcome) == (500, "internal_error")
+    assert answer.error["type"] == "api_error"
+    assert answer.values("server") == []
+    assert b"details" not in answer.body
+    assert "details of the fault" in relay.log.text[-1]
+    relay.log.text.clear()
+    assert (await agent.ask(data)).status == 200
 
 
 async def test_readiness_reports_without_secrets(relay: LocalRelay, upstream: Upstream) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -416,6 +417,19 @@ async def test_a_malformed_answer_is_502(
     assert (await agent.ask(request())).status == 200
 
 
+@pytest.mark.parametrize("data", [b"HTTP/1.1 2x", b"HTTP/2", b"SSH-2.0-", b"<", b"\x15\x03"])
+async def test_what_cannot_be_an_answer_is_502_at_once(
+    agent: Agent, upstream: Upstream, data: bytes
+) -> None:
+    """No end of a line, no timer and no close is waited for."""
+    await agent.send(request())
+    caller, _ = await upstream.called()
+    async with asyncio.timeout(GONE_SECONDS):
+        await caller.send(data)
+        check_error(await agent.answer(), 502, "upstream_error", "api_error")
+        await caller.gone()
+
+
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 async def test_a_redirect_is_502(
     agent: Agent, upstream: Upstream, relay: LocalRelay, status: int
@@ -631,6 +645,37 @@ async def test_an_early_answer_reaches_an_agent_that_is_still_uploading(
     await check_gone(caller)
     assert await relay.outcomes() == {("upstream_error", "413"): 1}
     await agent.send(chunk(b"more"))
+
+
+LATE_FAULTS = {
+    "malformed": chunk(b"more") + b"zz\r\n",
+    "too large": chunk(b"x" * 2_000),
+    "stalled": b"",
+}
+
+
+@pytest.mark.parametrize("data", LATE_FAULTS.values(), ids=LATE_FAULTS.keys())
+async def test_a_body_that_goes_wrong_behind_an_early_answer_is_no_rejection(
+    upstream: Upstream, tmp_path: Path, data: bytes
+) -> None:
+    """The call was relayed, and the agent broke it off; the upstream's code stays."""
+    relays = {"anthropic": {"max_body": 1_000}}
+    config = configuration(upstream.port, relays=relays, timeouts={"request_body": 0.2})
+    async with running_relay(tmp_path, config) as relay:
+        agent = await relay.agent()
+        await agent.send(chunked_request() + chunk(b"up"))
+        caller = await upstream.accepted()
+        await caller.send(CHUNKED + chunk(PIECE))
+        answer = await agent.head()
+        assert (answer.status, await agent.piece(answer)) == (200, PIECE)
+        await agent.send(data)
+        await agent.finish(answer)
+        assert not answer.complete
+        await check_gone(caller)
+        assert await relay.outcomes() == {("client_abort", "200"): 1}
+        assert await relay.samples("relay_rejections_total", "reason") == {}
+        (line,) = await relay.log.calls()
+        assert (line["status"], line["outcome"]) == (200, "client_abort")
 
 
 # Before the head
@@ -911,3 +956,48 @@ async def test_a_fault_of_the_relay_is_500(
     relay.log.text.clear()
     upstream.answer_with(OK)
     assert (await agent.ask(request())).status == 200
+
+
+async def test_a_fault_while_a_body_is_sent_is_500_at_once(
+    agent: Agent, upstream: Upstream, relay: LocalRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for an answer to a request that will never be whole."""
+    await agent.send(chunked_request() + chunk(b"up"))
+    caller = await upstream.accepted()
+    got = await caller.head()
+    assert await caller.piece(got) == b"up"
+
+    def fail(*_: object) -> NoReturn:
+        raise ValueError("details of the fault")
+
+    monkeypatch.setattr("relay.streaming.AgentBody._account", fail)
+    async with asyncio.timeout(GONE_SECONDS):
+        answer = await agent.ask(chunk(b"more"))
+        await caller.finish(got)
+    check_error(answer, 500, "internal_error", "api_error")
+    assert not got.complete
+    assert await relay.outcomes() == {("internal_error", "none"): 1}
+    assert any("details of the fault" in line for line in relay.log.text)
+    relay.log.text.clear()
+
+
+async def test_a_fault_while_a_body_is_sent_breaks_an_early_answer_off(
+    agent: Agent, upstream: Upstream, relay: LocalRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that has begun cannot become another one."""
+    await agent.send(chunked_request() + chunk(b"up"))
+    caller = await upstream.accepted()
+    await caller.send(CHUNKED + chunk(PIECE))
+    answer = await agent.head()
+    assert await agent.piece(answer) == PIECE
+
+    def fail(*_: object) -> NoReturn:
+        raise ValueError("details of the fault")
+
+    monkeypatch.setattr("relay.streaming.AgentBody._account", fail)
+    async with asyncio.timeout(GONE_SECONDS):
+        await agent.send(chunk(b"more"))
+        await agent.finish(answer)
+    assert not answer.complete
+    assert await relay.outcomes() == {("internal_error", "200"): 1}
+    relay.log.text.clear()

@@ -28,6 +28,9 @@ from relay.config.schema import Claude, Client, Grant, Model, Relay
 # Made up, and of the shape of real ones.
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
 RELAY_TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa_Eu-oIiUuYt"
+HEX_KEY = "f3b07c2e81d4a65b0f7d2c9e4a18369d"
+# A folder as Nix names it, by a hash of what is in it.
+NIX_PATH = "/nix/store/0c4h1n2a9p3m8qk5x7z6w1v4b2d8f3g5-agent-key-1.0/key"
 
 SHORT = """\
 grants: [anthropic]
@@ -777,7 +780,11 @@ MISPLACED = [
     SHORT + "clients: [{}]\n",
     SHORT + "clients: [{{name: agent, token: {}}}]\n",
     SHORT + "clients: [{{name: agent, token: {{env: {}}}}}]\n",
+    SHORT + "clients: [{{name: agent, token: {{file: {}}}}}]\n",
+    SHORT + "clients: [{{name: agent, token: {{file: a, json: {}}}}}]\n",
+    SHORT + "clients: [{{name: agent, token: {{command: [{}]}}}}]\n",
     SHORT + "clients: [{{name: agent, token: {{value: {}}}}}]\n",
+    SHORT + "clients: [{{name: {}, token: {{env: A}}}}]\n",
     SHORT + "clients: [{{agent: {}}}]\n",
     SHORT + "listen: [{}]\n",
     SHORT + "listen: ['{}:8484']\n",
@@ -796,7 +803,7 @@ MISPLACED = [
 ]
 
 
-@pytest.mark.parametrize("secret", [API_KEY, RELAY_TOKEN], ids=["key", "token"])
+@pytest.mark.parametrize("secret", [API_KEY, RELAY_TOKEN, HEX_KEY], ids=["key", "token", "hex"])
 @pytest.mark.parametrize("template", MISPLACED)
 def test_misplaced_secret_is_a_mistake_and_is_never_printed(
     file: Path, template: str, secret: str
@@ -811,6 +818,42 @@ def test_misplaced_secret_is_a_mistake_and_is_never_printed(
         assert part not in f"{error} {error!r} {error.explain()} {error.args!r}"
 
 
+@pytest.mark.parametrize("name", ["my-relay-2024", "risk-model", "task-runner_2.eu-west-1"])
+def test_name_that_looks_a_little_like_a_key_is_one(file: Path, name: str) -> None:
+    """For relays, grants and clients alike."""
+    text = (
+        f"grants: [{{name: {name}, source: {{env: A}}, header: X-Key}}]\n"
+        f"relays: {{{name}: {{url: http://h, grant: {name}}}}}\n"
+        f"clients: [{{name: {name}, token: {{env: B}}}}]\n"
+    )
+    settings = read(file, text)
+    (grant,), (relay,), (client,) = settings.grants, settings.relays, settings.clients
+    assert {grant.name, relay.name, client.name} == {name}
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("{env: MY_SERVICE_2_API_KEY}", EnvSource(env="MY_SERVICE_2_API_KEY")),
+        (f"{{file: {NIX_PATH}}}", FileSource(file=NIX_PATH)),
+        (
+            "{file: /x, json: claudeAiOauth.accessToken}",
+            FileSource(file="/x", json_path="claudeAiOauth.accessToken"),
+        ),
+        (f"{{command: [{NIX_PATH}, -x]}}", CommandSource(command=(NIX_PATH, "-x"))),
+        (
+            f"{{command: [pass, show, {HEX_KEY}]}}",
+            CommandSource(command=("pass", "show", HEX_KEY)),
+        ),
+    ],
+)
+def test_source_that_looks_a_little_like_a_key_is_one(
+    file: Path, text: str, source: EnvSource | FileSource | CommandSource
+) -> None:
+    """Folders named by hashes, variables and paths with digits; arguments are never shown."""
+    assert read(file, grant_with(f"source: {text}")).grants[0].sources == (source,)
+
+
 @pytest.mark.parametrize(
     "template",
     [
@@ -821,10 +864,11 @@ def test_misplaced_secret_is_a_mistake_and_is_never_printed(
     ],
     ids=["relay", "client", "grant", "variable"],
 )
-def test_api_key_is_no_name(file: Path, template: str) -> None:
+@pytest.mark.parametrize("secret", [API_KEY, RELAY_TOKEN, HEX_KEY], ids=["key", "token", "hex"])
+def test_secret_is_no_name(file: Path, template: str, secret: str) -> None:
     """Names go into logs and metrics, so what looks like a key is none."""
-    lines = mistakes(file, template.format(API_KEY))
-    assert API_KEY not in str(lines)
+    lines = mistakes(file, template.format(secret))
+    assert secret not in str(lines)
 
 
 @pytest.mark.parametrize(

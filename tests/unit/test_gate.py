@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from relay import gate
 from tests.unit.relays import (
     BODY_SECRET,
+    FUSE_SECONDS,
     MESSAGES,
     OK,
     TOKEN,
@@ -24,7 +26,6 @@ from tests.unit.relays import (
     request,
     running_relay,
 )
-
 
 # Well below every limit and timer there is.
 AT_ONCE_SECONDS = 1.0
@@ -55,6 +56,23 @@ async def check_closed(agent: Agent, upstream: Upstream, relay: LocalRelay) -> N
     assert upstream.callers == []
     upstream.answer_with(OK)
     assert (await relay.ask(request())).status == 200
+
+
+PROBE = request("/relay/anthropic/api/hello", method="GET", body=None, token=None)
+UNKNOWN = request("/relay/none", method="GET", body=None, token=None)
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def answers_to(agent: Agent) -> int:
+    """Return how many answers an agent has received and not read yet."""
+    return agent.received.count(b"HTTP/1.1 ")
+
+
+def shrink_buffers(transport: asyncio.BaseTransport) -> None:
+    """Have the kernel keep little of what is on its way."""
+    handle = transport.get_extra_info("socket")
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        handle.setsockopt(socket.SOL_SOCKET, option, 65_536)
 
 
 FRAMING = {
@@ -464,6 +482,62 @@ async def test_pipelined_requests_cut_anywhere_are_answered(
         await agent.send(data[i : i + 1])
     assert [(await agent.answer()).body for _ in range(3)] == [b"ok"] * 3
     assert [got.body for got in upstream.requests] == [b"{}", b"abc", b""]
+
+
+FLOOD = 20_000
+
+
+async def test_a_flood_of_pipelined_requests_leaves_others_their_turn(
+    relay: LocalRelay, upstream: Upstream
+) -> None:
+    """A call beside it is answered at once; the flood's own answers come all, and in order."""
+    upstream.answer_with(OK)
+    flooding, other = await relay.agent(), await relay.agent()
+    assert (await other.ask(request())).status == 200
+    statuses = [404 if number % 7 == 0 else 200 for number in range(FLOOD)]
+    flooding.transport.write(b"".join(UNKNOWN if s == 404 else PROBE for s in statuses))
+    for _ in range(50):
+        before = answers_to(flooding)
+        async with asyncio.timeout(0.5):
+            assert (await other.ask(request())).status == 200
+        assert answers_to(flooding) - before < FLOOD / 20
+    assert answers_to(flooding) < FLOOD
+    assert [(await flooding.answer()).status for _ in statuses] == statuses
+    assert (await flooding.ask(request())).status == 200
+
+
+@pytest.mark.parametrize("data", [PROBE, UNKNOWN, HEALTH], ids=["probe", "refusal", "admin page"])
+async def test_a_flood_whose_answers_are_not_read_is_held_back_and_ended(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    """Neither its requests nor its answers pile up, and the write limit ends it."""
+    unsent: list[int] = []
+    abort = gate.Gate.abort
+
+    def note_and_abort(flooded: gate.Gate) -> None:
+        unsent.append(flooded.unsent)
+        abort(flooded)
+
+    monkeypatch.setattr(gate.Gate, "abort", note_and_abort)
+    config = configuration(upstream.port, timeouts={"write": 0.5})
+    async with running_relay(tmp_path, config) as relay:
+        port = relay.admin_port if data is HEALTH else relay.port
+        agent = await relay.agent(receive_buffer=16_384, port=port)
+        await agent.ask(data)
+        gates = relay.app._admin_gates if data is HEALTH else relay.app._gates
+        (flooded,) = gates._open
+        assert flooded._transport is not None
+        shrink_buffers(agent.transport)
+        shrink_buffers(flooded._transport)
+        agent.hold()
+        assert await agent.push(data * 500, 8_000_000) < 2_000_000
+        async with asyncio.timeout(FUSE_SECONDS):
+            while len(gates):
+                gates._changed.clear()
+                await gates._changed.wait()
+        assert 0 < unsent[0] < 200_000
+        agent.read_on()
+        assert await agent.gone()
 
 
 async def test_nothing_behind_a_400_is_answered(

@@ -16,6 +16,7 @@ from relay import pool
 from relay.sending import Connection
 from tests.unit.relays import (
     CHUNKED,
+    FUSE_SECONDS,
     MESSAGES,
     OK,
     Agent,
@@ -161,6 +162,59 @@ async def test_a_used_connection_does_not_expire(
             await caller.gone()
     await caller.send(OK)
     assert (await agent.answer()).body == b"ok"
+
+
+def pool_of(relay: LocalRelay) -> pool.Pool:
+    """Return the connections of the relay ``anthropic``."""
+    return relay.app.serving.routes["anthropic"].forwarder._pool
+
+
+@pytest.mark.parametrize("how", ["leave", "reset"])
+async def test_a_lost_idle_connection_is_forgotten_at_once(
+    agent: Agent, upstream: Upstream, relay: LocalRelay, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Nothing of it is kept until it would have expired, its timer least of all."""
+    lost = asyncio.Event()
+    connection_lost = Connection.connection_lost
+
+    def lose(connection: Connection, error: Exception | None) -> None:
+        connection_lost(connection, error)
+        lost.set()
+
+    monkeypatch.setattr(Connection, "connection_lost", lose)
+    caller = await serve_one(agent, upstream)
+    kept = pool_of(relay)
+    (timer,) = kept._expiries.values()
+    assert len(kept._idle) == 1
+    getattr(caller, how)()
+    async with asyncio.timeout(FUSE_SECONDS):
+        await lost.wait()
+    assert (kept._idle, kept._expiries) == ([], {})
+    assert timer.cancelled()
+    await serve_one(agent, upstream)
+
+
+async def test_a_closed_pool_leaves_no_timer_behind(relay: LocalRelay, upstream: Upstream) -> None:
+    """Its idle connections go with it; those in use when their call ends."""
+    agents = [await relay.agent() for _ in range(3)]
+    calls = []
+    for agent in agents:
+        await agent.send(request())
+        calls.append((await upstream.called())[0])
+    for agent, caller in zip(agents[:2], calls[:2], strict=True):
+        await caller.send(OK)
+        assert (await agent.answer()).status == 200
+    kept = pool_of(relay)
+    timers = list(kept._expiries.values())
+    assert len(timers) == 2
+    kept.close()
+    assert all(timer.cancelled() for timer in timers)
+    for caller in calls[:2]:
+        await caller.gone()
+    await calls[2].send(OK)
+    assert (await agents[2].answer()).status == 200
+    await calls[2].gone()
+    assert (kept._idle, kept._expiries) == ([], {})
 
 
 # Never twice
