@@ -1,0 +1,150 @@
+"""Event streams: bytes in, events out, however they are cut (WHATWG HTML §9.2).
+
+Line ends are made equal first (CR, LF and CRLF), so that an event is what stands between
+two empty lines; the common piece is one whole event and is split where it stands. A piece
+is searched once: nothing grows with the square of its length. Events that a caller has no
+use for are dropped unread. Knows nothing of what the events mean, nor of JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+# Bytes. A whole response comes in one event of OpenAI's Responses, and an image in another;
+# the APIs state no limit of their own.
+EVENT_LIMIT: Final = 16 * 1024 * 1024
+# An API sends an event's data in one line. So many are a way to keep a reader busy.
+LINE_COUNT_LIMIT: Final = 64 * 1024
+# Where the name of an event over the limit is looked for.
+_NAME_WITHIN: Final = 1024
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class Event(NamedTuple):
+    """One event: its ``event:`` field, or empty, and its ``data:`` lines joined by LF."""
+
+    name: bytes
+    data: bytes
+    too_large: bool = False
+    """Whether it was over the limit: then its data is left out."""
+
+
+class EventReader:
+    """Takes the bytes of one event stream and returns the events that they complete."""
+
+    def __init__(self, limit: int = EVENT_LIMIT) -> None:
+        self.unread: Callable[[bytes], object] | None = None
+        """Tells of an event's lines, as they came, that nobody wants to read them."""
+        self._limit = limit
+        self._plain = False
+        """Whether the next piece begins an event, with nothing left over from before."""
+        self._start: bytes | None = b""
+        """What came before it was certain whether there is a byte order mark."""
+        self._after_cr = False
+        self._partial: list[bytes] = []
+        self._partial_size = 0
+        self._partial_end = b""
+        self._oversized: Event | None = None
+
+    def feed(self, piece: bytes) -> list[Event]:
+        """Return the events that end in these bytes."""
+        # find() instead of ``in``, which for bytes takes several times as long.
+        if self._plain and piece.endswith(b"\n\n") and piece.find(b"\r") < 0:
+            return self._read(piece[:-2].split(b"\n\n"))
+        if self._start is not None:
+            piece = self._skip_mark(self._start + piece)
+        return self._feed_lines(self._equalise(piece)) if piece else []
+
+    def _skip_mark(self, piece: bytes) -> bytes:
+        if len(piece) < len(_BOM) and _BOM.startswith(piece):
+            self._start = piece
+            return b""
+        self._start = None
+        return piece.removeprefix(_BOM)
+
+    def _equalise(self, piece: bytes) -> bytes:
+        """Return the piece with LF for every line end; a CRLF may be cut between pieces."""
+        if self._after_cr and piece:
+            self._after_cr = False
+            piece = piece.removeprefix(b"\n")
+        if b"\r" in piece:
+            self._after_cr = piece.endswith(b"\r")
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return piece
+
+    def _feed_lines(self, piece: bytes) -> list[Event]:
+        events: list[Event] = []
+        if self._partial_end == b"\n" and piece.startswith(b"\n"):
+            self._end_partial(b"", events)
+            piece = piece[1:]
+        elif self._partial_size and (end := piece.find(b"\n\n")) >= 0:
+            self._end_partial(piece[:end], events)
+            piece = piece[end + 2 :]
+        if self._partial_size:
+            self._keep(piece)
+        else:
+            *blocks, rest = piece.split(b"\n\n")
+            events += self._read(blocks)
+            self._keep(rest)
+        self._plain = not self._partial_size and not self._after_cr
+        return events
+
+    def _keep(self, piece: bytes) -> None:
+        """Keep the start of an event, unless it is over the limit already."""
+        if not piece:
+            return
+        self._partial_size += len(piece)
+        self._partial_end = piece[-1:]
+        if self._oversized is None:
+            self._partial.append(piece)
+            if self._partial_size > self._limit + len(b"\n"):
+                self._oversized = _oversized(b"".join(self._partial))
+                self._partial.clear()
+
+    def _end_partial(self, piece: bytes, events: list[Event]) -> None:
+        self._keep(piece)
+        if self._oversized is None:
+            events += self._read([b"".join(self._partial).removesuffix(b"\n")])
+        else:
+            events.append(self._oversized)
+        self._partial.clear()
+        self._partial_size = 0
+        self._partial_end = b""
+        self._oversized = None
+
+    def _read(self, blocks: list[bytes]) -> list[Event]:
+        events: list[Event] = []
+        unread = self.unread
+        for block in blocks:
+            if not block or (unread is not None and unread(block)):
+                continue
+            if len(block) > self._limit or block.count(b"\n") > LINE_COUNT_LIMIT:
+                events.append(_oversized(block))
+            elif (event := _parse(block)) is not None:
+                events.append(event)
+        return events
+
+
+def _parse(block: bytes) -> Event | None:
+    """Return the event that these lines make, or None where there is no data in them."""
+    name = b""
+    data: list[bytes] = []
+    for line in block.split(b"\n"):
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            name = value.removeprefix(b" ")
+    if not data:
+        return None
+    return Event(name, data[0] if len(data) == 1 else b"\n".join(data))
+
+
+def _oversized(block: bytes) -> Event:
+    """Return what is left of an event over the limit: its name, if it came early."""
+    head = block[:_NAME_WITHIN].rpartition(b"\n")[0]
+    event = _parse(head + b"\ndata")
+    assert event is not None
+    return Event(event.name, b"", too_large=True)
