@@ -11,7 +11,7 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user
  && find /opt/relay \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.c' -o -name '*.h' \) -delete
 COPY relay /opt/relay/relay
 # The root file system is read-only at run time, so what Python would compile is compiled here.
-RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/relay \
+RUN python -m compileall -q --invalidation-mode unchecked-hash -x 'pygments/(lexers|styles)/' /opt/relay \
  && printf '#!/bin/sh\nexec python -m relay "$@"\n' > /opt/relay/entry \
  && chmod 0755 /opt/relay/entry
 

@@ -1,4 +1,4 @@
-"""The admin listener's pages: /metrics, /healthz and /readyz.
+"""The admin listener's pages: /metrics, /healthz, /readyz and /calls.
 
 A listener of its own, on loopback by default, so that no agent sees them. It checks the
 Host as the relays' listener does without tokens, against pages that rebind their name.
@@ -22,7 +22,8 @@ from relay.errors import MalformedRequest, RelayError, RelayFault
 from relay.framing import RequestHead
 from relay.gate import Gate, Incoming
 from relay.headers import wants_close
-from relay.metrics import Metrics
+from relay.history import History
+from relay.metrics import Metrics, RelayState
 from relay.routing import check_target
 
 log = logging.getLogger("relay")
@@ -42,14 +43,18 @@ class Page:
 class Admin:
     """Serves the admin pages."""
 
-    def __init__(self, lifetime: Lifetime, metrics: Metrics, settings: Settings) -> None:
+    def __init__(
+        self, lifetime: Lifetime, metrics: Metrics, history: History, settings: Settings
+    ) -> None:
         self._lifetime = lifetime
         self._metrics = metrics
+        self._history = history
         self._door = Door(settings.admin, [])
         self._pages: dict[bytes, Callable[[RequestHead], Page]] = {
             b"/metrics": self._show_metrics,
             b"/healthz": self._show_health,
             b"/readyz": self._show_readiness,
+            b"/calls": self._show_calls,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -93,7 +98,7 @@ class Admin:
         self._door.check_origin(head)
         page = self._pages.get(head.target.partition(b"?")[0])
         if page is None:
-            return Page(404, "text/plain", b"There are /metrics, /healthz and /readyz.\n")
+            return Page(404, "text/plain", b"There are /metrics, /healthz, /readyz and /calls.\n")
         if head.method not in (b"GET", b"HEAD"):
             return Page(405, "text/plain", b"Only GET and HEAD are answered here.\n")
         return page(head)
@@ -114,3 +119,18 @@ class Admin:
         report = {"status": status, **serving.describe()}
         body = json.dumps(report, indent=2).encode() + b"\n"
         return Page(200 if ready else 503, _JSON, body)
+
+    def _show_calls(self, _: RequestHead) -> Page:
+        states = self._lifetime.serving.states()
+        relays = {state.relay: self._describe(state) for state in states}
+        body = json.dumps(self._history.describe() | {"relays": relays}).encode() + b"\n"
+        return Page(200, _JSON, body)
+
+    def _describe(self, state: RelayState) -> dict[str, object]:
+        limits, quotas = self._metrics.current_limits(state.relay)
+        return {
+            "upstream": "unknown" if state.up is None else "up" if state.up else "down",
+            "credential": state.ready,
+            "limits": [{"kind": limit.name, **limit.stated()} for limit in limits],
+            "quotas": [{"window": quota.name, **quota.stated()} for quota in quotas],
+        }

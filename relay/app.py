@@ -12,9 +12,10 @@ import contextlib
 import logging
 import resource
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import http_parser, web
 from prometheus_client import CollectorRegistry
@@ -24,9 +25,13 @@ from relay.calls import Calls
 from relay.config import ConfigurationError, Problem, Settings, load
 from relay.gate import Gate
 from relay.gates import Gates
+from relay.history import History
 from relay.listeners import Listeners
 from relay.metrics import Metrics
 from relay.serving import Serving
+
+if TYPE_CHECKING:
+    from relay.costs import Prices
 
 # Longer than any client keeps its idle connections (undici 4 s, httpx 5 s, Bun 30 s), so
 # that it is the client that ends them.
@@ -44,16 +49,19 @@ class App:
     def __init__(self, settings: Settings) -> None:
         if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
             raise RuntimeError("aiohttp runs without its C parser")
-        self.serving = Serving(settings)
+        self._metrics = Metrics(CollectorRegistry())
+        self.serving = Serving(settings, self._metrics.credential_read)
         self.draining = False
         self.cutting = False
         self._path = Path(settings.file)
-        self._metrics = Metrics(CollectorRegistry())
-        self._metrics.prepare(self.serving.routes, self.serving.client_names)
+        self._metrics.price(prices_of(settings))
+        self._metrics.prepare(self.serving.states(), self.serving.client_names)
+        self._metrics.loaded()
         self._gates = Gates()
         self._admin_gates = Gates()
-        self._server = _server(Calls(self, self._metrics))
-        self._admin_server = _server(Admin(self, self._metrics, settings))
+        history = History()
+        self._server = _server(Calls(self, self._metrics, history))
+        self._admin_server = _server(Admin(self, self._metrics, history, settings))
         self._listeners = Listeners(lambda: Gate(self._server(), self._gates), "relays")
         self._admin_listeners = Listeners(
             lambda: Gate(self._admin_server(), self._admin_gates), "admin pages"
@@ -106,19 +114,25 @@ class App:
         """Put the file's present content in force, or say why not."""
         before = self.serving
         try:
-            serving = Serving(self._settings_after(before.settings))
+            settings = self._settings_after(before.settings)
+            prices = prices_of(settings)
+            serving = Serving(settings, self._metrics.credential_read)
         except ConfigurationError as error:
+            self._metrics.reloaded(succeeded=False)
             log.error("not reloaded, the configuration stays as it was")  # noqa: TRY400  # no traceback wanted
             for line in error.explain():
                 log.error("%s", line)  # noqa: TRY400  # no traceback wanted
             return
         except Exception:
+            self._metrics.reloaded(succeeded=False)
             log.exception("not reloaded, the configuration stays as it was")
             return
-        self._metrics.prepare(serving.routes, serving.client_names)
+        self._metrics.price(prices)
+        self._metrics.prepare(serving.states(), serving.client_names)
         self.serving = serving
         serving.start()
         before.retire()
+        self._metrics.reloaded(succeeded=True)
         log.info("reloaded %s", self._path)
         serving.report()
 
@@ -138,7 +152,9 @@ class App:
         """Do what is done from time to time."""
         ticks = 0
         while True:
+            due = time.perf_counter() + TICK_SECONDS
             await asyncio.sleep(TICK_SECONDS)
+            self._metrics.loop_was_late(max(0.0, time.perf_counter() - due))
             ticks += 1
             try:
                 self._gates.tend(self.serving.settings.timeouts.write)
@@ -176,6 +192,15 @@ class App:
         self._admin_gates.abort()
         self.serving.retire()
         log.info("stopped")
+
+
+def prices_of(settings: Settings) -> Prices | None:
+    """Return what estimates costs, where the configuration wants that."""
+    if settings.prices is None:
+        return None
+    from relay.costs import Prices  # noqa: PLC0415  # the price list takes memory: only where wanted
+
+    return Prices(settings.prices)
 
 
 def _server(handler: Calls | Admin) -> web.Server:

@@ -15,7 +15,6 @@ from aiohttp import web
 
 from relay import answers
 from relay.errors import (
-    Api,
     BodyTooLarge,
     Draining,
     MalformedRequest,
@@ -23,10 +22,12 @@ from relay.errors import (
     RelayFault,
     UpgradeRefused,
 )
-from relay.exchange import Exchange
+from relay.exchange import Exchange, first_value
+from relay.forwarding import check_reply
 from relay.framing import RequestHead
 from relay.gate import Gate, Incoming
 from relay.headers import list_items, wants_close
+from relay.history import History
 from relay.logs import log_call
 from relay.metrics import Metrics
 from relay.routing import (
@@ -90,22 +91,24 @@ def gate_of(request: web.BaseRequest) -> Gate:
 class Calls:
     """Handles calls to the relays."""
 
-    def __init__(self, lifetime: Lifetime, metrics: Metrics) -> None:
+    def __init__(self, lifetime: Lifetime, metrics: Metrics, history: History) -> None:
         self._lifetime = lifetime
         self._metrics = metrics
+        self._history = history
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request that came through a gate."""
         gate = gate_of(request)
         incoming = gate.next_request()
-        call = Call(self._lifetime, self._metrics, gate, incoming, request.content)
+        observers = (self._metrics, self._history)
+        call = Call(self._lifetime, observers, gate, incoming, request.content)
         try:
             keep = await call.run() and not incoming.broken
             whole = incoming.head is not None and not incoming.broken and request.content.at_eof()
             if not keep and not whole:
                 await gate.linger()
             await gate.catch_up(self._lifetime.serving.settings.timeouts.write)
-            return Written(keep=keep)
+            return Written(keep=keep and not incoming.broken)
         finally:
             gate.finish_request()
 
@@ -116,20 +119,19 @@ class Call:
     def __init__(
         self,
         lifetime: Lifetime,
-        metrics: Metrics,
+        observers: tuple[Metrics, History],
         gate: Gate,
         incoming: Incoming,
         content: Content,
     ) -> None:
         self._lifetime = lifetime
         self._serving = lifetime.serving
-        self._metrics = metrics
+        self._metrics, self._history = observers
         self._gate = gate
         self._incoming = incoming
         self._content = content
         self._exchange = Exchange()
         self._measured = True
-        self._api: Api = "anthropic"
         self._reply: Reply | None = None
 
     async def run(self) -> bool:
@@ -159,7 +161,7 @@ class Call:
         route = find_relay(target, self._serving.routes)
         if is_probe(head.method, target):
             return self._answer_probe(head)
-        self._begin(route, target)
+        self._begin(route, target, head)
         self._admit(head, target, route)
         credential = await route.forwarder.take_credential()
         body = self._open_body(head, route)
@@ -193,11 +195,15 @@ class Call:
         self._gate.write(answers.plain_answer(200, [], b"", head_only=True, close=close))
         return not close
 
-    def _begin(self, route: Route, target: Target) -> None:
+    def _begin(self, route: Route, target: Target, head: RequestHead) -> None:
         self._exchange.relay = target.relay
         self._exchange.operation = target.operation
-        self._api = route.settings.api
+        self._exchange.is_endpoint = target.is_endpoint
+        self._exchange.session_id = first_value(head, b"x-claude-code-session-id")
+        self._exchange.agent_id = first_value(head, b"x-claude-code-agent-id")
+        self._exchange.api = route.settings.api
         self._metrics.begin(self._exchange)
+        self._history.begin(self._exchange)
 
     def _admit(self, head: RequestHead, target: Target, route: Route) -> None:
         if any(b"websocket" in list_items(v.lower()) for v in head.values(b"upgrade")):
@@ -226,13 +232,19 @@ class Call:
         self, route: Route, head: RequestHead, target: Target, credential: bytes, body: AgentBody
     ) -> Reply:
         try:
-            reply = await route.forwarder.forward(head, target, credential, body)
+            reply = await route.forwarder.forward(head, target, credential, body, self._exchange)
         except RelayError as error:
             route.upstream.failed(error)
             raise
         route.upstream.answered()
+        self._metrics.read_limits(self._exchange.relay, reply.head.fields)
+        try:
+            check_reply(reply.head)
+        except RelayError:
+            reply.close()
+            raise
         self._reply = reply
-        self._exchange.answered(reply.head.status)
+        self._exchange.answered(reply.head)
         return reply
 
     async def _deliver(self, head: RequestHead, reply: Reply) -> bool:
@@ -259,7 +271,9 @@ class Call:
         head = self._incoming.head
         close = error.closes or head is None or wants_close(head)
         head_only = head is not None and head.method == b"HEAD"
-        self._gate.write(answers.own_answer(error, self._api, head_only=head_only, close=close))
+        self._gate.write(
+            answers.own_answer(error, self._exchange.api, head_only=head_only, close=close)
+        )
         return not close
 
     def _give_up(self) -> None:
@@ -272,5 +286,6 @@ class Call:
     def _observe(self) -> None:
         if self._measured:
             self._exchange.finish()
+            self._history.end(self._exchange)
             self._metrics.observe(self._exchange)
             log_call(self._exchange)

@@ -12,7 +12,14 @@ from enum import Enum, auto
 from typing import Final
 
 from relay.errors import RelayError
-from relay.framing import CONTROL, FIELD_COUNT_LIMIT, FIELD_LINE, HEAD_LIMIT, LINE_LIMIT, TOKEN
+from relay.framing import (
+    FIELD_COUNT_LIMIT,
+    FIELD_LINE,
+    HEAD_LIMIT,
+    LINE_LIMIT,
+    PARTIAL_FIELD_LINE,
+    TOKEN,
+)
 
 # A chunk's size with its extensions, in bytes. No client in use sends extensions; Node and
 # hyper allow 16 KiB of them over a whole message. 15 hexadecimal digits stay below 2**63.
@@ -20,13 +27,14 @@ SIZE_LINE_LIMIT: Final = 256
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
-_PARTIAL_SIZE_LINE: Final = re.compile(rb"[0-9A-Fa-f]{1,15}(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
-_SIZE_LINE: Final = re.compile(
-    rb"([0-9A-Fa-f]{1,15})(?:;"
-    + TOKEN
-    + rb"(?:=(?:"
-    + TOKEN
-    + rb'|"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"))?)*'
+_QUOTED_TEXT: Final = rb"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"
+_EXTENSIONS: Final = rb"(?:;" + TOKEN + rb"(?:=(?:" + TOKEN + rb'|"' + _QUOTED_TEXT + rb'"))?)*'
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})" + _EXTENSIONS)
+_PARTIAL_EXTENSION: Final = (
+    rb"(?:;(?:" + TOKEN + rb"(?:=(?:" + TOKEN + rb'|"' + _QUOTED_TEXT + rb"\\?)?)?)?)?"
+)
+_PARTIAL_SIZE_LINE: Final = re.compile(
+    rb"[0-9A-Fa-f]{1,15}" + _EXTENSIONS + rb"(?:\r|" + _PARTIAL_EXTENSION + rb")"
 )
 
 
@@ -108,20 +116,18 @@ class ChunkReader:
         self._trailer_size += len(line)
         self._trailer_count += 1
         too_many = self._trailer_size > HEAD_LIMIT or self._trailer_count > FIELD_COUNT_LIMIT
-        if too_many or not FIELD_LINE.fullmatch(line):
+        if too_many or len(line) > LINE_LIMIT or not FIELD_LINE.fullmatch(line):
             raise self._malformed
 
     def _keep_partial(self, partial: bytes) -> None:
         """Keep the start of a line, unless no valid line starts like that."""
         limit = LINE_LIMIT if self._expecting is _Expecting.TRAILERS else SIZE_LINE_LIMIT
-        line = partial.removesuffix(b"\r")
-        if len(line) > limit or not self._may_start(line):
+        if len(partial.removesuffix(b"\r")) > limit or not self._may_start(partial):
             raise self._malformed
         self._partial = partial
 
     def _may_start(self, line: bytes) -> bool:
         if self._expecting is _Expecting.DATA_END:
-            return not line
-        if self._expecting is _Expecting.SIZE:
-            return not line or _PARTIAL_SIZE_LINE.fullmatch(line) is not None
-        return CONTROL.search(line) is None
+            return line in (b"", b"\r")
+        expected = _PARTIAL_SIZE_LINE if self._expecting is _Expecting.SIZE else PARTIAL_FIELD_LINE
+        return not line or expected.fullmatch(line) is not None

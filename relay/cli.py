@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from relay import __version__
 
 if TYPE_CHECKING:
-    from relay.config import Settings
+    from relay.config import ListenAddress, Settings
 
 OK: Final = 0
 FAILED: Final = 1
@@ -64,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     health = add("health", _health, "Ask a running relay whether it serves; exit status 1 if not.")
     health.add_argument("--ready", action="store_true", help="ask whether it is ready, too")
+    top = add("top", _top, "Show what a running relay is doing, live.")
+    top.add_argument("--once", action="store_true", help="print it once")
+    top.add_argument("--json", action="store_true", help="print the figures once, for scripts")
+    top.add_argument(
+        "--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks"
+    )
     return parser
 
 
@@ -154,7 +160,8 @@ def _token(options: argparse.Namespace) -> int:
     return OK
 
 
-def _health(options: argparse.Namespace) -> int:
+def _admin_address(options: argparse.Namespace) -> ListenAddress:
+    """Return where the admin pages are, as the configuration says if it can be read."""
     from relay import commands  # noqa: PLC0415  # see above
     from relay.config import ConfigurationError, find_file  # noqa: PLC0415  # see above
 
@@ -162,12 +169,35 @@ def _health(options: argparse.Namespace) -> int:
         configured = commands.configured_admin(find_file(options.config, os.environ))
     except ConfigurationError:
         configured = None
+    return commands.interface_host(commands.admin_address(configured, os.environ))
+
+
+def _health(options: argparse.Namespace) -> int:
+    from relay import commands  # noqa: PLC0415  # see above
+
     try:
-        address = commands.admin_address(configured, os.environ)
         page = "/readyz" if options.ready else "/healthz"
-        status, text = commands.ask(commands.interface_host(address), page)
+        status, text = commands.ask(_admin_address(options), page)
     except (commands.CommandError, ValueError) as error:
         _complain(str(error))
         return FAILED
     _print(text.rstrip())
     return OK if status == 200 else FAILED
+
+
+def _top(options: argparse.Namespace) -> int:
+    from relay.commands import CommandError  # noqa: PLC0415  # see above
+    from relay.top import run  # noqa: PLC0415  # see above
+
+    try:
+        address = _admin_address(options)
+    except (CommandError, ValueError) as error:
+        _complain(str(error))
+        return FAILED
+    return run(
+        address,
+        once=options.once,
+        as_json=options.json,
+        interval=options.interval,
+        out=sys.stdout,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import secrets
@@ -12,7 +13,7 @@ from typing import Final
 from relay.config import DEFAULT_ADMIN, ListenAddress, RelaySettings, Settings, parse_listen
 from relay.credentials import Credential
 
-_PLAIN_VALUE: Final = re.compile(r"[A-Za-z0-9_.:/@%+=,-]+")
+_PLAIN_VALUE: Final = re.compile(r"[A-Za-z0-9_.:/@%+=,\[\]-]+")
 # What agents send where no token is asked for: they insist on having one.
 _ANY_TOKEN: Final = "unused"  # noqa: S105  # deliberately worthless
 TOKEN_BYTES: Final = 32
@@ -110,9 +111,11 @@ def _token_of(clients: Iterable[Credential], name: str | None) -> str:
 
 
 def _address_for_agents(listen: Iterable[ListenAddress], host: str | None) -> str:
-    first = next(iter(listen))
+    addresses = list(listen)
+    first = addresses[0]
     if host is None:
-        return str(first)
+        usable = (each for each in addresses if each.ip is not None and not each.ip.is_unspecified)
+        return str(next(usable, ListenAddress("127.0.0.1", first.port)))
     bare = host.startswith("[") or host.count(":") != 1
     if not bare or (host.startswith("[") and "]:" in host):
         return host
@@ -147,6 +150,8 @@ def write_token(path: Path) -> bool:
         temporary.chmod(0o444)
         temporary.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         reason = (error.strerror or "unknown").lower()
         raise CommandError(f"the token cannot be written to {path}: {reason}") from error
     return True

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, Literal, Protocol
 
 from relay.config import CommandSource, EnvSource, FileSource, Sources
 from relay.sources import NOT_THERE, Reading, describe, read_environment, read_file, run_command
@@ -24,6 +25,11 @@ HALF_WRITTEN_GRACE_SECONDS: Final = 2.0
 _RACY_NANOSECONDS: Final = 100_000_000
 REFUSED_INTERVAL_SECONDS: Final = 5.0
 """How often, at most, values are read again because the upstream answered 401."""
+
+
+Result = Literal["changed", "unchanged", "failed"]
+OnRead = Callable[[str, Result], None]
+"""Told the grant's name and the result, whenever a source is read again."""
 
 
 class Value(Protocol):
@@ -62,8 +68,11 @@ class FixedValue:
 class FileValue:
     """A file's value, followed through changes and renames."""
 
-    def __init__(self, source: FileSource) -> None:
+    def __init__(self, source: FileSource, on_read: Callable[[Result], None]) -> None:
         self._source = source
+        self._on_read = on_read
+        self._refreshing = False
+        self._last_read: Reading | None = None
         self._stamp: tuple[int, ...] | None = None
         self._racy = True
         self._reading = Reading(problem=NOT_THERE)
@@ -85,11 +94,13 @@ class FileValue:
 
     def _read(self, stamp: tuple[int, ...] | None) -> None:
         reading = read_file(self._source)
+        self._report(stamp, reading)
         now = time.monotonic()
         self._stamp = stamp
         self._racy = stamp is not None and time.time_ns() - stamp[2] < _RACY_NANOSECONDS
         self._racy = self._racy or not reading.certain
-        if reading.value is not None or stamp is None or self._reading.value is None:
+        gone = stamp is None and reading.certain
+        if reading.value is not None or gone or self._reading.value is None:
             self._reading, self._bad_since = reading, None
             return
         # Half written, or out of reach: the last value holds a while; look again next time.
@@ -99,12 +110,19 @@ class FileValue:
         else:
             self._racy = True
 
+    def _report(self, stamp: tuple[int, ...] | None, reading: Reading) -> None:
+        """Tell of a further reading, unless the file only might have changed, and has not."""
+        news = stamp != self._stamp or self._refreshing or reading != self._last_read
+        if self._last_read is not None and news:
+            self._on_read(_compare(self._reading, reading))
+        self._last_read, self._refreshing = reading, False
+
     async def settle(self) -> None:
         """Files are read at once."""
 
     def refresh(self) -> None:
         """Read at the next question, even if the file looks the same."""
-        self._stamp = None
+        self._racy = self._refreshing = True
 
     def close(self) -> None:
         """Nothing runs."""
@@ -113,8 +131,10 @@ class FileValue:
 class CommandValue:
     """A command's output, kept for its time to live; a failed run keeps the last value."""
 
-    def __init__(self, source: CommandSource) -> None:
+    def __init__(self, source: CommandSource, on_read: Callable[[Result], None]) -> None:
         self._source = source
+        self._on_read = on_read
+        self._ran_before = False
         self._reading = Reading(problem="has not finished yet")
         self._expires = 0.0
         self._run: asyncio.Task[None] | None = None
@@ -132,6 +152,9 @@ class CommandValue:
 
     async def _take(self) -> None:
         reading = await run_command(self._source)
+        if self._ran_before:
+            self._on_read(_compare(self._reading, reading))
+        self._ran_before = True
         succeeded = reading.value is not None
         if succeeded or self._reading.value is None:
             self._reading = reading
@@ -150,25 +173,42 @@ class CommandValue:
             self._run.cancel()
 
 
+def _compare(before: Reading, after: Reading) -> Result:
+    if after.value is None:
+        return "failed"
+    return "unchanged" if after.value == before.value else "changed"
+
+
 def _value_of(
-    source: EnvSource | FileSource | CommandSource, environment: Mapping[str, str]
+    source: EnvSource | FileSource | CommandSource,
+    environment: Mapping[str, str],
+    on_read: Callable[[Result], None],
 ) -> Value:
     if isinstance(source, EnvSource):
         return FixedValue(read_environment(source, environment))
     if isinstance(source, FileSource):
-        return FileValue(source)
-    return CommandValue(source)
+        return FileValue(source, on_read)
+    return CommandValue(source, on_read)
+
+
+def _tell_nobody(_: str, __: Result) -> None:
+    """Where nobody counts readings."""
 
 
 class Credential:
     """A grant's value or a client's token: the first of its sources that has one."""
 
     def __init__(
-        self, name: str, sources: Sources, environment: Mapping[str, str] = os.environ
+        self,
+        name: str,
+        sources: Sources,
+        environment: Mapping[str, str] = os.environ,
+        on_read: OnRead = _tell_nobody,
     ) -> None:
         self.name = name
         self._sources = sources
-        self._values = [_value_of(source, environment) for source in sources]
+        tell = partial(on_read, name)
+        self._values = [_value_of(source, environment, tell) for source in sources]
         self._refused_at = float("-inf")
 
     def __repr__(self) -> str:
@@ -222,7 +262,7 @@ class Credential:
             for source in self._sources
             if not isinstance(source, CommandSource)
         ]
-        text = " or ".join(ways[:2])
+        text = " or ".join(ways[:2]) or "see why the command gives none"
         in_compose = " (under compose: in the folder secrets)"
         return text + (in_compose if "write /run/secrets/" in text else "")
 

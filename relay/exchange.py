@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Final
 
-from relay.errors import ClientError, RelayError
+from relay.bins import OVERHEAD_BOUNDS, Bins
+from relay.errors import Api, ClientError, RelayError
+from relay.framing import MessageHead, ResponseHead
+from relay.usage import End, Meter, Reading
 
+ID_LIMIT: Final = 128
+"""Characters: an OpenMetrics exemplar holds no more, name and value together."""
 UNKNOWN: Final = "none"
 """The label of a relay, client or code that is not known."""
+# No spaces, which would make fields of their own on a line for people, and no quotes and
+# backslashes, which not everything that reads exemplars can unescape.
+_IDENTIFIER: Final = re.compile(rb"[!#-\[\]-~]+")
 
 
 @dataclass(slots=True)
@@ -22,6 +31,10 @@ class Exchange:
     relay: str = UNKNOWN
     client: str = UNKNOWN
     operation: str = "other"
+    is_endpoint: bool = True
+    """Whether the path is the operation's own, and not one below it."""
+    api: Api = "anthropic"
+    """Whose shape answers and errors have."""
     status: int | None = None
     """What the agent was told."""
     code: int | None = None
@@ -37,11 +50,33 @@ class Exchange:
     finished: float | None = None
     request_bytes: int = 0
     response_bytes: int = 0
+    waited: float = 0.0
+    """Seconds until there was a connection to the upstream."""
+    sent_at: float | None = None
+    """When the request's head went out."""
+    piece_overheads: Bins = field(default_factory=lambda: Bins(OVERHEAD_BOUNDS))
+    """For each piece of the answer, the seconds from reading it to writing it."""
+    meter: Meter | None = None
+    """What reads the usage, once an answer has begun."""
+    reading: Reading | None = None
+    """What it has read, once the call is over."""
+    request_id: str = ""
+    """The upstream's, as its answer states it."""
+    session_id: str = ""
+    agent_id: str = ""
+    """Claude Code's, as its requests state them."""
 
-    def answered(self, status: int) -> None:
-        """Note the response's head."""
+    def answered(self, head: ResponseHead) -> None:
+        """Note the response's head, and set up the meter that will read its body."""
         self.first_byte = time.perf_counter()
-        self.status = self.code = status
+        self.status = self.code = head.status
+        self.request_id = first_value(head, b"request-id") or first_value(head, b"x-request-id")
+        content_type = b"".join(head.values(b"content-type")[:1])
+        codings = b", ".join(head.values(b"content-encoding"))
+        # What was made before and is only fetched again (GET /v1/responses/…) is no new usage.
+        makes_something = self.method == "POST" and self.is_endpoint and head.status != 204
+        operation = self.operation if makes_something else "other"
+        self.meter = Meter(operation, head.status, content_type, codings)
 
     def succeeded(self) -> None:
         """Note that the answer was passed on to its end."""
@@ -60,8 +95,24 @@ class Exchange:
             self.status = error.status
 
     def finish(self) -> None:
-        """Stop the clock."""
+        """Stop the clock, and let what the answer said of itself have its say."""
         self.finished = time.perf_counter()
+        if self.outcome == "client_abort" and self.code is not None and self.code >= 400:
+            self.outcome = "upstream_error"  # that is why it left, or it makes no difference
+        if self.meter is None:
+            return
+        self.reading = self.meter.finish(self._end(), self.finished)
+        if self.outcome in ("ok", "client_abort") and self.reading.stream_error:
+            self.outcome = "stream_error"  # agents leave when they read of it
+        elif self.outcome == "ok" and self.reading.truncated:
+            self.outcome = "truncated"
+        elif self.outcome == "client_abort" and self.reading.ended:
+            self.outcome = "ok"  # nothing was left to wait for
+
+    def _end(self) -> End:
+        if self.outcome == "client_abort":
+            return "aborted"
+        return "clean" if self.outcome in ("ok", "upstream_error") else "broken"
 
     @property
     def duration(self) -> float:
@@ -72,3 +123,21 @@ class Exchange:
     def time_to_first_byte(self) -> float | None:
         """Seconds from the request's head to the response's, or None."""
         return None if self.first_byte is None else self.first_byte - self.started
+
+    @property
+    def time_to_first_token(self) -> float | None:
+        """Seconds from the request's head to the first piece of content, or None."""
+        first = self.reading.first_token_at if self.reading else None
+        return None if first is None else first - self.started
+
+    @property
+    def request_overhead(self) -> float | None:
+        """Seconds that the request spent in the relay, waiting for a connection left out."""
+        return None if self.sent_at is None else self.sent_at - self.started - self.waited
+
+
+def first_value(head: MessageHead, key: bytes) -> str:
+    """Return an identifier from a header, as far as a log line or an exemplar may hold it."""
+    values = head.values(key)
+    text = values[0][:ID_LIMIT] if values else b""
+    return text.decode("ascii") if _IDENTIFIER.fullmatch(text) else ""

@@ -8,8 +8,10 @@ names to drop. An answer that must not reach the agent becomes an error here.
 from __future__ import annotations
 
 import ssl
-from typing import Final
+import time
+from typing import Final, Protocol
 
+from relay.codings import restrict
 from relay.config import GrantSettings, RelaySettings, Timeouts
 from relay.credentials import Credential
 from relay.errors import CredentialMissing, UpstreamRedirected
@@ -21,6 +23,7 @@ from relay.sending import Body, Limits, Reply
 
 _BETA: Final = b"anthropic-beta"
 _VERSION: Final = field(b"anthropic-version", b"2023-06-01")
+_ACCEPT_ENCODING: Final = b"accept-encoding"
 _NOT_MODIFIED: Final = 304
 _UNAUTHORIZED: Final = 401
 
@@ -48,6 +51,15 @@ class Injection:
         return [*fields, *self._added, field(grant.header, value)]
 
 
+class Timing(Protocol):
+    """Where a forwarder notes when things happened, on ``time.perf_counter``'s clock."""
+
+    waited: float
+    """Seconds until there was a connection."""
+    sent_at: float | None
+    """When the request's head went out."""
+
+
 class Forwarder:
     """Forwards the calls of one relay."""
 
@@ -73,26 +85,30 @@ class Forwarder:
         return value
 
     async def forward(
-        self, head: RequestHead, target: Target, credential: bytes, body: Body
+        self, head: RequestHead, target: Target, credential: bytes, body: Body, timing: Timing
     ) -> Reply:
-        """Send the request; return the reply once its head is there and may be passed on.
+        """Send the request; return the reply once its head is there.
 
         Raises:
-            UpstreamError: There is no such reply.
+            UpstreamError: There is none.
         """
-        connection = await self._pool.acquire()
         request = self._prepare(head, target, credential)
-        bodiless = head.method == b"HEAD"
-        reply = await connection.send(request, body, self._limits, bodiless=bodiless)
+        asked_at = time.perf_counter()
+        connection = await self._pool.acquire()
+        timing.waited = time.perf_counter() - asked_at
+        exchange = connection.begin(request, body, self._limits, bodiless=head.method == b"HEAD")
+        timing.sent_at = time.perf_counter()
+        reply = await exchange
         if reply.head.status == _UNAUTHORIZED:
             self.credential.refused()
-        if _is_redirect(reply.head):
-            reply.close()
-            raise UpstreamRedirected(reply.head.status)
         return reply
 
     def _prepare(self, head: RequestHead, target: Target, credential: bytes) -> bytes:
         fields = self._injection.apply(to_upstream(head), credential)
+        fields = [
+            field._replace(value=restrict(field.value)) if field.key == _ACCEPT_ENCODING else field
+            for field in fields
+        ]
         return b"%b %b%b%b HTTP/1.1\r\n%b%b%b\r\n" % (
             head.method,
             self._prefix,
@@ -102,6 +118,11 @@ class Forwarder:
             serialize(fields),
             _framing_line(head),
         )
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections to the upstream are idle, and how many are in use."""
+        return self._pool.idle, self._pool.active
 
     def close(self) -> None:
         """Close the kept connections; those in use close with their call."""
@@ -114,5 +135,7 @@ def _framing_line(head: RequestHead) -> bytes:
     return b"" if head.length is None else b"Content-Length: %d\r\n" % head.length
 
 
-def _is_redirect(head: ResponseHead) -> bool:
-    return 300 <= head.status < 400 and head.status != _NOT_MODIFIED
+def check_reply(head: ResponseHead) -> None:
+    """Raise UpstreamRedirected for an answer that must not reach the agent."""
+    if 300 <= head.status < 400 and head.status != _NOT_MODIFIED:
+        raise UpstreamRedirected(head.status)

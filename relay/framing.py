@@ -36,7 +36,7 @@ _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 # What the beginning of each kind of line may look like.
 _TOKEN_PART: Final = TOKEN[:-1] + b"*"
 _TEXT: Final = rb"[^\x00-\x08\x0a-\x1f\x7f]*\r?"
-_PARTIAL_FIELD_LINE: Final = re.compile(rb"(?:" + TOKEN + rb"(?::" + _TEXT + rb")?|\r)?")
+PARTIAL_FIELD_LINE: Final = re.compile(rb"(?:" + TOKEN + rb"(?::" + _TEXT + rb")?|\r)?")
 
 
 def _any_part(*steps: bytes) -> bytes:
@@ -47,22 +47,23 @@ def _any_part(*steps: bytes) -> bytes:
     return pattern
 
 
+_PARTIAL_VALUE: Final = re.compile(_TEXT)
 _PARTIAL_REQUEST_LINE: Final = re.compile(
     rb"\r|(?:"
     + _TOKEN_PART
     + rb"|"
     + TOKEN
     + rb" (?:[!-~]+"
-    + _any_part(b" ", b"H", b"T", b"T", b"P", b"/", b"[0-9]", rb"\.", b"[0-9]", b"\r")
+    + _any_part(b" ", b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[01]", b"\r")
     + rb")?)"
 )
+_OTHER_VERSION: Final = re.compile(TOKEN + rb" [!-~]+ HTTP/(?:[02-9]|1\.[2-9]).*", re.DOTALL)
 _PARTIAL_STATUS_LINE: Final = re.compile(
     _any_part(
         *(b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[01]", b" ", b"[1-5]", b"[0-9]", b"[0-9]"),
         rb"(?: " + _TEXT + rb"|\r)",
     )
 )
-CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Field(NamedTuple):
@@ -119,6 +120,7 @@ class HeadReader:
     def __init__(self) -> None:
         self.rest = b""
         self._partial = b""
+        self._checked = 0
         self._size = 0
         self._empty_lines = 0
         self._start_line: re.Match[bytes] | None = None
@@ -141,6 +143,7 @@ class HeadReader:
                 return True
             self._take_line(data[position:end])
             position = end + 2
+            self._checked = 0
         self._partial = data[position:]
         self._check_size(self._size)
         self._check_partial()
@@ -179,11 +182,22 @@ class HeadReader:
 
     def _check_partial(self) -> None:
         line = self._partial
-        if len(line) > LINE_LIMIT:
+        if len(line.removesuffix(b"\r")) > LINE_LIMIT:
             raise self._too_long()
-        expected = self.partial_start_line if self._start_line is None else _PARTIAL_FIELD_LINE
-        if not expected.fullmatch(line):
+        if self._start_line is None:
+            if not self.partial_start_line.fullmatch(line):
+                raise self._misbegun(line)
+        elif self._checked:
+            # Only what is new, and the byte before it, which may have been a CR.
+            if not _PARTIAL_VALUE.fullmatch(line, self._checked - 1):
+                raise self._wrong()
+        elif not PARTIAL_FIELD_LINE.fullmatch(line):
             raise self._wrong()
+        self._checked = len(line) if b":" in line and self._start_line is not None else 0
+
+    def _misbegun(self, _: bytes) -> RelayError:
+        """Return the error for a start line that cannot become a good one."""
+        return self._wrong()
 
     def _too_long(self) -> RelayError:
         return self._wrong(self.line_too_long if self._start_line is None else self.head_too_large)
@@ -222,6 +236,9 @@ class RequestHeadReader(HeadReader):
     def _judge_start_line(self, match: re.Match[bytes]) -> None:
         if (match[3], match[4]) not in ((b"1", b"1"), (b"1", b"0")):
             raise VersionNotSupported
+
+    def _misbegun(self, line: bytes) -> RelayError:
+        return self._wrong(VersionNotSupported if _OTHER_VERSION.fullmatch(line) else None)
 
     def head(self) -> RequestHead:
         """Return the head once it is complete (RFC 9112 §3, §6)."""

@@ -90,7 +90,9 @@ def merge_list(fields: list[Field], name: bytes, extra: Iterable[bytes] = ()) ->
     missing = [item for item in extra if item not in present]
     if len(values) <= 1 and not missing:
         return fields
-    merged = Field(name, key, b", ".join([*(value for value in values if value), *missing]))
+    repeated = len(set(present)) < len(present)
+    lines = dict.fromkeys(present) if repeated else [value for value in values if value]
+    merged = Field(name, key, b", ".join([*lines, *missing]))
     position = next((i for i, field in enumerate(fields) if field.key == key), len(fields))
     others = [field for field in fields if field.key != key]
     return [*others[:position], merged, *others[position:]]

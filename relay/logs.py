@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
@@ -20,9 +19,13 @@ FORMATS: Final = ("text", "json")
 log = logging.getLogger("relay")
 
 
-def call_fields(exchange: Exchange) -> dict[str, str | int | float]:
+CallFields = dict[str, str | int | float | dict[str, int]]
+
+
+def call_fields(exchange: Exchange) -> CallFields:
     """Return what a call's line says; what is not known is absent."""
-    fields: dict[str, str | int | float | None] = {
+    meter, reading = exchange.meter, exchange.reading
+    fields: dict[str, str | int | float | dict[str, int] | None] = {
         "relay": _known(exchange.relay),
         "client": _known(exchange.client),
         "method": exchange.method or None,
@@ -33,6 +36,13 @@ def call_fields(exchange: Exchange) -> dict[str, str | int | float]:
         "reason": exchange.rejection,
         "duration": round(exchange.duration, 6),
         "first_byte": _rounded(exchange.time_to_first_byte),
+        "first_token": _rounded(exchange.time_to_first_token),
+        "max_gap": _rounded(reading.max_gap) if reading else None,
+        "model": meter.model if meter else None,
+        "tokens": (dict(meter.tokens) or None) if meter else None,
+        "request_id": exchange.request_id or None,
+        "session_id": exchange.session_id or None,
+        "agent_id": exchange.agent_id or None,
         "request_bytes": exchange.request_bytes,
         "response_bytes": exchange.response_bytes,
     }
@@ -59,17 +69,20 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return one line, or more only for an exception of our own."""
         moment = datetime.fromtimestamp(record.created, UTC).astimezone()
-        fields: Mapping[str, str | int | float] | None = getattr(record, "call", None)
+        fields: CallFields | None = getattr(record, "call", None)
         text = _call_text(fields) if fields is not None else _escaped(record.getMessage())
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
         return f"{moment:%H:%M:%S} {record.levelname:<7} {text}"
 
 
-def _call_text(fields: Mapping[str, str | int | float]) -> str:
+def _call_text(fields: CallFields) -> str:
     call = dict(fields)
     method, path = call.pop("method", "-"), call.pop("path", "-")
     status, outcome = call.pop("status", "-"), call.pop("outcome")
+    tokens = call.pop("tokens", None)
+    if isinstance(tokens, dict):
+        call |= tokens
     rest = " ".join(f"{key}={value}" for key, value in call.items())
     return _escaped(f"{method} {path} {status} {outcome} {rest}")
 
@@ -83,7 +96,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the object; calls have ``event`` "call", all else "log" and a message."""
-        fields: Mapping[str, str | int | float] | None = getattr(record, "call", None)
+        fields: CallFields | None = getattr(record, "call", None)
         moment = datetime.fromtimestamp(record.created, UTC)
         line: dict[str, object] = {
             "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),

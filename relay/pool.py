@@ -34,7 +34,18 @@ class Pool:
         self._connect_seconds = connect_seconds
         self._idle: list[Connection] = []
         self._expiries: dict[Connection, asyncio.TimerHandle] = {}
+        self._open_connections: set[Connection] = set()
         self._closed = False
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for a call."""
+        return len(self._idle)
+
+    @property
+    def active(self) -> int:
+        """Connections that carry a call."""
+        return len(self._open_connections) - len(self._idle)
 
     async def acquire(self) -> Connection:
         """Return a connection to send a request on.
@@ -74,6 +85,7 @@ class Pool:
             ssl=self._tls,
             server_hostname=self._address.host if self._tls else None,
         )
+        self._open_connections.add(connection)
         return connection
 
     def _keep(self, connection: Connection) -> None:
@@ -85,7 +97,8 @@ class Pool:
         self._expiries[connection] = loop.call_later(KEEP_IDLE_SECONDS, self._expire, connection)
 
     def _forget(self, connection: Connection) -> None:
-        """Note that an idle connection is gone."""
+        """Note that a connection is gone, idle or not."""
+        self._open_connections.discard(connection)
         expiry = self._expiries.pop(connection, None)
         if expiry is not None:
             expiry.cancel()

@@ -26,7 +26,7 @@ _BAD_ESCAPE: Final = re.compile(rb"%(?:[01][0-9A-Fa-f]|7[Ff]|(?![0-9A-Fa-f]{2}))
 _SEPARATORS: Final = re.compile(rb"[/\\]")
 # RFC 3986 §3.3 allows these in a path; quotes, angle brackets, braces and the rest of what
 # URL libraries would escape are tolerated, for they mean the same to every server.
-_RAW_REFUSED: Final = re.compile(rb"[^!-~]|[#\\]")
+_RAW_REFUSED: Final = re.compile(rb"[^!-~]|#")
 
 _OPERATIONS: Final = (
     (b"/v1/messages/count_tokens", "count_tokens"),
@@ -58,6 +58,11 @@ class Target:
                 return name
         return "other"
 
+    @property
+    def is_endpoint(self) -> bool:
+        """Whether the path is an operation's own, and not one below it."""
+        return any(self.rest == prefix for prefix, _ in _OPERATIONS)
+
 
 def check_target(method: bytes, target: bytes) -> None:
     """Raise unless the target is a clean origin-form one (RFC 9112 §3.2.1)."""
@@ -66,7 +71,7 @@ def check_target(method: bytes, target: bytes) -> None:
     if not target.startswith(b"/") or _RAW_REFUSED.search(target):
         raise BadTarget
     path = target.partition(b"?")[0]
-    if _BAD_ESCAPE.search(path) or has_dot_segment(path):
+    if b"\\" in path or _BAD_ESCAPE.search(path) or has_dot_segment(path):
         raise BadTarget
 
 
@@ -111,7 +116,7 @@ def is_probe(method: bytes, target: Target) -> bool:
 
 def check_path(rest: bytes, allow: Sequence[bytes]) -> None:
     """Raise PathRefused unless the path starts with one of the allowed prefixes."""
-    if not any(has_segments(rest, prefix) for prefix in allow):
+    if not rest or not any(has_segments(rest, prefix) for prefix in allow):
         raise PathRefused
 
 

@@ -1,7 +1,7 @@
 """One connection to an upstream: a request goes out, a response head and its body come back.
 
-This is the relay's sending side, behind one seam: ``Connection.send`` takes a prepared head
-and a body and returns when the response's head is there; ``Reply`` then pushes the body, each
+This is the relay's sending side, behind one seam: ``Connection.begin`` takes a prepared head
+and a body and returns what waits for the response's head; ``Reply`` then pushes the body, each
 piece as it was read, without a task between the socket and the sink. Back-pressure is a
 pause of reading. Nothing is decompressed, followed, stored or sent twice.
 
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -24,6 +25,7 @@ from relay.errors import (
     UpstreamStalled,
     UpstreamTimeout,
     UpstreamTruncated,
+    UpstreamUnreachable,
     UpstreamUpgraded,
 )
 from relay.framing import ResponseHead, ResponseHeadReader
@@ -78,6 +80,10 @@ class Reply(Protocol):
     @property
     def has_ended(self) -> bool:
         """Whether the whole body has come."""
+
+    @property
+    def heard_at(self) -> float:
+        """When the upstream was last heard, on ``time.perf_counter``'s clock."""
 
     def pause(self) -> None:
         """Read no more for now."""
@@ -151,18 +157,26 @@ class Connection(asyncio.Protocol):
 
     # For a call
 
-    async def send(self, head: bytes, body: Body, limits: Limits, *, bodiless: bool) -> Reply:
-        """Send a request and wait for the head of its response.
+    def begin(self, head: bytes, body: Body, limits: Limits, *, bodiless: bool) -> Awaitable[Reply]:
+        """Send a request's head now; return what waits for the response's.
 
-        ``bodiless`` says that the response has no body whatever its head says (HEAD).
-
-        Raises:
-            UpstreamError: There was no valid answer; or what the body's iterator raised.
+        ``bodiless`` says that the response has no body whatever its head says (HEAD). What is
+        returned must be awaited. It raises an UpstreamError if there is no valid answer, or
+        what the body's iterator raised.
         """
+        if not self.is_open:
+            raise UpstreamUnreachable
         exchange = _Exchange(self, limits, bodiless=bodiless)
         self._exchange = exchange
         try:
             exchange.start(head, body)
+        except BaseException:
+            exchange.close()
+            raise
+        return self._wait_for_head(exchange)
+
+    async def _wait_for_head(self, exchange: _Exchange) -> Reply:
+        try:
             await exchange.head_arrived
         except BaseException:
             exchange.close()
@@ -217,7 +231,7 @@ class _Exchange:
         self._sent = False
         self._paused = False
         self._closed = False
-        self._heard_at = 0.0
+        self.heard_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     # Sending
@@ -256,7 +270,7 @@ class _Exchange:
     # Receiving
 
     def take(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
+        self.heard_at = time.perf_counter()
         try:
             while self._head is None:
                 if not self._reader.feed(data):
@@ -308,7 +322,7 @@ class _Exchange:
         self._fail(UpstreamMalformed() if self._head is None else UpstreamTruncated())
 
     def _check_idle(self) -> None:
-        silence = self._loop.time() - self._heard_at
+        silence = time.perf_counter() - self.heard_at
         if self._paused or silence < self._limits.idle:
             wait = self._limits.idle if self._paused else self._limits.idle - silence
             self._timer = self._loop.call_later(wait, self._check_idle)
@@ -357,7 +371,7 @@ class _Exchange:
         transport = self._connection.transport
         if self._paused:
             self._paused = False
-            self._heard_at = self._loop.time()
+            self.heard_at = time.perf_counter()
             if transport is not None and not transport.is_closing():
                 transport.resume_reading()
 

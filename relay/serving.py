@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from relay.admission import NO_CLIENT, Door
 from relay.config import RelaySettings, Settings
-from relay.credentials import Credential
+from relay.credentials import Credential, OnRead
 from relay.forwarding import Forwarder
 from relay.metrics import RelayState
 from relay.upstreams import UpstreamState
@@ -33,11 +33,12 @@ class Route:
 class Serving:
     """Everything that one configuration brings to life."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, on_read: OnRead) -> None:
         self.settings = settings
         self.clients = [Credential(client.name, client.sources) for client in settings.clients]
         self.grants = {
-            grant.name: Credential(grant.name, grant.sources) for grant in settings.grants
+            grant.name: Credential(grant.name, grant.sources, on_read=on_read)
+            for grant in settings.grants
         }
         self.door = Door(settings.listen, self.clients)
         self.routes = {relay.name: self._route(relay) for relay in settings.relays}
@@ -72,12 +73,19 @@ class Serving:
 
     def states(self) -> list[RelayState]:
         """Return what a scrape shows of each relay."""
-        return [
-            RelayState(
-                name, route.settings.grant.name, self._grant_of(route).ready, route.upstream.up
-            )
-            for name, route in self.routes.items()
-        ]
+        return [self._state(name, route) for name, route in self.routes.items()]
+
+    def _state(self, name: str, route: Route) -> RelayState:
+        idle, active = route.forwarder.connections
+        return RelayState(
+            relay=name,
+            grant=route.settings.grant.name,
+            ready=self._grant_of(route).ready,
+            up=route.upstream.up,
+            upstream=str(route.settings.upstream),
+            idle_connections=idle,
+            active_connections=active,
+        )
 
     def _grant_of(self, route: Route) -> Credential:
         return self.grants[route.settings.grant.name]

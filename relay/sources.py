@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -107,45 +108,65 @@ def _read_json(content: str, path: str) -> Reading:
 async def run_command(
     source: CommandSource, limit_seconds: float = COMMAND_LIMIT_SECONDS
 ) -> Reading:
-    """Run a command and take what it prints; its errors and output are never shown."""
+    """Run a command and take what it prints; its errors and output are never shown.
+
+    Not by asyncio's own subprocesses: under uvloop a child inherits descriptors of ours, and
+    one that leaves something running in the background would seem never to end.
+    """
     try:
-        process = await _start(source)
+        process = subprocess.Popen(  # noqa: ASYNC220, S603  # it only starts; the user's own command
+            source.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     except (OSError, ValueError):
         return Reading(problem="cannot be started")
     try:
         async with asyncio.timeout(limit_seconds):
-            output, _ = await process.communicate()
+            output = await _read_output(process)
+            status = await asyncio.to_thread(process.wait)
     except TimeoutError:
         return Reading(problem=f"took longer than {limit_seconds:g} s")
     finally:
-        await _end(process)
-    if process.returncode != 0:
-        return Reading(problem=f"ended with status {process.returncode}")
-    value = usable(output[:VALUE_LIMIT_BYTES].decode("ascii", "replace"))
+        _end(process)
+    if status != 0:
+        return Reading(problem=f"ended with status {status}")
+    value = usable(output.decode("ascii", "replace"))
     return Reading(value) if value else Reading(problem="printed no usable value")
 
 
-async def _start(source: CommandSource) -> asyncio.subprocess.Process:
-    """Start a command; when cancelled meanwhile, end it with whatever it has started."""
-    starting = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            *source.command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    )
+async def _read_output(process: subprocess.Popen[bytes]) -> bytes:
+    """Return what a process prints, up to a little over the limit of a value."""
+    assert process.stdout is not None
+    descriptor = process.stdout.fileno()
+    os.set_blocking(descriptor, False)
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    output = bytearray()
+
+    def take() -> None:
+        try:
+            piece = os.read(descriptor, 65536)
+        except BlockingIOError:
+            return
+        output.extend(piece)
+        if (not piece or len(output) > VALUE_LIMIT_BYTES) and not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(descriptor, take)
     try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        with contextlib.suppress(OSError, ValueError):
-            await _end(await starting)
-        raise
+        await ended
+    finally:
+        loop.remove_reader(descriptor)
+    return bytes(output)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End a command with whatever it started: none of it outlives the reading."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+    process.wait()

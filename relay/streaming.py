@@ -1,6 +1,7 @@
 """Bodies in motion: the agent's to the upstream, and the upstream's to the agent.
 
-Each piece of an answer is written to the agent as it is read, by a plain call and no task.
+Each piece of an answer is written to the agent as it is read, by a plain call and no task;
+then the meter gets the same bytes.
 An agent that falls behind pauses the upstream, and is cut when it takes nothing for as
 long as the ``write`` limit. What breaks off upstream breaks off here: nothing is added.
 """
@@ -8,6 +9,7 @@ long as the ``write`` limit. What breaks off upstream breaks off here: nothing i
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -130,8 +132,7 @@ class Delivery:
             RelayError: It broke off; the agent has what came until then.
         """
         head = relayed_head(self._reply.head, chunked=self._chunked, close=self.closes)
-        first = self._frame(self._reply.attach(self._pass_on))
-        self._gate.write(head + first)
+        self._write(head, self._reply.attach(self._pass_on))
         self._gate.watch(self._follow)
         try:
             if not self._gate.writable:
@@ -144,11 +145,18 @@ class Delivery:
             self._disarm()
 
     def _pass_on(self, piece: bytes) -> None:
-        self._gate.write(self._frame(piece))
+        self._write(b"", piece)
 
-    def _frame(self, piece: bytes) -> bytes:
-        self._exchange.response_bytes += len(piece)
-        return chunk(piece) if self._chunked else piece
+    def _write(self, head: bytes, piece: bytes) -> None:
+        """Write to the agent first; only then is anything counted or read."""
+        self._gate.write(head + chunk(piece) if self._chunked else head + piece)
+        if piece:
+            now = time.perf_counter()
+            exchange = self._exchange
+            exchange.piece_overheads.observe(now - self._reply.heard_at)
+            exchange.response_bytes += len(piece)
+            if exchange.meter is not None:
+                exchange.meter.feed(piece, now)
 
     def _follow(self, writable: bool) -> None:  # noqa: FBT001  # it is the state itself
         self._disarm()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from relay.config.problems import looks_secret
 from relay.errors import RelayError
 from relay.routing import check_target
 
@@ -74,6 +75,8 @@ class ListenAddress:
 
 def parse_upstream(text: str) -> UpstreamAddress:
     """Parse an upstream's URL; raise ValueError with what would be right."""
+    if not text.isprintable() or text != text.strip():
+        raise ValueError(f"is not a valid URL; {_URL_EXAMPLE}")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
@@ -87,7 +90,9 @@ def parse_upstream(text: str) -> UpstreamAddress:
         raise ValueError("must not hold a user or password; the credential comes from a grant")
     if "?" in text or "#" in text:
         raise ValueError("must not have a query or a fragment")
-    _check_host(host)
+    if looks_secret(text):
+        raise ValueError(f"looks as if a key were in it; {_URL_EXAMPLE}")
+    _check_host(host, bracketed="[" in parts.netloc)
     prefix = parts.path.rstrip("/").encode("utf-8")
     try:
         check_target(b"GET", prefix or b"/")
@@ -96,8 +101,8 @@ def parse_upstream(text: str) -> UpstreamAddress:
     return UpstreamAddress(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], prefix)
 
 
-def _check_host(host: str) -> None:
-    if ":" in host:
+def _check_host(host: str, *, bracketed: bool) -> None:
+    if bracketed or ":" in host:
         try:
             ipaddress.IPv6Address(host.partition("%")[0])
         except ValueError:

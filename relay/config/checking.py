@@ -30,6 +30,7 @@ _SENTENCES: Final = {
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
     "greater_than": "must be greater than 0",
+    "greater_than_equal": "must not be negative",
     "finite_number": "must be a finite number",
     "literal_error": "must be anthropic or openai",
     "union_tag_not_found": _SOURCE_FORMS,
@@ -77,10 +78,12 @@ class Checker:
     def model(self, path: Path, kind: type[ModelType], data: Data) -> ModelType | None:
         """Return the data as this model, or note what is wrong with it."""
         try:
-            return kind.model_validate(data)
+            return kind.model_validate(data, by_alias=True, by_name=False)
         except ValidationError as error:
-            for details in error.errors(include_url=False, include_input=False):
-                self._translate(path, kind, details)
+            found = error.errors(include_url=False, include_input=False)
+            for details in found:
+                if not _follows_from_another(details, found):
+                    self._translate(path, kind, details)
             return None
 
     def _translate(self, path: Path, kind: type[Model], details: ErrorDetails) -> None:
@@ -88,6 +91,13 @@ class Checker:
         # Tags of unions, and pydantic's marker for a mapping's key, are not in the file.
         inside = tuple(key for key in location if not _is_tag(key))
         self.complain((*path, *inside), _sentence(kind, details))
+
+
+def _follows_from_another(details: ErrorDetails, found: list[ErrorDetails]) -> bool:
+    """Whether a list is only too short because its items are wrong."""
+    location = details["loc"]
+    inside = (other["loc"][: len(location)] == location for other in found if other != details)
+    return details["type"] == "too_short" and any(inside)
 
 
 def _is_tag(key: str | int) -> bool:

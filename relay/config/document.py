@@ -6,7 +6,7 @@ sentences and positions are used. Knows nothing of what the keys mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -34,8 +34,8 @@ class Document:
         return self.lines.get(inner, 1)
 
 
-def read_document(text: str) -> Document:
-    """Parse YAML text.
+def read_document(text: str, sections: Collection[str] | None = None) -> Document:
+    """Parse YAML text; given sections, nothing under other top-level keys is looked at.
 
     Raises:
         ConfigurationError: It is not YAML, uses a tag or a complex key, or says a key twice.
@@ -43,7 +43,7 @@ def read_document(text: str) -> Document:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        reader = _NodeReader(loader)
+        reader = _NodeReader(loader, sections)
         data = reader.read(node, ()) if node is not None else None
     except yaml.YAMLError as error:
         raise ConfigurationError([_yaml_problem(error)]) from None
@@ -65,7 +65,8 @@ def _yaml_problem(error: yaml.YAMLError) -> Problem:
 class _NodeReader:
     """Turns YAML nodes into data, and notes where each stands."""
 
-    def __init__(self, loader: yaml.SafeLoader) -> None:
+    def __init__(self, loader: yaml.SafeLoader, sections: Collection[str] | None) -> None:
+        self._sections = sections
         self.lines: dict[Path, int] = {}
         self.problems: list[Problem] = []
         self._loader = loader
@@ -92,6 +93,10 @@ class _NodeReader:
     def _read_mapping(self, node: yaml.MappingNode, path: Path) -> Data:
         mapping: dict[str, Data] = {}
         for key_node, value_node in node.value:
+            if not path and self._is_foreign(key_node):
+                if isinstance(key_node, yaml.ScalarNode):
+                    mapping[key_node.value] = None  # another tool's
+                continue
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == _MERGE_TAG:
                 self._complain(key_node, path, "has a key that is not plain text")
                 continue
@@ -102,6 +107,9 @@ class _NodeReader:
             self.lines[(*path, key)] = key_node.start_mark.line + 1
             mapping[key] = self.read(value_node, (*path, key))
         return mapping
+
+    def _is_foreign(self, key_node: yaml.Node) -> bool:
+        return self._sections is not None and key_node.value not in self._sections
 
     def _read_scalar(self, node: yaml.Node, path: Path) -> Data:
         try:

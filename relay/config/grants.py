@@ -102,7 +102,7 @@ def choose_grant(
         return fitting[0]
     if fitting:
         names = " or ".join(grant.name for grant in fitting)
-        return f"more than one declared grant fits; choose with grant: {names}"
+        return f"more than one declared grant fits; choose in relays.<name>.grant: {names}"
     needed = [known for known, its_api in GRANT_API.items() if api in (None, its_api)]
     return f"no declared grant can serve it; declare {' or '.join(needed)} in grants"
 

@@ -7,6 +7,7 @@ none in another.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from relay.config.document import Data, read_document
 from relay.config.grants import DeclaredGrant, locate, read_grants
 from relay.config.problems import ConfigurationError, Problem
 from relay.config.relays import read_relays
-from relay.config.schema import Client, Drain, Timeouts
+from relay.config.schema import Client, Drain, Price, Timeouts
 from relay.config.settings import (
     ClientSettings,
     RelaySettings,
@@ -26,12 +27,16 @@ from relay.config.settings import (
     default_sources,
 )
 
-SECTIONS: Final = ("grants", "claude", "relays", "listen", "admin", "clients", "timeouts", "drain")
+SECTIONS: Final = (
+    *("grants", "claude", "relays", "listen", "admin", "clients"),
+    *("timeouts", "drain", "costs"),
+)
 DEFAULT_LISTEN: Final = "127.0.0.1:8484"
 DEFAULT_ADMIN: Final = "127.0.0.1:9484"
 PLACES: Final = ("agent.yaml", "/etc/relay/agent.yaml")
 SECRETS_FOLDER: Final = "/run/secrets"
 DEFAULT_CLIENT: Final = "agent"
+COSTS_EXTRA: Final = "agent-relay[costs]"
 TOKEN_VARIABLE: Final = "RELAY_TOKEN"  # noqa: S105  # a variable's name, not a token
 
 
@@ -59,7 +64,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
         ConfigurationError: With every mistake in it.
     """
     try:
-        document = read_document(path.read_text(encoding="utf-8"))
+        document = read_document(path.read_text(encoding="utf-8"), SECTIONS)
         checker = Checker(document)
         return _Loader(checker, document.data, environment, path).settings()
     except OSError as error:
@@ -98,6 +103,7 @@ class _Loader:
         self._check_exposure(listen)
         self._check_overlap(listen, admin)
         timeouts = checker.model(("timeouts",), Timeouts, self._section("timeouts"))
+        prices = self._prices()
         drain = checker.model((), Drain, {k: v for k, v in data.items() if k == "drain"})
         if checker.problems or timeouts is None or drain is None:
             raise ConfigurationError(checker.problems)
@@ -109,6 +115,7 @@ class _Loader:
             admin=tuple(admin),
             timeouts=timeouts,
             drain=drain.drain,
+            prices=prices,
             warnings=tuple(self._warnings(grants, relays)),
         )
 
@@ -136,6 +143,22 @@ class _Loader:
             return True
         places = (f"{folder}/{TOKEN_VARIABLE.lower()}" for folder in self._secrets)
         return any(os.path.exists(place) for place in places)  # noqa: PTH110  # False where forbidden
+
+    def _prices(self) -> dict[str, dict[str, float]] | None:
+        """Return the prices of ``costs``: true for the known ones, or a mapping of others."""
+        data = self._data.get("costs")
+        if not data and not isinstance(data, dict):
+            return None
+        if importlib.util.find_spec("genai_prices") is None:
+            self._checker.complain(("costs",), f"needs a package: pip install '{COSTS_EXTRA}'")
+        if data is True:
+            return {}
+        prices: dict[str, dict[str, float]] = {}
+        for model, item in self._checker.mapping(("costs",), data).items():
+            price = self._checker.model(("costs", model), Price, item)
+            if price is not None:
+                prices[model] = price.model_dump(exclude_none=True)
+        return prices
 
     def _listeners(self, section: str, default: str) -> list[ListenAddress]:
         variable = f"RELAY_{section.upper()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 Path = tuple[str | int, ...]
@@ -13,7 +13,9 @@ Path = tuple[str | int, ...]
 # A key is shown only where it looks like one: a secret pasted in front of a colon does not.
 _SHOWABLE_KEY: Final = re.compile(r"\$?[A-Za-z0-9_.-]{1,40}")
 _HIDDEN_KEY: Final = "<not shown>"
-_KEY_PREFIX: Final = re.compile(r"(?<![A-Za-z0-9])(?:sk-|AIza|ghp_|xox[a-z]-)[A-Za-z0-9]")
+_KEY_PREFIX: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:sk-|AIza|ghp_|xox[a-z]-|relay-[\w-]{30})[A-Za-z0-9]"
+)
 _LONG_RUN: Final = re.compile(r"[A-Za-z0-9]{16,}")
 _FEW: Final = 3
 
@@ -42,11 +44,11 @@ class Problem:
     """One mistake: where it is, and what would be right."""
 
     line: int
-    path: Path
+    path: Path = field(repr=False)  # a misplaced key may be in it
     message: str
 
     @property
-    def field(self) -> str:
+    def place(self) -> str:
         """The path as ``relays.openai.url`` or ``clients[0].name``."""
         text = ""
         for key in self.path:
@@ -61,7 +63,7 @@ class ConfigurationError(Exception):
     """The configuration cannot be used; holds every problem, none of which shows a value."""
 
     def __init__(self, problems: Iterable[Problem], file: str = "agent.yaml") -> None:
-        self.problems = sorted(problems, key=lambda problem: (problem.line, problem.field))
+        self.problems = sorted(problems, key=lambda problem: (problem.line, problem.place))
         self.file = file
         super().__init__(self.file)
 
@@ -71,7 +73,7 @@ class ConfigurationError(Exception):
     def explain(self) -> list[str]:
         """Return one line for each problem: file, line, field and remedy."""
         return [
-            f"{self.file}:{problem.line}: {problem.field + ': ' if problem.path else ''}"
+            f"{self.file}:{problem.line}: {problem.place + ': ' if problem.path else ''}"
             f"{problem.message}"
             for problem in self.problems
         ]

@@ -11,7 +11,7 @@ from relay.config.checking import Checker
 from relay.config.document import Data
 from relay.config.grants import DeclaredGrant, choose_grant
 from relay.config.problems import Path as FieldPath
-from relay.config.schema import Claude, Relay, is_name
+from relay.config.schema import NAME_RULE, Claude, Relay, is_name
 from relay.config.settings import DEFAULT_ALLOW, GRANT_API, GrantSettings, RelaySettings
 from relay.errors import Api
 
@@ -53,11 +53,12 @@ class _RelayReader:
         if is_shorthand and item is None:
             path = ("claude", "base_url")
         if not is_name(name):
-            self._checker.complain(path, "a relay's name is letters, digits, '-', '_' and '.'")
+            self._checker.complain(path, f"a relay's name {NAME_RULE}")
         raw = {} if item is None else item
         relay = self._checker.model(path, Relay, raw)
         served = self._choose_grant(path, name, raw, is_shorthand=is_shorthand)
         url = self._choose_url(path, relay, is_shorthand=is_shorthand) if relay else None
+        ca_file = self._ca_file((*path, "ca_file"), relay.ca_file) if relay else None
         if relay is None or url is None or served is None:
             return None
         grant, api = served
@@ -67,7 +68,7 @@ class _RelayReader:
             grant=grant,
             api=api,
             allow=tuple(prefix.encode() for prefix in relay.allow or ()) or DEFAULT_ALLOW[api],
-            ca_file=self._ca_file((*path, "ca_file"), relay.ca_file),
+            ca_file=ca_file,
             max_body=relay.max_body,
         )
 

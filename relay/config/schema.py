@@ -61,7 +61,7 @@ def _json_path(text: str) -> str:
 
 
 def _command(words: tuple[str, ...]) -> tuple[str, ...]:
-    runnable = bool(words[0]) and not any("\0" in word for word in words)
+    runnable = words[0].isprintable() and bool(words[0]) and not any("\0" in word for word in words)
     try:
         " ".join(words).encode()
     except UnicodeEncodeError:
@@ -69,6 +69,9 @@ def _command(words: tuple[str, ...]) -> tuple[str, ...]:
     if not runnable or looks_secret(words[0]):
         raise ValueError("must be a program and its arguments, not what it prints")
     return words
+
+
+NAME_RULE: Final = "must be letters, digits, '-', '_' and '.', not \"none\", and nothing like a key"
 
 
 def is_name(text: str) -> bool:
@@ -80,7 +83,7 @@ def is_name(text: str) -> bool:
 
 def _name(text: str) -> str:
     if not is_name(text):
-        raise ValueError("must be letters, digits, '-', '_' and '.'")
+        raise ValueError(NAME_RULE)
     return text
 
 
@@ -110,7 +113,7 @@ def _upstream(text: str) -> str:
 def _prefix(text: str) -> str:
     try:
         check_target(b"GET", text.encode())
-    except RelayError:
+    except (RelayError, UnicodeEncodeError):
         raise ValueError("must be a plain path that begins with /") from None
     if "?" in text:
         raise ValueError("must be a path without a query")
@@ -132,7 +135,12 @@ class Model(BaseModel):
     """Frozen, strict about unknown keys, and silent about values."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, strict=True, populate_by_name=True
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        strict=True,
+        populate_by_name=True,
+        allow_inf_nan=False,
     )
 
 
@@ -231,3 +239,14 @@ class Drain(Model):
     """How many seconds a stopping relay waits for the calls in flight."""
 
     drain: NonNegativeFloat = 30
+
+
+class Price(Model):
+    """What a model costs, in US dollars per million tokens; what is left out is derived."""
+
+    input: NonNegativeFloat
+    output: NonNegativeFloat
+    cache_read: NonNegativeFloat | None = None
+    cache_write_5m: NonNegativeFloat | None = None
+    cache_write_1h: NonNegativeFloat | None = None
+    cache_write_unknown: NonNegativeFloat | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,6 +65,8 @@ class Settings:
     admin: tuple[ListenAddress, ...]
     timeouts: Timeouts
     drain: float
+    prices: Mapping[str, Mapping[str, float]] | None = None
+    """Dollars per million tokens by model and type, over the known ones; None: no costs."""
     warnings: tuple[str, ...] = ()
 
     @property

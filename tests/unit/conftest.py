@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from hypothesis import settings
 
 from tests.unit.relays import (
     Agent,
@@ -19,12 +20,16 @@ from tests.unit.relays import (
     running_upstream,
 )
 
+# A busy machine is no finding.
+settings.register_profile("relay", deadline=None)
+settings.load_profile("relay")
+
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run the tests on the loop that the product runs on; the stand-in needs asyncio's own."""
-    if item.path.stem in ("test_headroom_standin", "test_sdks"):
+    if item.path.stem in ("test_headroom_standin", "test_measuring_headroom", "test_sdks"):
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
 

@@ -28,6 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from relay.app import App
 from relay.config import load
+from relay.framing import ResponseHead, ResponseHeadReader
 from relay.logs import JsonFormatter
 
 FUSE_SECONDS: Final = 10.0
@@ -59,6 +60,8 @@ OK: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 CHUNKED: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"
 )
+EVENTS: Final = CHUNKED.replace(b"text/plain", b"text/event-stream")
+STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 Ending = Literal["", "end", "reset"]
 Config = dict[str, Any]
@@ -374,6 +377,14 @@ def request(
     return "\r\n".join([*head, "", ""]).encode("latin-1") + (body or b"")
 
 
+def response_head(status: int = 200, *fields: tuple[str, str]) -> ResponseHead:
+    """Return a response's head as the relay reads it."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    reader = ResponseHeadReader()
+    assert reader.feed(f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode("latin-1"))
+    return reader.head()
+
+
 def chunked_request(*lines: str, target: str = MESSAGES, version: str = "1.1") -> bytes:
     """Return the head of a request whose body comes in chunks."""
     return request(target, *lines, "Transfer-Encoding: chunked", body=None, version=version)
@@ -638,7 +649,9 @@ class LocalRelay(Relay):
         # What a scrape would show, without the writing and parsing of a thousand lines.
         metrics = self.app._metrics
         metrics.show(self.app.serving.states())
-        return metrics._registry.restricted_registry([name]).collect()
+        families = list(metrics._registry.restricted_registry([name]).collect())
+        # Collectors that are asked at each scrape do not say what they will name.
+        return families or metrics._registry.collect()
 
 
 class RelayProcess(Relay):

@@ -1,20 +1,26 @@
-"""The admin listener: its three pages, who may see them, and that agents may not."""
+"""The admin listener: its four pages, who may see them, and that agents may not."""
 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 
 from relay.metrics import Metrics
 from relay.serving import Serving
+from tests.unit.model_answers import MESSAGE_STREAM, MESSAGE_TOKENS, MODEL
 from tests.unit.relays import (
+    BODY_SECRET,
     CHUNKED,
+    EVENTS,
+    KEY,
     MESSAGES,
     OK,
+    QUERY_SECRET,
     SECRETS,
     TOKEN,
     LocalRelay,
@@ -27,7 +33,7 @@ from tests.unit.relays import (
     running_relay,
 )
 
-PAGES = ["/metrics", "/healthz", "/readyz"]
+PAGES = ["/metrics", "/healthz", "/readyz", "/calls"]
 
 
 async def test_metrics_are_prometheus_text(relay: LocalRelay, upstream: Upstream) -> None:
@@ -102,6 +108,15 @@ async def test_health_is_200_while_the_process_serves(relay: LocalRelay) -> None
     assert page.values("server") == []
 
 
+@pytest.mark.parametrize("version", ["x", "1.x", "1..0", "\xe9"])
+async def test_an_accept_that_is_none_gets_text(relay: LocalRelay, version: str) -> None:
+    """A scrape is answered, whatever version of a format it names."""
+    page = await relay.page("/metrics", f"Accept: application/openmetrics-text; version={version}")
+    assert page.status == 200
+    assert page.values("content-type")[0].startswith(b"text/plain; version=")
+    assert b"relay_build_info" in page.body
+
+
 @pytest.mark.parametrize("path", ["/metrics", "/readyz"])
 async def test_a_fault_in_a_page_is_500(
     relay: LocalRelay, monkeypatch: pytest.MonkeyPatch, path: str
@@ -164,7 +179,7 @@ async def test_other_methods_are_405(relay: LocalRelay, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/metricsx", "/metrics/", "/debug", "/relay/anthropic/x"])
 async def test_other_pages_are_404(relay: LocalRelay, path: str) -> None:
-    """There are three pages, and no relay is served there."""
+    """There are four pages, and no relay is served there."""
     assert (await relay.page(path)).status == 404
 
 
@@ -237,3 +252,109 @@ async def test_no_token_opens_the_pages_to_a_foreign_host(
         data = f"GET /metrics HTTP/1.1\r\nHost: evil.example\r\nx-api-key: {TOKEN}\r\n\r\n"
         assert (await agent.ask(data.encode())).status == 421
         assert (await relay.ask(request(MESSAGES.replace("v1", "v2")))).status == 403
+
+
+# Calls
+
+
+async def calls_page(relay: LocalRelay) -> dict[str, Any]:
+    """Return what /calls shows, and see that no secret is in it."""
+    page = await relay.page("/calls")
+    assert (page.status, page.values("content-type")) == (200, [b"application/json"])
+    assert page.values("cache-control") == [b"no-store"]
+    assert not any(secret in page.body.decode() for secret in SECRETS)
+    return dict(json.loads(page.body))
+
+
+def secretive_request() -> bytes:
+    """Return a request with a secret wherever one can be."""
+    body = json.dumps({"model": "m", "metadata": BODY_SECRET}).encode()
+    lines = ("X-Claude-Code-Session-Id: 1c-2", "x-claude-code-agent-id: a-7", f"Cookie: {KEY}")
+    return request(f"{MESSAGES}?key={QUERY_SECRET}", *lines, body=body)
+
+
+async def test_calls_in_flight_are_shown_as_they_go(relay: LocalRelay, upstream: Upstream) -> None:
+    """With client, model, age and the tokens so far; and nothing secret."""
+    before = await calls_page(relay)
+    assert (before["in_flight"], before["recent"]) == ([], [])
+    agent = await relay.agent()
+    await agent.send(secretive_request())
+    caller, _ = await upstream.called()
+    (shown,) = (await calls_page(relay))["in_flight"]
+    assert shown["age"] >= 0
+    assert (shown["relay"], shown["client"], shown["path"]) == ("anthropic", "agent", MESSAGES)
+    assert (shown["session_id"], shown["agent_id"]) == ("1c-2", "a-7")
+    assert "outcome" not in shown
+    start, *rest = MESSAGE_STREAM.pieces
+    head = EVENTS.replace(b"\r\n\r\n", b"\r\nrequest-id: req_1\r\n\r\n")
+    await caller.send(head + chunk(start))
+    answer = await agent.head()
+    await agent.piece(answer)
+    (shown,) = (await calls_page(relay))["in_flight"]
+    assert (shown["model"], shown["tokens"]["input"]) == (MODEL, MESSAGE_TOKENS["input"])
+    assert (shown["status"], shown["request_id"]) == (200, "req_1")
+    assert shown["response_bytes"] == len(start)
+    await caller.send(b"".join(map(chunk, rest)) + chunk(b""))
+    await agent.finish(answer)
+    await relay.log.calls()
+    after = await calls_page(relay)
+    assert after["in_flight"] == []
+    (shown,) = after["recent"]
+    assert (shown["outcome"], shown["tokens"]) == ("ok", MESSAGE_TOKENS)
+    assert shown["finished"] <= after["time"] + 1
+
+
+async def test_recent_calls_tell_of_every_end(relay: LocalRelay, upstream: Upstream) -> None:
+    """Refused ones, failed ones and good ones, the latest last."""
+    upstream.answer_with(OK)
+    await relay.ask(request())
+    await relay.ask(request(token=KEY))
+    await relay.ask(request("/relay/unknown/v1/messages"))
+    await relay.log.calls(3)
+    recent = (await calls_page(relay))["recent"]
+    assert [call["outcome"] for call in recent] == ["ok", "rejected", "rejected"]
+    assert [call.get("reason") for call in recent] == [None, "token", "relay"]
+
+
+async def test_no_more_than_a_hundred_calls_are_shown(relay: LocalRelay) -> None:
+    """Whatever comes in."""
+    agent = await relay.agent()
+    for number in range(110):
+        await agent.ask(request(f"/relay/unknown/{number}"))
+    await relay.log.calls(110)
+    recent = (await calls_page(relay))["recent"]
+    assert [call["path"] for call in recent] == [f"/relay/unknown/{n}" for n in range(10, 110)]
+
+
+async def test_calls_show_their_relays_too(relay: LocalRelay, upstream: Upstream) -> None:
+    """Whether the upstream is there, whether there is a credential, and what is left."""
+    reset = f"{time.time() + 3600:.0f}"
+    lines = (
+        "anthropic-ratelimit-requests-limit: 4000",
+        "anthropic-ratelimit-requests-remaining: 3999",
+        "anthropic-ratelimit-unified-5h-utilization: 0.25",
+        f"anthropic-ratelimit-unified-5h-reset: {reset}",
+    )
+    head = "\r\n".join(["HTTP/1.1 200 OK", *lines, "content-length: 2", "", "ok"])
+    upstream.answer_with(head.encode())
+    await relay.ask(request())
+    shown = (await calls_page(relay))["relays"]
+    assert shown == {
+        "anthropic": {
+            "upstream": "up",
+            "credential": True,
+            "limits": [{"kind": "requests", "limit": 4000, "remaining": 3999}],
+            "quotas": [{"window": "5h", "utilization": 0.25, "reset": float(reset)}],
+        }
+    }
+
+
+async def test_calls_show_what_is_missing(two_relays: LocalRelay, upstream: Upstream) -> None:
+    """An upstream that is gone, a credential that is not there."""
+    (two_relays.folder / "openai_key").unlink()
+    upstream.stop_listening()
+    assert (await two_relays.ask(request())).status == 502
+    shown = (await calls_page(two_relays))["relays"]
+    assert (shown["anthropic"]["upstream"], shown["anthropic"]["credential"]) == ("down", True)
+    assert shown["openai"]["credential"] is False
+    assert (shown["openai"]["limits"], shown["openai"]["quotas"]) == ([], [])

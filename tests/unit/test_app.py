@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -29,6 +30,7 @@ from tests.unit.relays import (
     OK,
     OTHER_TOKEN,
     ROOT,
+    STOP,
     TOKEN,
     Agent,
     Caller,
@@ -100,9 +102,9 @@ async def test_a_stopping_relay_finishes_its_calls(
     assert (await process.page("/healthz")).status == 200
     await check_unserved(process)
     assert await idle.gone() == "end"
-    await caller.send(chunk(b"two") + chunk(b""))
+    await caller.send(chunk(STOP) + chunk(b""))
     answer = await agent.answer()
-    assert (answer.body, answer.complete) == (PIECE + b"two", True)
+    assert (answer.body, answer.complete) == (PIECE + STOP, True)
     assert await agent.gone() == "end"
     assert await process.exit_status() == 0
     await process.log.says("^stopped$")
@@ -380,6 +382,79 @@ async def test_many_reloads_leave_nothing_behind(relay: LocalRelay, upstream: Up
     await caller.send(chunk(b""))
     assert (await agent.answer()).complete
     await caller.gone()
+
+
+async def reloads(relay: LocalRelay) -> tuple[dict[tuple[str, ...], float], float]:
+    """Return how many reloads there were by result, and when the last one was."""
+    counts = await relay.samples("relay_config_reloads_total", "result")
+    (moment,) = (await relay.samples("relay_config_last_reload_timestamp_seconds")).values()
+    return counts, moment
+
+
+async def test_reloads_are_counted_and_dated(relay: LocalRelay, upstream: Upstream) -> None:
+    """The first loading is dated and no reload; one that fails changes no date."""
+    counts, started = await reloads(relay)
+    assert counts == {}
+    assert 0 <= time.time() - started < 60
+    relay.path.write_text("grants: [")
+    relay.app.reload()
+    assert await reloads(relay) == ({("failure",): 1}, started)
+    update_configuration(relay, configuration(upstream.port))
+    relay.app.reload()
+    relay.app.reload()
+    counts, reloaded = await reloads(relay)
+    assert counts == {("failure",): 1, ("success",): 2}
+    assert started < reloaded <= time.time()
+
+
+async def test_the_lag_of_the_event_loop_is_measured(
+    relay: LocalRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What holds the loop up shows at the next tick, and passes."""
+    monkeypatch.setattr(app_module, "TICK_SECONDS", 0.05)
+    metrics = relay.app._metrics
+    told: asyncio.Queue[float] = asyncio.Queue()
+    noted = metrics.loop_was_late
+
+    def loop_was_late(seconds: float) -> None:
+        noted(seconds)
+        told.put_nowait(seconds)
+
+    metrics.loop_was_late = loop_was_late  # type: ignore[method-assign]  # the test listens in
+    await told.get()
+    assert await relay.samples("relay_event_loop_lag_seconds")
+    blocked = time.perf_counter()
+    while time.perf_counter() < blocked + 0.3:
+        pass
+    assert (await told.get()) >= 0.2
+    (lag,) = (await relay.samples("relay_event_loop_lag_seconds")).values()
+    assert lag >= 0.2
+    async with asyncio.timeout(5):
+        while await told.get() >= 0.2:
+            pass
+
+
+async def test_readings_of_credentials_are_counted(
+    agent: Agent, relay: LocalRelay, upstream: Upstream
+) -> None:
+    """By grant and result; what was read at the start is no reload."""
+    upstream.answer_with(OK)
+    name, labels = "relay_credential_reloads_total", ("grant", "result")
+    await agent.ask(request())
+    assert await relay.samples(name, *labels) == {}
+    key = relay.folder / "key"
+    for content, results in (
+        (NEW_KEY, {"changed": 1.0}),
+        ("", {"changed": 1, "failed": 1}),
+        (KEY, {"changed": 2, "failed": 1}),
+    ):
+        (relay.folder / "new").write_text(content)
+        (relay.folder / "new").replace(key)
+        for _ in range(3):
+            await agent.ask(request())
+        assert await relay.samples(name, *labels) == {
+            ("anthropic", result): count for result, count in results.items()
+        }
 
 
 # Credentials

@@ -19,6 +19,7 @@ from tests.unit.relays import (
     OK,
     OTHER_TOKEN,
     QUERY_SECRET,
+    STOP,
     TOKEN,
     Agent,
     Answer,
@@ -740,7 +741,7 @@ async def test_events_keep_an_answer_alive(upstream: Upstream, tmp_path: Path) -
             tick.clear()
             await caller.send(chunk(PIECE))
             assert await agent.piece(answer) == PIECE
-        await caller.send(chunk(b""))
+        await caller.send(chunk(STOP) + chunk(b""))
         await agent.finish(answer)
         assert answer.complete
         assert await relay.outcomes() == {("ok", "200"): 1}
@@ -854,7 +855,7 @@ async def test_an_agent_that_leaves_behind_the_end_has_its_answer(
     agent.hold()
     await agent.send(request())
     caller, _ = await upstream.called()
-    caller.transport.write(CHUNKED + chunk(PIECE) + chunk(b""))
+    caller.transport.write(CHUNKED + chunk(PIECE) + chunk(STOP) + chunk(b""))
     await relay.log.calls()
     agent.leave()
     assert await relay.outcomes() == {("ok", "200"): 1}

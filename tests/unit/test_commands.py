@@ -205,7 +205,7 @@ def test_plain_values_are_not_quoted() -> None:
     """With "docker run --env-file" quotes would become a part of the value."""
     assert list(dotenv({"A": TOKEN, "B": "http://[::1]:1/x"})) == [
         f"A={TOKEN}",
-        "B='http://[::1]:1/x'",
+        "B=http://[::1]:1/x",
     ]
 
 

@@ -312,7 +312,8 @@ def test_with_two_fitting_grants_one_must_be_chosen(file: Path) -> None:
     both = SHORT.replace("[anthropic]", "[anthropic, claude]")
     (mistake,) = mistakes(file, both)
     assert "claude.base_url: more than one declared grant fits" in mistake
-    assert "grant: anthropic or claude" in mistake
+    assert "relays.<name>.grant: anthropic or claude" in mistake
+    assert "relays.<name>.grant" in mistake
     chosen = both + "relays: {anthropic: {grant: claude}}\n"
     assert [relay.grant.name for relay in read(file, chosen).relays] == ["claude"]
 
@@ -324,7 +325,10 @@ def test_grant_may_be_left_out_where_one_fits(file: Path) -> None:
     text = relay_with("api: anthropic", "[claude, openai]")
     assert [relay.grant.name for relay in read(file, text).relays] == ["claude"]
     (mistake,) = mistakes(file, relay_with("max_body: 5", "[anthropic, openai]"))
-    assert "more than one declared grant fits; choose with grant: anthropic or openai" in mistake
+    assert (
+        "more than one declared grant fits; choose in relays.<name>.grant: anthropic or openai"
+        in mistake
+    )
 
 
 def test_custom_grant_serves_alone_or_where_it_is_named(file: Path) -> None:
@@ -797,7 +801,6 @@ MISPLACED = [
     SHORT + "x: '{}\n",
     SHORT + "x: *{}\n",
     SHORT + "{}\n",
-    SHORT + "{0}: 1\n{0}: 2\n",
     "{}\n",
     "- {}\n",
 ]

@@ -110,7 +110,7 @@ def test_what_agent_yaml_cannot_mean_is_a_mistake(
 ) -> None:
     """With its line, its path and what would be right."""
     (problem,) = problems_of(text)
-    assert (problem.line, problem.field, problem.message) == (line, field, remedy)
+    assert (problem.line, problem.place, problem.message) == (line, field, remedy)
 
 
 def test_all_such_mistakes_are_found_at_once() -> None:
@@ -199,6 +199,7 @@ def test_key_is_shown_only_if_it_looks_like_one(key: str | int, text: str) -> No
         f"folder/{SECRET}",
         f"my{SECRET[2:]}",
         "relay-V3b8Yt1Nq6Lk9Xw4Rz7Cj2Hm5Pf0Sd",
+        "relay-vKqWzTbNcXdRfGhJ_MpLsQyUeIaOw-BkVtZnHxCgDrF",
         "AIzaSyD4u8Qm2Lx7Vt0RcY5dWk1Zp9Hs3Nf6Bj4",
         "ghp_u8Qm2Lx7Vt0RcY5dWk1Zp9Hs3Nf6Bj4Gg",
         "xoxb-123456789012-abcdefghijkl",

@@ -5,7 +5,7 @@ Time is the test's: the module's clock is replaced, so that nothing here has to 
 
 import asyncio
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from relay.credentials import (
     CommandValue,
     Credential,
     FileValue,
+    Result,
 )
 from relay.sources import Reading
 
@@ -96,9 +97,18 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[FileSource]:
     return seen
 
 
-def value_of(secret: Secret, json_path: str | None = None) -> FileValue:
+@pytest.fixture
+def results() -> list[Result]:
+    """What was told of further readings."""
+    return []
+
+
+def value_of(
+    secret: Secret, json_path: str | None = None, results: list[Result] | None = None
+) -> FileValue:
     """Return the value that follows the file."""
-    return FileValue(FileSource(file=str(secret.path), json_path=json_path))
+    told: list[Result] = [] if results is None else results
+    return FileValue(FileSource(file=str(secret.path), json_path=json_path), told.append)
 
 
 # Files
@@ -334,9 +344,10 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     return runs
 
 
-def command(ttl: float = 300) -> CommandValue:
+def command(ttl: float = 300, results: list[Result] | None = None) -> CommandValue:
     """Return the value of a command."""
-    return CommandValue(CommandSource(command=("key",), ttl=ttl))
+    told: list[Result] = [] if results is None else results
+    return CommandValue(CommandSource(command=("key",), ttl=ttl), told.append)
 
 
 async def finish(runs: Runs, value: CommandValue, reading: Reading) -> None:
@@ -586,3 +597,161 @@ def test_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPat
     credential = Credential("anthropic", (EnvSource(env="RELAY_TEST_KEY"),))
     monkeypatch.setenv("RELAY_TEST_KEY", NEW)
     assert credential.value() == OLD.encode()
+
+
+# What is told of further readings
+
+
+def test_first_reading_of_a_file_is_no_reload(secret: Secret, results: list[Result]) -> None:
+    """However often it is looked at."""
+    value = value_of(secret, results=results)
+    for _ in range(3):
+        assert value.reading == Reading(OLD)
+    assert results == []
+
+
+def test_each_change_of_a_file_is_told_once(
+    secret: Secret, clock: Clock, results: list[Result]
+) -> None:
+    """Changed, written anew with what it held, gone, and there again."""
+    value = value_of(secret, results=results)
+    assert value.reading == Reading(OLD)
+    steps: list[tuple[Callable[[], None], Result]] = [
+        (lambda: secret.replace(NEW), "changed"),
+        (lambda: secret.replace(f"{NEW}\n"), "unchanged"),
+        (secret.path.unlink, "failed"),
+        (lambda: secret.write(NEW), "changed"),
+    ]
+    for count, (step, result) in enumerate(steps, 1):
+        clock.now += 10
+        step()
+        for _ in range(3):
+            assert value.reading is not None
+        assert (len(results), results[-1]) == (count, result)
+
+
+def test_file_read_again_only_for_its_young_stamp_is_not_told_of(
+    secret: Secret, clock: Clock, reads: list[FileSource], results: list[Result]
+) -> None:
+    """It might have changed, and has not; where it has, that is told."""
+    secret.write(f"{OLD}\n")
+    value = value_of(secret, results=results)
+    for _ in range(3):
+        assert value.reading == Reading(OLD)
+    assert len(reads) == 3
+    assert results == []
+    secret.write(f"{NEW}\n")
+    assert value.reading == Reading(NEW)
+    assert results == ["changed"]
+
+
+def test_refreshed_file_is_told_of_once(secret: Secret, results: list[Result]) -> None:
+    """What was read after a 401, though it is the same."""
+    value = value_of(secret, results=results)
+    assert value.reading == Reading(OLD)
+    value.refresh()
+    value.refresh()
+    for _ in range(3):
+        assert value.reading == Reading(OLD)
+    assert results == ["unchanged"]
+
+
+def test_half_written_file_is_told_of_once(
+    secret: Secret, clock: Clock, reads: list[FileSource], results: list[Result]
+) -> None:
+    """Though it is looked at on every call, and keeps its value for a moment."""
+    value = value_of(secret, results=results)
+    assert value.reading == Reading(OLD)
+    secret.write("")
+    for _ in range(5):
+        assert value.reading == Reading(OLD)
+    assert len(reads) == 6
+    assert results == ["failed"]
+    clock.now += HALF_WRITTEN_GRACE_SECONDS + 0.1
+    assert value.reading == Reading(problem="is empty")
+    assert results == ["failed"]
+    secret.write(NEW)
+    assert value.reading == Reading(NEW)
+    assert results == ["failed", "changed"]
+
+
+def test_absent_file_is_not_told_of_again_and_again(
+    tmp_path: Path, clock: Clock, results: list[Result]
+) -> None:
+    """It is looked for on every call, and told of when it comes."""
+    secret = Secret(tmp_path / "later", clock)
+    value = value_of(secret, results=results)
+    for _ in range(5):
+        assert value.reading.value is None
+    assert results == []
+    secret.write(NEW)
+    assert value.reading == Reading(NEW)
+    assert results == ["changed"]
+
+
+async def test_every_further_run_of_a_command_is_told_of(
+    clock: Clock, runs: Runs, results: list[Result]
+) -> None:
+    """Each once, the first one not at all, however often the value is asked for."""
+    value = command(ttl=60, results=results)
+    readings = [Reading(OLD), Reading(OLD), Reading(problem="ended with status 1"), Reading(NEW)]
+    expected: list[list[Result]] = [
+        [],
+        ["unchanged"],
+        ["unchanged", "failed"],
+        ["unchanged", "failed", "changed"],
+    ]
+    for reading, told in zip(readings, expected, strict=True):
+        value.refresh()
+        await finish(runs, value, reading)
+        for _ in range(3):
+            assert value.reading.value is not None
+        assert results == told
+
+
+async def test_command_that_is_ended_is_not_told_of(
+    clock: Clock, runs: Runs, results: list[Result]
+) -> None:
+    """It has read nothing."""
+    value = command(results=results)
+    value.refresh()
+    await finish(runs, value, Reading(OLD))
+    value.refresh()
+    await runs.next()
+    value.close()
+    run = value._run
+    assert run is not None
+    await asyncio.wait([run], timeout=FUSE_SECONDS)
+    assert results == []
+
+
+def test_readings_are_told_with_the_grants_name(secret: Secret) -> None:
+    """A variable is never read again, and so never told of."""
+    told: list[tuple[str, Result]] = []
+
+    def on_read(name: str, result: Result) -> None:
+        told.append((name, result))
+
+    declared = (EnvSource(env="KEY"), FileSource(file=str(secret.path)))
+    credential = Credential("claude", declared, {}, on_read)
+    assert credential.value() == OLD.encode()
+    secret.replace(NEW)
+    assert credential.value() == NEW.encode()
+    assert told == [("claude", "changed")]
+    fixed = Credential("claude", declared[:1], {"KEY": OLD}, on_read)
+    fixed.refused()
+    assert fixed.value() == OLD.encode()
+    assert told == [("claude", "changed")]
+
+
+def test_storm_of_401s_is_one_reload(secret: Secret, clock: Clock, reads: list[FileSource]) -> None:
+    """As many as there were readings."""
+    told: list[Result] = []
+    file = FileSource(file=str(secret.path))
+    credential = Credential("claude", (file,), {}, lambda _, result: told.append(result))
+    assert credential.value() == OLD.encode()
+    for _ in range(20):
+        credential.refused()
+        assert credential.value() == OLD.encode()
+    assert len(reads) == 2
+    assert told == ["unchanged"]

@@ -312,6 +312,44 @@ async def test_unknown_headers_pass_in_order_and_spelling(agent: Agent, upstream
     assert passed[position : position + len(lines)] == wanted
 
 
+@pytest.mark.parametrize(
+    ("accepted", "sent"),
+    [
+        ("gzip, deflate, br, zstd", "gzip, deflate, br, zstd"),
+        ("gzip,br", "gzip,br"),
+        ("GZip;q=1.0 , identity;q=0.5", "GZip;q=1.0 , identity;q=0.5"),
+        ("gzip, compress, br", "gzip, br"),
+        ("dcb, dcz, gzip;q=0.8", "gzip;q=0.8"),
+        ("*", "identity"),
+        ("gzip, *;q=0.1", "gzip"),
+        ("compress", "identity"),
+        ("compress, exi;q=0.5", "identity"),
+        ("identity", "identity"),
+        ("", ""),
+    ],
+)
+async def test_codings_that_cannot_be_read_are_not_asked_for(
+    agent: Agent, upstream: Upstream, accepted: str, sent: str
+) -> None:
+    """What is left stays as it was; nothing is added but identity, in place of nothing."""
+    line = f"Accept-Encoding: {accepted}"
+    got = await forwarded(agent, upstream, request(MESSAGES, line))
+    assert got.values("accept-encoding") == [sent.encode()]
+
+
+async def test_codings_that_nobody_named_stay_unnamed(agent: Agent, upstream: Upstream) -> None:
+    """An absent Accept-Encoding is none of the relay's business."""
+    got = await forwarded(agent, upstream, request())
+    assert got.values("accept-encoding") == []
+
+
+async def test_each_line_of_accept_encoding_is_restricted(agent: Agent, upstream: Upstream) -> None:
+    """Wherever a coding stands, it is not asked for."""
+    lines = ("Accept-Encoding: gzip, exi", "x-between: 1", "accept-encoding: compress, br")
+    got = await forwarded(agent, upstream, request(MESSAGES, *lines))
+    assert got.values("accept-encoding") == [b"gzip", b"br"]
+
+
 async def test_nothing_is_added_of_the_relays_own(agent: Agent, upstream: Upstream) -> None:
     """No User-Agent, Accept, Via or the like is made up."""
     got = await forwarded(agent, upstream, request(method="GET", body=None))

@@ -13,6 +13,8 @@ from relay import logs
 from relay.errors import CredentialMissing, TokenRefused, UpstreamRedirected
 from relay.exchange import Exchange
 from relay.logs import JsonFormatter, TextFormatter, call_fields, log_call, set_up
+from tests.unit.model_answers import MESSAGE_TOKENS, MODEL, STREAM, message_body, message_events
+from tests.unit.relays import response_head
 
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
 FORGERIES = [
@@ -101,6 +103,72 @@ def test_json_line_has_every_field_that_is_known() -> None:
         "request_bytes": 10,
         "response_bytes": 20,
     }
+
+
+def metered_call() -> Exchange:
+    """Return a call whose answer was a stream that could be metered."""
+    exchange = good_call()
+    exchange.session_id, exchange.agent_id = "1c-session", "agent-7"
+    fields = (("content-type", STREAM), ("request-id", "req_011"))
+    exchange.answered(response_head(200, *fields))
+    assert exchange.meter is not None
+    start, *rest = message_events()
+    exchange.meter.feed(start, 100.6)
+    exchange.meter.feed(b"".join(rest), 100.8)
+    exchange.first_byte = 100.5
+    exchange.reading = exchange.meter.finish("clean", 101.2345678)
+    return exchange
+
+
+def test_json_line_of_a_metered_call_has_its_usage() -> None:
+    """Model, tokens by type, first token, longest silence, and whose it was."""
+    fields = json.loads(line_of(metered_call(), "json"))
+    assert fields.keys() == {
+        *("time", "level", "event", "relay", "client", "method", "path", "operation"),
+        *("status", "outcome", "duration", "first_byte", "first_token", "max_gap"),
+        *("model", "tokens", "request_id", "session_id", "agent_id"),
+        *("request_bytes", "response_bytes"),
+    }
+    assert fields["model"] == MODEL
+    assert fields["tokens"] == MESSAGE_TOKENS
+    assert (fields["first_token"], fields["max_gap"]) == (0.8, 0.434568)
+    assert fields["request_id"] == "req_011"
+    assert (fields["session_id"], fields["agent_id"]) == ("1c-session", "agent-7")
+
+
+def test_text_line_of_a_metered_call_has_its_tokens_by_name() -> None:
+    """Each as a word of its own."""
+    words = line_of(metered_call(), "text").split()
+    for kind, count in MESSAGE_TOKENS.items():
+        assert f"{kind}={count}" in words
+    assert f"model={MODEL}" in words
+    assert "session_id=1c-session" in words
+    assert not any(word.startswith("tokens=") for word in words)
+
+
+def test_answer_without_usage_has_none_on_its_line() -> None:
+    """Neither null nor an empty object."""
+    exchange = good_call()
+    exchange.answered(response_head(200, ("content-type", "application/json")))
+    assert exchange.meter is not None
+    exchange.meter.feed(b"{}", 100.6)
+    exchange.reading = exchange.meter.finish("clean", 101.0)
+    absent = {"model", "tokens", "first_token", "max_gap", "request_id", "session_id", "agent_id"}
+    assert not json.loads(line_of(exchange, "json")).keys() & absent
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_upstream_can_forge_no_line(style: str, forgery: str) -> None:
+    """Whatever it calls its model."""
+    exchange = good_call()
+    exchange.answered(response_head(200, ("content-type", "application/json")))
+    assert exchange.meter is not None
+    exchange.meter.feed(message_body(f"m{forgery}"), 100.6)
+    exchange.reading = exchange.meter.finish("clean", 101.0)
+    line = line_of(exchange, style)
+    assert len(line.splitlines()) == 1
+    assert line.rstrip("\n").isprintable()
 
 
 def test_what_is_not_known_is_absent() -> None:

@@ -164,6 +164,120 @@ async def test_a_used_connection_does_not_expire(
     assert (await agent.answer()).body == b"ok"
 
 
+# How many there are
+
+
+async def counts(relay: LocalRelay) -> dict[tuple[str, ...], float]:
+    """Return ``relay_upstream_connections`` by state, without zeros."""
+    return await relay.samples("relay_upstream_connections", "state")
+
+
+async def test_connections_are_counted_by_state(relay: LocalRelay, upstream: Upstream) -> None:
+    """Active while they carry a call, idle while they are kept."""
+    assert await counts(relay) == {}
+    calls = []
+    for number in range(3):
+        agent = await relay.agent()
+        await agent.send(request())
+        calls.append((agent, (await upstream.called())[0]))
+        assert await counts(relay) == {("active",): number + 1}
+    for number, (agent, caller) in enumerate(calls, 1):
+        await caller.send(OK)
+        assert (await agent.answer()).complete
+        await relay.log.calls(number)
+        expected = {("idle",): number, ("active",): 3 - number}
+        assert await counts(relay) == {key: value for key, value in expected.items() if value}
+    agent, caller = calls[-1]
+    await agent.send(request())
+    await caller.request()
+    assert await counts(relay) == {("idle",): 2, ("active",): 1}
+
+
+@pytest.mark.parametrize("how", ["leave", "reset"])
+async def test_an_idle_connection_that_is_lost_is_forgotten(
+    agent: Agent, upstream: Upstream, relay: LocalRelay, how: str
+) -> None:
+    """At once, not only when it would have been used or expired."""
+    caller = await serve_one(agent, upstream)
+    await relay.log.calls()
+    assert await counts(relay) == {("idle",): 1}
+    kept = relay.app.serving.routes["anthropic"].forwarder._pool
+    (connection,) = kept._idle
+    getattr(caller, how)()
+    await lost(connection)
+    assert await counts(relay) == {}
+    assert (kept._idle, kept._expiries, kept._open_connections) == ([], {}, set())
+
+
+async def lost(connection: Connection) -> None:
+    """Wait until the relay has noticed that a connection is gone."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(5):
+        while connection.transport is not None:
+            turn = loop.create_future()
+            loop.call_later(0.005, turn.set_result, None)
+            await turn
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+        CHUNKED + b"nonsense\r\n",
+        b"",
+    ],
+)
+async def test_a_connection_that_ends_with_its_call_is_not_counted(
+    agent: Agent, upstream: Upstream, relay: LocalRelay, answer: bytes
+) -> None:
+    """Whether it was to close, was spoilt, or fell silent."""
+    await agent.send(request())
+    caller, _ = await upstream.called()
+    await caller.send(answer)
+    if not answer:
+        agent.leave()
+    await relay.log.calls()
+    await caller.gone()
+    assert await counts(relay) == {}
+
+
+async def test_an_expired_connection_is_not_counted(
+    relay: LocalRelay, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither idle nor active."""
+    monkeypatch.setattr(pool, "KEEP_IDLE_SECONDS", 0.05)
+    agent = await relay.agent()
+    caller = await serve_one(agent, upstream)
+    assert await caller.gone()
+    assert await counts(relay) == {}
+
+
+async def test_a_connection_that_was_not_made_is_not_counted(
+    agent: Agent, relay: LocalRelay, upstream: Upstream
+) -> None:
+    """There is none."""
+    upstream.stop_listening()
+    assert (await agent.ask(request())).status == 502
+    assert await counts(relay) == {}
+
+
+async def test_a_closed_pool_keeps_none(relay: LocalRelay, upstream: Upstream) -> None:
+    """Idle connections go at once, the others with their call."""
+    idle, busy = await relay.agent(), await relay.agent()
+    await busy.send(request())
+    caller, _ = await upstream.called()
+    await serve_one(idle, upstream)
+    await relay.log.calls()
+    kept = relay.app.serving.routes["anthropic"].forwarder._pool
+    assert (kept.idle, kept.active) == (1, 1)
+    kept.close()
+    assert (kept.idle, kept.active) == (0, 1)
+    await caller.send(OK)
+    assert (await busy.answer()).complete
+    await caller.gone()
+    assert (kept.idle, kept.active) == (0, 0)
+
+
 def pool_of(relay: LocalRelay) -> pool.Pool:
     """Return the connections of the relay ``anthropic``."""
     return relay.app.serving.routes["anthropic"].forwarder._pool

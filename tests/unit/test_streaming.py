@@ -15,6 +15,7 @@ from tests.unit.relays import (
     CHUNKED,
     MESSAGES,
     OK,
+    STOP,
     Agent,
     Ended,
     LocalRelay,
@@ -197,6 +198,31 @@ async def test_an_early_answer_waits_for_an_agent_that_is_slow(
                 await relay.all_closed()
         agent.read_on()
         assert (await agent.answer()).complete
+
+
+async def test_a_bad_chunk_ends_an_early_answers_connection_once_it_is_read(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """It came while the answer waited for its agent: nothing can follow, and nothing waits."""
+    async with running_relay(tmp_path, configuration(upstream.port)) as relay:
+        agent = await relay.agent(receive_buffer=16_384)
+        agent.hold()
+        await agent.send(chunked_request() + chunk(b"x"))
+        caller = await upstream.accepted()
+        await caller.send(CHUNKED)
+        (gate,) = (each for each in relay.app._gates._open if each.busy)
+        while not gate.unsent:
+            await caller.send(chunk(noise(16_384)))
+            await turns(3)
+        await caller.send(chunk(noise(150_000)) + chunk(b""))
+        await relay.log.calls()
+        assert not gate.writable
+        await agent.send(b"zz\r\n")
+        await turns(50)
+        agent.read_on()
+        assert (await agent.answer()).complete
+        async with asyncio.timeout(1):
+            await relay.all_closed()
 
 
 # Bodies
@@ -520,7 +546,7 @@ async def test_parallel_streams_each_get_their_own(relay: LocalRelay, upstream: 
             await caller.send(chunk(event))
             assert await agent.piece(answer) == event
     for _, agent, caller, answer in reversed(calls):
-        await caller.send(chunk(b""))
+        await caller.send(chunk(STOP) + chunk(b""))
         await agent.finish(answer)
         assert answer.complete
     assert await relay.outcomes(20) == {("ok", "200"): 20}

@@ -1,0 +1,206 @@
+"""What a call would cost by the price list: an estimate in US dollars, never a bill.
+
+The list is the one that comes with the package genai-prices, an optional extra, imported only
+where prices are made; nothing is ever fetched. The relay's token types are disjoint, while
+the package counts the cache within the input, and its lifetimes within what was written: so
+totals are handed over, and the package takes them apart again.
+
+The estimate knows neither batches, priority tiers nor discounts, and a subscription is not
+billed by tokens at all. Long prompts are billed as the list says. Knows nothing of metrics.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from relay.errors import Api
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices, Usage
+
+    Price = Decimal | TieredPrices | None
+
+Overrides = Mapping[str, Mapping[str, float]]
+"""By model, dollars per million tokens by type."""
+
+_CACHE_TYPES: Final = ("cache_read", "cache_write_5m", "cache_write_1h", "cache_write_unknown")
+_INPUT_TYPES: Final = ("input", *_CACHE_TYPES)
+# Prices by type, as the package names them. What nobody knows the lifetime of was most likely
+# written for five minutes, the default of the API; so the list has it.
+_PRICE_KEYS: Final = {
+    "input": "input_mtok",
+    "cache_read": "cache_read_mtok",
+    "cache_write_5m": "cache_write_5m_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
+    "cache_write_unknown": "cache_write_mtok",
+    "output": "output_mtok",
+}
+# Where a type that has no price of its own finds one.
+_NEXT_BEST: Final = {
+    "cache_read": "input",
+    "cache_write_5m": "cache_write_unknown",
+    "cache_write_1h": "cache_write_unknown",
+    "cache_write_unknown": "input",
+}
+# The cache's prices in proportion to the input's, for models that are not in the list:
+# https://platform.claude.com/docs/en/build-with-claude/prompt-caching#pricing. OpenAI's differ
+# from model to model; there the cache costs what the input does.
+_PROPORTIONS: Final[Mapping[Api, Mapping[str, Decimal]]] = {
+    "anthropic": {
+        "cache_read": Decimal("0.1"),
+        "cache_write_5m": Decimal("1.25"),
+        "cache_write_1h": Decimal(2),
+        "cache_write_unknown": Decimal("1.25"),
+    },
+    "openai": dict.fromkeys(_CACHE_TYPES, Decimal(1)),
+}
+_DATE: Final = re.compile(r"[-@]20\d\d(?:\d{4}|-\d\d-\d\d)$")
+# Models of either API; a process seldom sees ten. More only cost another search of the list.
+_REMEMBERED_MODELS: Final = 256
+
+
+class PricesNotInstalled(Exception):
+    """Costs are wanted, and the package with the price list is not there."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "estimated costs need the package genai-prices; "
+            "install it with: pip install 'agent-relay[costs]'"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What is known of a model's prices."""
+
+    listed: ModelInfo | None
+    override: Mapping[str, Decimal]
+
+
+class Prices:
+    """The package's list, and the overrides of a configuration.
+
+    An override is by the model's name as answers state it, with or without its date. What it
+    leaves out is the list's, but the cache's prices follow an ``input`` that is given, in the
+    list's proportion; for a model that is not listed, in that of the API's vendor, and
+    ``cache_write_unknown`` follows ``cache_write_5m``.
+    """
+
+    def __init__(self, overrides: Overrides | None = None) -> None:
+        """Import the list: 50 ms and 6 MiB beside the rest of the relay.
+
+        Raises:
+            PricesNotInstalled: There is none.
+        """
+        self._providers = _load_providers()
+        self._overrides = {
+            model: {kind: Decimal(str(dollars)) for kind, dollars in prices.items()}
+            for model, prices in (overrides or {}).items()
+        }
+        self._find = lru_cache(_REMEMBERED_MODELS)(self._search)
+
+    def cost(
+        self, api: Api, model: str, tokens: Mapping[str, int], *, web_searches: int = 0
+    ) -> float | None:
+        """Return the estimate for tokens by type, in dollars; None where there is no price.
+
+        Searches that the API made are added where the list has a price for them.
+        """
+        prices = self._prices_now(api, self._find(api, model))
+        if prices is None or not _covers(prices, tokens):
+            return None
+        return float(prices.calc_price(_usage(tokens, web_searches))["total_price"])
+
+    def _search(self, api: Api, model: str) -> _Model:
+        override = self._overrides.get(model) or self._overrides.get(_DATE.sub("", model)) or {}
+        # Not calc_price(): it remembers every name that it was ever asked for.
+        return _Model(self._providers[api].find_model(model), override)
+
+    def _prices_now(self, api: Api, model: _Model) -> ModelPrice | None:
+        """Prices of a model change on days that the list knows."""
+        listed = model.listed.get_prices(datetime.now(UTC)) if model.listed else None
+        return _merge(listed, model.override, _PROPORTIONS[api]) if model.override else listed
+
+
+def _load_providers() -> Mapping[Api, Provider]:
+    try:
+        from genai_prices.data import providers  # noqa: PLC0415  # an optional package
+    except ImportError as error:
+        raise PricesNotInstalled from error
+    by_id = {provider.id: provider for provider in providers}
+    return {"anthropic": by_id["anthropic"], "openai": by_id["openai"]}
+
+
+def _merge(
+    listed: ModelPrice | None, override: Mapping[str, Decimal], proportions: Mapping[str, Decimal]
+) -> ModelPrice:
+    """Return an override's prices, with what it leaves out."""
+    from genai_prices.types import ModelPrice  # noqa: PLC0415  # an optional package
+
+    known = {kind: _listed_price(listed, kind) for kind in _PRICE_KEYS}
+    if listed is not None:
+        proportions = {kind: _proportion(known[kind], known["input"]) for kind in _CACHE_TYPES}
+    given: dict[str, Price] = {**known, **override}
+    if (price := override.get("input")) is not None:
+        followers = {kind: price * proportions[kind] for kind in _CACHE_TYPES}
+        given = {**given, **followers, **override}
+    if "cache_write_5m" in override and "cache_write_unknown" not in override:
+        given["cache_write_unknown"] = override["cache_write_5m"]
+    if given["input"] is None:  # then the package takes none for the cache either
+        given = {"output": given["output"]}
+    prices = {_PRICE_KEYS[kind]: price for kind, price in given.items()}
+    searches = listed.web_searches_kcount if listed is not None else None
+    return ModelPrice(**prices, web_searches_kcount=searches)
+
+
+def _listed_price(listed: ModelPrice | None, kind: str | None) -> Price:
+    """Return a type's price, or the next best one."""
+    while listed is not None and kind is not None:
+        price: Price = getattr(listed, _PRICE_KEYS[kind])
+        if price is not None:
+            return price
+        kind = _NEXT_BEST.get(kind)
+    return None
+
+
+def _proportion(price: Price, to: Price) -> Decimal:
+    whole = _base(to)
+    return _base(price) / whole if whole else Decimal(1)
+
+
+def _base(price: Price) -> Decimal:
+    """Return a price for short prompts."""
+    if price is None or isinstance(price, Decimal):
+        return price or Decimal(0)
+    return price.base
+
+
+def _covers(prices: ModelPrice, tokens: Mapping[str, int]) -> bool:
+    """Whether there is a price for each direction that has tokens."""
+    has_input = any(tokens.get(kind) for kind in _INPUT_TYPES)
+    has_output = bool(tokens.get("output"))
+    return (prices.input_mtok is not None or not has_input) and (
+        prices.output_mtok is not None or not has_output
+    )
+
+
+def _usage(tokens: Mapping[str, int], web_searches: int) -> Usage:
+    """Return totals, as the package wants them: each includes what is stated beside it."""
+    from genai_prices import Usage  # noqa: PLC0415  # an optional package
+
+    written = [tokens.get(kind, 0) for kind in _CACHE_TYPES[1:]]
+    return Usage(
+        input_tokens=sum(tokens.get(kind, 0) for kind in _INPUT_TYPES),
+        cache_read_tokens=tokens.get("cache_read", 0),
+        cache_write_tokens=sum(written),
+        cache_write_5m_tokens=written[0],
+        cache_write_1h_tokens=written[1],
+        output_tokens=tokens.get("output", 0),
+        web_searches=web_searches,
+    )

@@ -1,0 +1,40 @@
+"""The calls in flight and the last hundred, for whoever looks on: nothing secret in them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Final
+
+from relay.exchange import Exchange
+from relay.logs import CallFields, call_fields
+
+RECENT: Final = 100
+
+
+class History:
+    """What `/calls` shows."""
+
+    def __init__(self) -> None:
+        self._in_flight: dict[int, Exchange] = {}
+        self._recent: deque[CallFields] = deque(maxlen=RECENT)
+
+    def begin(self, exchange: Exchange) -> None:
+        """Note a call of a known relay."""
+        self._in_flight[id(exchange)] = exchange
+
+    def end(self, exchange: Exchange) -> None:
+        """Note a call's end; only its fields are kept."""
+        self._in_flight.pop(id(exchange), None)
+        self._recent.append({**call_fields(exchange), "finished": round(time.time(), 3)})
+
+    def describe(self) -> dict[str, object]:
+        """Return the calls as plain data."""
+        running = [self._running(exchange) for exchange in self._in_flight.values()]
+        return {"time": round(time.time(), 3), "in_flight": running, "recent": list(self._recent)}
+
+    def _running(self, exchange: Exchange) -> CallFields:
+        fields = call_fields(exchange)
+        fields["age"] = fields.pop("duration")
+        del fields["outcome"]
+        return fields

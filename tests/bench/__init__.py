@@ -1,0 +1,1 @@
+"""Measurements of the relay: not tests, for their figures depend on the machine."""
