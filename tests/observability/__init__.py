@@ -1,0 +1,1 @@
+"""Checks of what surrounds the metrics: rules, alerts, dashboard and their documentation."""
