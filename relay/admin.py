@@ -63,6 +63,7 @@ class Admin:
         incoming = gate.next_request()
         try:
             keep = self._answer(gate, incoming)
+            await gate.give_way()
             await gate.catch_up(self._lifetime.serving.settings.timeouts.write)
             return Written(keep=keep and not incoming.broken)
         finally:

@@ -38,7 +38,7 @@ from relay.routing import (
     is_probe,
     split_target,
 )
-from relay.sending import Reply
+from relay.seam import Reply
 from relay.serving import Route, Serving
 from relay.streaming import AgentBody, Content, Delivery
 
@@ -107,6 +107,7 @@ class Calls:
             whole = incoming.head is not None and not incoming.broken and request.content.at_eof()
             if not keep and not whole:
                 await gate.linger()
+            await gate.give_way()
             await gate.catch_up(self._lifetime.serving.settings.timeouts.write)
             return Written(keep=keep and not incoming.broken)
         finally:

@@ -19,7 +19,7 @@ from relay.framing import Field, RequestHead, ResponseHead
 from relay.headers import field, list_items, merge_list, serialize, to_upstream
 from relay.pool import Pool
 from relay.routing import Target
-from relay.sending import Body, Limits, Reply
+from relay.seam import Body, Limits, Reply
 
 _BETA: Final = b"anthropic-beta"
 _VERSION: Final = field(b"anthropic-version", b"2023-06-01")

@@ -11,16 +11,12 @@ handler in its turn, as a refusal; nothing behind it is read.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import select
-import socket
-import struct
-import termios
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from relay.agent import AgentConnection
 from relay.chunks import LAST_CHUNK, ChunkReader, chunk
 from relay.errors import MalformedRequest, RelayError, RequestStalled
 from relay.framing import RequestHead, RequestHeadReader
@@ -30,10 +26,7 @@ from relay.headers import wants_close
 HEAD_SECONDS: Final = 10.0
 # Requests read ahead of those answered. Clients in use pipeline none; nginx reads one.
 PIPELINE_LIMIT: Final = 16
-LINGER_SECONDS: Final = 2.0  # nginx's lingering_timeout is 5 s
-_FLUSH_POLL_SECONDS: Final = 0.01
 _BARE_HEAD: Final = b"GET / HTTP/1.1\r\nHost: gate\r\n"
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 @dataclass(slots=True)
@@ -59,13 +52,13 @@ class Register(Protocol):
         """Note that a request has been answered, or given up."""
 
 
-class Gate(asyncio.Protocol):
+class Gate(AgentConnection):
     """One connection from an agent, read strictly before the inner protocol sees it."""
 
     def __init__(self, inner: asyncio.Protocol, register: Register) -> None:
+        super().__init__()
         self._inner = inner
         self._register = register
-        self._loop = asyncio.get_running_loop()
         self._incoming: deque[Incoming] = deque()
         self._latest = Incoming()
         self._reader = RequestHeadReader()
@@ -73,21 +66,14 @@ class Gate(asyncio.Protocol):
         self._take: Callable[[bytes], bytes] = self._take_head
         self._remaining = 0
         self._chunks = ChunkReader(MalformedRequest)
-        self._transport: asyncio.Transport | None = None
         self._held = b""
-        self._on_writable: Callable[[bool], None] | None = None
-        self.writable = True
-        """Whether the agent keeps up with what is written."""
-        self.framed = True
-        """Whether the agent can tell a complete answer from one that broke off."""
         self.busy = 0
         """Requests that are read or answered now."""
-        self.closing_since: float | None = None
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP or TLS: always a full transport
-        self._transport = transport
+        super().connection_made(transport)
         self._register.opened(self)
         self._inner.connection_made(transport)
 
@@ -122,23 +108,18 @@ class Gate(asyncio.Protocol):
         self._inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+        super().connection_lost(exc)
         self._register.closed(self)
         self._stop_head_timer()
         self._inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
         self._inner.pause_writing()
-        self._set_writable(value=False)
+        super().pause_writing()
 
     def resume_writing(self) -> None:
         self._inner.resume_writing()
-        self._set_writable(value=True)
-
-    def _set_writable(self, *, value: bool) -> None:
-        self.writable = value
-        if self._on_writable is not None:
-            self._on_writable(value)
+        super().resume_writing()
 
     # Reading
 
@@ -224,133 +205,19 @@ class Gate(asyncio.Protocol):
         self._register.request_over()
         self._let_go()
 
-    @property
-    def local_address(self) -> str:
-        """The IP address that the agent connected to."""
-        return self._address("sockname")
+    async def give_way(self) -> None:
+        """Let other connections have their turn, if requests wait on this one.
 
-    def _address(self, name: str) -> str:
-        info = self._transport.get_extra_info(name) if self._transport is not None else None
-        return str(info[0]) if info else ""
-
-    def write(self, data: bytes) -> None:
-        """Queue bytes for the agent."""
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def watch(self, on_writable: Callable[[bool], None] | None) -> None:
-        """Have a function told when the agent falls behind, and when it has caught up."""
-        self._on_writable = on_writable
-
-    async def catch_up(self, limit_seconds: float) -> None:
-        """Let the agent take its answer, and other connections have their turn.
-
-        Without this a flood of pipelined requests would be answered in one go, into memory.
+        Without this a flood of pipelined ones would be answered in one go, into memory.
         """
         if self._incoming:
             await asyncio.sleep(0)
-        if self.writable:
-            return
-        caught_up = asyncio.Event()
-        self.watch(lambda writable: caught_up.set() if writable else None)
-        try:
-            async with asyncio.timeout(limit_seconds):
-                await caught_up.wait()
-        except TimeoutError:
-            self.abort()
-        finally:
-            self.watch(None)
-
-    @property
-    def unsent(self) -> int:
-        """Bytes that wait for the agent in this process."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
-
-    def abort(self) -> None:
-        """Cut the connection at once; what waits for the agent is lost.
-
-        Without framing only a reset tells the agent so: an end would look like the answer's.
-        """
-        if self._transport is not None:
-            if not self.framed:
-                handle = self._transport.get_extra_info("socket")
-                handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            self._transport.abort()
-
-    def close(self) -> None:
-        """Close the connection once what waits for the agent is sent."""
-        if self._transport is not None:
-            self._transport.close()
-
-    async def break_off(self, limit_seconds: float) -> None:
-        """End an answer that is not complete, so that nobody takes it for complete.
-
-        A framed one shows by itself that something is missing once the connection closes.
-        For the others (``framed`` is False) only a reset does, once what there is is sent.
-        """
-        if self.framed:
-            self.close()
-            return
-        deadline = self._loop.time() + limit_seconds
-        while self._transport is not None and self._loop.time() < deadline:
-            handle = self._transport.get_extra_info("socket")
-            if not self.unsent and not _unacknowledged(handle):
-                break
-            await asyncio.sleep(_FLUSH_POLL_SECONDS)
-        self.abort()
-
-    def cut(self) -> None:
-        """End an incomplete answer now."""
-        if self.framed:
-            self.close()
-        else:
-            self.abort()
 
     async def linger(self) -> None:
-        """Close the sending side, and drop what still comes for a moment.
-
-        Closing with bytes unread would reset the connection, and the agent might lose the
-        answer that says why (RFC 9112 §9.6).
-        """
         self._take = _discard
-        if self._transport is not None:
-            self._transport.write_eof()
-            self._transport.resume_reading()
-            await asyncio.sleep(LINGER_SECONDS)
-            self.close()
-
-    # For the register, from time to time
-
-    def notice_departure(self) -> None:
-        """Cut the connection if the agent has hung up while nothing is read from it.
-
-        The event loop sees an end only by reading, and does not read while a body waits
-        for the upstream; the kernel tells (POLLRDHUP), unless unread bytes fill its window.
-        """
-        transport = self._transport
-        if transport is None or transport.is_closing() or transport.is_reading():
-            return
-        poll = select.poll()
-        poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
-        if poll.poll(0):
-            transport.abort()
-
-    def cut_if_stuck(self, limit_seconds: float) -> None:
-        """Cut a closing connection whose agent does not take what was left for it."""
-        if self._transport is None or not self._transport.is_closing():
-            return
-        now = self._loop.time()
-        self.closing_since = self.closing_since or now
-        if now - self.closing_since > limit_seconds:
-            self.abort()
+        await super().linger()
 
 
 def _discard(_: bytes) -> bytes:
     """Drop what follows the last request that is answered on a connection."""
     return b""
-
-
-def _unacknowledged(handle: socket.socket) -> int:
-    """Return how many bytes the kernel still holds for the peer (tcp(7), SIOCOUTQ)."""
-    answer = fcntl.ioctl(handle.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-    return int(struct.unpack("i", answer)[0])

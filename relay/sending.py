@@ -13,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Final
 
-from relay.chunks import LAST_CHUNK, ChunkReader, chunk
+from relay.bodies import BodyReader
+from relay.chunks import LAST_CHUNK, chunk
 from relay.errors import (
     RelayError,
     RelayFault,
@@ -30,69 +30,12 @@ from relay.errors import (
 )
 from relay.framing import ResponseHead, ResponseHeadReader
 from relay.headers import wants_close
+from relay.seam import Body, Limits, Reply, Sink
 
 log = logging.getLogger("relay")
 
 # Interim answers carry nothing for the agent; more of them than this is no HTTP server.
 _INTERIM_LIMIT: Final = 16
-_BODILESS: Final = frozenset({204, 304})
-
-Sink = Callable[[bytes], None]
-"""Takes each piece of a body as it arrives."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Seconds: without a response head, without a piece of the body, with nothing taken."""
-
-    headers: float
-    idle: float
-    write: float
-
-
-class Body(Protocol):
-    """A request's body: at most one of ``pieces`` and ``whole`` is needed."""
-
-    @property
-    def chunked(self) -> bool:
-        """Whether it goes out in chunks; else the head has stated its length."""
-
-    def whole(self) -> bytes | None:
-        """Return all of it if it is here already, else None."""
-
-    def pieces(self) -> AsyncIterator[bytes]:
-        """Return it piece by piece; what the iterator raises ends the call."""
-
-
-class Reply(Protocol):
-    """A response whose head has come."""
-
-    @property
-    def head(self) -> ResponseHead:
-        """The head, strictly read."""
-
-    def attach(self, sink: Sink) -> bytes:
-        """Return what is here of the body; from now on the sink gets what comes."""
-
-    async def ended(self) -> None:
-        """Wait for the body's clean end; raise what ended it otherwise."""
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the whole body has come."""
-
-    @property
-    def heard_at(self) -> float:
-        """When the upstream was last heard, on ``time.perf_counter``'s clock."""
-
-    def pause(self) -> None:
-        """Read no more for now."""
-
-    def resume(self) -> None:
-        """Read on."""
-
-    def close(self) -> None:
-        """Be done with the call: the connection is kept if it can be, else cut."""
 
 
 class Connection(asyncio.Protocol):
@@ -224,7 +167,7 @@ class _Exchange:
         self._reader = ResponseHeadReader()
         self._head: ResponseHead | None = None
         self._interim_count = 0
-        self._body: _BodyReader | None = None
+        self._body: BodyReader | None = None
         self._early: list[bytes] = []
         self._sink: Sink = self._early.append
         self._upload: asyncio.Task[None] | None = None
@@ -291,7 +234,7 @@ class _Exchange:
             self._reader = ResponseHeadReader()
             return
         self._head = head
-        self._body = _BodyReader(head, bodiless=self._bodiless)
+        self._body = BodyReader(head, bodiless=self._bodiless)
         self._disarm()
         self._timer = self._loop.call_later(self._limits.idle, self._check_idle)
         if not self.head_arrived.done():
@@ -394,29 +337,3 @@ class _Exchange:
         if self._head is None or self._body is None or not self._sent or wants_close(self._head):
             return False
         return self._body.ended and not self._body.rest and not self._body.ends_by_closing
-
-
-class _BodyReader:
-    """Reads a response's body by the framing its head gives it (RFC 9112 §6.3)."""
-
-    def __init__(self, head: ResponseHead, *, bodiless: bool) -> None:
-        self.rest = b""
-        bodiless = bodiless or head.status in _BODILESS
-        self._chunks = ChunkReader(UpstreamTruncated) if head.chunked and not bodiless else None
-        self._remaining = 0 if bodiless else head.length
-        self.ends_by_closing = not bodiless and not head.chunked and head.length is None
-
-    @property
-    def ended(self) -> bool:
-        return self._chunks.ended if self._chunks else self._remaining == 0
-
-    def feed(self, data: bytes) -> bytes:
-        if self._chunks is not None:
-            piece = self._chunks.feed(data)
-            self.rest = self._chunks.rest
-            return piece
-        if self._remaining is None:
-            return data
-        piece, self.rest = data[: self._remaining], data[self._remaining :]
-        self._remaining -= len(piece)
-        return piece

@@ -20,7 +20,7 @@ from relay.exchange import Exchange
 from relay.framing import RequestHead
 from relay.gate import Gate, Incoming
 from relay.headers import wants_close
-from relay.sending import Reply
+from relay.seam import Reply
 
 
 class Content(Protocol):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from relay import agent as agent_module
 from relay import gate
 from tests.unit.relays import (
     BODY_SECRET,
@@ -408,7 +409,7 @@ async def test_a_bad_chunk_behind_an_answer_of_the_relays_own_is_400(
     upstream: Upstream, relay: LocalRelay, monkeypatch: pytest.MonkeyPatch, data: bytes, _: int
 ) -> None:
     """A request that came wrong as a whole is refused as that, whatever else it is."""
-    monkeypatch.setattr(gate, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(agent_module, "LINGER_SECONDS", 0.05)
     agent = await relay.agent()
     async with asyncio.timeout(AT_ONCE_SECONDS):
         answer = await agent.ask(data + b"zz\r\n" + request())

@@ -22,7 +22,8 @@ from relay.gate import Gate
 from relay.gates import Gates
 from relay.metrics import Metrics, RelayState, limits
 from relay.metrics.catalogue import DURATION_BUCKETS
-from relay.sending import Connection, Limits
+from relay.seam import Limits
+from relay.sending import Connection
 from relay.streaming import Delivery
 from relay.usage import Meter, meter
 from relay.usage.rows import Row
@@ -244,7 +245,7 @@ class NoBody:
 
     def pieces(self) -> AsyncIterator[bytes]:
         """Never asked for."""
-        raise NotImplementedError
+        raise AssertionError("no call does that here")
 
 
 def request_head() -> RequestHead:

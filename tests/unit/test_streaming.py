@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relay import gate as gate_module
+from relay import agent as agent_module
 from tests.unit.relays import (
     CHUNKED,
     MESSAGES,
@@ -180,7 +180,7 @@ async def test_an_early_answer_waits_for_an_agent_that_is_slow(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The write limit, and nothing shorter, says how long an agent may take to read."""
-    monkeypatch.setattr(gate_module, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(agent_module, "LINGER_SECONDS", 0.05)
     async with running_relay(tmp_path, configuration(upstream.port)) as relay:
         agent = await relay.agent(receive_buffer=16_384)
         agent.hold()

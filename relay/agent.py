@@ -1,0 +1,172 @@
+"""One connection to an agent, as it is written to and ended.
+
+An answer that is complete ends as HTTP says; one that is not must never look complete. The
+kernel's own doings are known here and nowhere else: resets, half-closes, what it still
+holds. Knows nothing of requests: the gate reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import select
+import socket
+import struct
+import termios
+from collections.abc import Callable
+from typing import Final
+
+LINGER_SECONDS: Final = 2.0  # nginx's lingering_timeout is 5 s
+_FLUSH_POLL_SECONDS: Final = 0.01
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class AgentConnection(asyncio.Protocol):
+    """The writing side of a connection, and its end."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._on_writable: Callable[[bool], None] | None = None
+        self.writable = True
+        """Whether the agent keeps up with what is written."""
+        self.framed = True
+        """Whether the agent can tell a complete answer from one that broke off."""
+        self.closing_since: float | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP or TLS: always a full transport
+        self._transport = transport
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        self._set_writable(value=False)
+
+    def resume_writing(self) -> None:
+        self._set_writable(value=True)
+
+    def _set_writable(self, *, value: bool) -> None:
+        self.writable = value
+        if self._on_writable is not None:
+            self._on_writable(value)
+
+    @property
+    def local_address(self) -> str:
+        """The IP address that the agent connected to."""
+        return self._address("sockname")
+
+    def _address(self, name: str) -> str:
+        info = self._transport.get_extra_info(name) if self._transport is not None else None
+        return str(info[0]) if info else ""
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes for the agent."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def watch(self, on_writable: Callable[[bool], None] | None) -> None:
+        """Have a function told when the agent falls behind, and when it has caught up."""
+        self._on_writable = on_writable
+
+    async def catch_up(self, limit_seconds: float) -> None:
+        """Let the agent take its answer; one that takes nothing for so long is cut off."""
+        if self.writable:
+            return
+        caught_up = asyncio.Event()
+        self.watch(lambda writable: caught_up.set() if writable else None)
+        try:
+            async with asyncio.timeout(limit_seconds):
+                await caught_up.wait()
+        except TimeoutError:
+            self.abort()
+        finally:
+            self.watch(None)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for the agent in this process."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def abort(self) -> None:
+        """Cut the connection at once; what waits for the agent is lost.
+
+        Without framing only a reset tells the agent so: an end would look like the answer's.
+        """
+        if self._transport is not None:
+            if not self.framed:
+                handle = self._transport.get_extra_info("socket")
+                handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Close the connection once what waits for the agent is sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    async def break_off(self, limit_seconds: float) -> None:
+        """End an answer that is not complete, so that nobody takes it for complete.
+
+        A framed one shows by itself that something is missing once the connection closes.
+        For the others (``framed`` is False) only a reset does, once what there is is sent.
+        """
+        if self.framed:
+            self.close()
+            return
+        deadline = self._loop.time() + limit_seconds
+        while self._transport is not None and self._loop.time() < deadline:
+            handle = self._transport.get_extra_info("socket")
+            if not self.unsent and not _unacknowledged(handle):
+                break
+            await asyncio.sleep(_FLUSH_POLL_SECONDS)
+        self.abort()
+
+    def cut(self) -> None:
+        """End an incomplete answer now."""
+        if self.framed:
+            self.close()
+        else:
+            self.abort()
+
+    async def linger(self) -> None:
+        """Close the sending side, and drop what still comes for a moment.
+
+        Closing with bytes unread would reset the connection, and the agent might lose the
+        answer that says why (RFC 9112 §9.6).
+        """
+        if self._transport is not None:
+            self._transport.write_eof()
+            self._transport.resume_reading()
+            await asyncio.sleep(LINGER_SECONDS)
+            self.close()
+
+    # From time to time
+
+    def notice_departure(self) -> None:
+        """Cut the connection if the agent has hung up while nothing is read from it.
+
+        The event loop sees an end only by reading, and does not read while a body waits
+        for the upstream; the kernel tells (POLLRDHUP), unless unread bytes fill its window.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing() or transport.is_reading():
+            return
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        if poll.poll(0):
+            transport.abort()
+
+    def cut_if_stuck(self, limit_seconds: float) -> None:
+        """Cut a closing connection whose agent does not take what was left for it."""
+        if self._transport is None or not self._transport.is_closing():
+            return
+        now = self._loop.time()
+        self.closing_since = self.closing_since or now
+        if now - self.closing_since > limit_seconds:
+            self.abort()
+
+
+def _unacknowledged(handle: socket.socket) -> int:
+    """Return how many bytes the kernel still holds for the peer (tcp(7), SIOCOUTQ)."""
+    answer = fcntl.ioctl(handle.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    return int(struct.unpack("i", answer)[0])
