@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
-from tests.e2e.stack import Agent, Stack, eventually
+from tests.e2e.stack import Agent, Stack, eventually, get
 from tests.e2e.test_streaming import MESSAGES, STREAM, standin
 
 # What the stand-in states of every answer of its own; the output is one for each delta.
@@ -79,3 +80,13 @@ def test_top_shows_the_calls(stack: Stack, agent: Agent) -> None:
     assert figures["relays"]["anthropic"]["upstream"] == "up"
     assert figures["relays"]["anthropic"]["calls"] > 0
     assert figures["in_flight"] == []
+
+
+def test_promtool_has_nothing_to_say_of_the_metrics(stack: Stack, agent: Agent) -> None:
+    """Names, types and units are as Prometheus wants them."""
+    agent.call(MESSAGES, body=STREAM)
+    command = ["docker", "run", "--rm", "--interactive", "--network", "none"]
+    command += ["--entrypoint", "promtool", "prom/prometheus:v2.53.3", "check", "metrics"]
+    exposition = get(f"{stack.admin_url}/metrics").text
+    done = subprocess.run(command, input=exposition, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
