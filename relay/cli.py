@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -97,6 +98,9 @@ def _print(text: str) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    # What is imported stays: collecting in between only costs time, and so would looking
+    # through it at every later collection.
+    gc.disable()
     settings = _load(options)
     if settings is None:
         return UNUSABLE
@@ -108,7 +112,10 @@ def _serve(options: argparse.Namespace) -> int:
     logs.set_up(os.environ.get("RELAY_LOG"))
 
     async def serve() -> None:
-        await App(settings).run()
+        app = App(settings)
+        gc.freeze()
+        gc.enable()
+        await app.run()
 
     try:
         uvloop.run(serve())
