@@ -18,7 +18,7 @@ from relay import answers
 from relay.admission import Door
 from relay.calls import Lifetime, Written, gate_of
 from relay.config import Settings
-from relay.errors import MalformedRequest, RelayError, RelayFault
+from relay.errors import RelayError, RelayFault
 from relay.framing import RequestHead
 from relay.gate import Gate, Incoming
 from relay.headers import wants_close
@@ -63,7 +63,6 @@ class Admin:
         incoming = gate.next_request()
         try:
             keep = self._answer(gate, incoming)
-            await gate.give_way()
             await gate.catch_up(self._lifetime.serving.settings.timeouts.write)
             return Written(keep=keep and not incoming.broken)
         finally:
@@ -89,11 +88,7 @@ class Admin:
         return not close
 
     def _page(self, incoming: Incoming, local: str) -> Page:
-        if incoming.refusal is not None:
-            raise incoming.refusal
-        head = incoming.head
-        if head is None or incoming.broken:
-            raise MalformedRequest
+        head = incoming.read()
         check_target(head.method, head.target)
         self._door.check_host(head, local)
         self._door.check_origin(head)
@@ -130,7 +125,7 @@ class Admin:
     def _describe(self, state: RelayState) -> dict[str, object]:
         limits, quotas = self._metrics.current_limits(state.relay)
         return {
-            "upstream": "unknown" if state.up is None else "up" if state.up else "down",
+            "upstream": state.upstream_state,
             "credential": state.ready,
             "limits": [{"kind": limit.name, **limit.stated()} for limit in limits],
             "quotas": [{"window": quota.name, **quota.stated()} for quota in quotas],

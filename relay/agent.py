@@ -54,10 +54,8 @@ class AgentConnection(asyncio.Protocol):
     @property
     def local_address(self) -> str:
         """The IP address that the agent connected to."""
-        return self._address("sockname")
-
-    def _address(self, name: str) -> str:
-        info = self._transport.get_extra_info(name) if self._transport is not None else None
+        transport = self._transport
+        info = transport.get_extra_info("sockname") if transport is not None else None
         return str(info[0]) if info else ""
 
     def write(self, data: bytes) -> None:
@@ -110,16 +108,18 @@ class AgentConnection(asyncio.Protocol):
         A framed one shows by itself that something is missing once the connection closes.
         For the others (``framed`` is False) only a reset does, once what there is is sent.
         """
-        if self.framed:
-            self.close()
-            return
+        if not self.framed:
+            await self._flush(limit_seconds)
+        self.cut()
+
+    async def _flush(self, limit_seconds: float) -> None:
+        """Wait until the agent's side has acknowledged everything, up to a limit."""
         deadline = self._loop.time() + limit_seconds
         while self._transport is not None and self._loop.time() < deadline:
             handle = self._transport.get_extra_info("socket")
             if not self.unsent and not _unacknowledged(handle):
                 break
             await asyncio.sleep(_FLUSH_POLL_SECONDS)
-        self.abort()
 
     def cut(self) -> None:
         """End an incomplete answer now."""

@@ -10,12 +10,12 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
+from relay.bodies import BODILESS
 from relay.errors import Api, RelayError
 from relay.framing import ResponseHead
 from relay.headers import serialize, to_agent
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BODILESS: Final = frozenset({204, 304})
 
 
 def relayed_head(head: ResponseHead, *, chunked: bool, close: bool) -> bytes:
@@ -33,7 +33,7 @@ def relayed_head(head: ResponseHead, *, chunked: bool, close: bool) -> bytes:
 
 def has_body(head: ResponseHead, method: bytes) -> bool:
     """Whether a response to this method has a body (RFC 9112 §6.3)."""
-    return method != b"HEAD" and head.status not in _BODILESS
+    return method != b"HEAD" and head.status not in BODILESS
 
 
 def own_answer(error: RelayError, api: Api, *, head_only: bool, close: bool) -> bytes:

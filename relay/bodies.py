@@ -8,7 +8,8 @@ from relay.chunks import ChunkReader
 from relay.errors import UpstreamTruncated
 from relay.framing import ResponseHead
 
-_BODILESS: Final = frozenset({204, 304})
+BODILESS: Final = frozenset({204, 304})
+"""Statuses whose responses never have a body."""
 
 
 class BodyReader:
@@ -16,7 +17,7 @@ class BodyReader:
 
     def __init__(self, head: ResponseHead, *, bodiless: bool) -> None:
         self.rest = b""
-        bodiless = bodiless or head.status in _BODILESS
+        bodiless = bodiless or head.status in BODILESS
         self._chunks = ChunkReader(UpstreamTruncated) if head.chunked and not bodiless else None
         self._remaining = 0 if bodiless else head.length
         self.ends_by_closing = not bodiless and not head.chunked and head.length is None

@@ -17,7 +17,6 @@ from relay import answers
 from relay.errors import (
     BodyTooLarge,
     Draining,
-    MalformedRequest,
     RelayError,
     RelayFault,
     UpgradeRefused,
@@ -107,7 +106,6 @@ class Calls:
             whole = incoming.head is not None and not incoming.broken and request.content.at_eof()
             if not keep and not whole:
                 await gate.linger()
-            await gate.give_way()
             await gate.catch_up(self._lifetime.serving.settings.timeouts.write)
             return Written(keep=keep and not incoming.broken)
         finally:
@@ -157,7 +155,7 @@ class Call:
             return await self._fail(RelayFault())
 
     async def _relay(self) -> bool:
-        head = self._read_head()
+        head = self._incoming.read()
         target = self._read_target(head)
         route = find_relay(target, self._serving.routes)
         if is_probe(head.method, target):
@@ -173,13 +171,6 @@ class Call:
             reply.close()
 
     # The stages
-
-    def _read_head(self) -> RequestHead:
-        if self._incoming.refusal is not None:
-            raise self._incoming.refusal
-        if self._incoming.head is None or self._incoming.broken:
-            raise MalformedRequest
-        return self._incoming.head
 
     def _read_target(self, head: RequestHead) -> Target:
         self._exchange.method = head.method.decode("ascii")

@@ -38,6 +38,14 @@ class Incoming:
     broken: bool = False
     """Whether its body turned out malformed; known once the body has ended."""
 
+    def read(self) -> RequestHead:
+        """Return the head of a request that may be handled; raise what is wrong with it."""
+        if self.refusal is not None:
+            raise self.refusal
+        if self.head is None or self.broken:
+            raise MalformedRequest
+        return self.head
+
 
 class Register(Protocol):
     """Where gates say that they opened, closed, or finished a request."""
@@ -205,13 +213,14 @@ class Gate(AgentConnection):
         self._register.request_over()
         self._let_go()
 
-    async def give_way(self) -> None:
-        """Let other connections have their turn, if requests wait on this one.
+    async def catch_up(self, limit_seconds: float) -> None:
+        """Let other connections have their turn if requests wait here, and the agent its answer.
 
         Without this a flood of pipelined ones would be answered in one go, into memory.
         """
         if self._incoming:
             await asyncio.sleep(0)
+        await super().catch_up(limit_seconds)
 
     async def linger(self) -> None:
         self._take = _discard

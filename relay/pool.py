@@ -74,7 +74,7 @@ class Pool:
                     return await self._open()
         except TimeoutError as error:
             raise UpstreamConnectTimeout from error
-        except (OSError, ssl.SSLError, UnicodeError) as error:
+        except (OSError, UnicodeError) as error:
             raise UpstreamUnreachable from error
 
     async def _open(self) -> Connection:

@@ -98,18 +98,10 @@ class Serving:
     def describe(self) -> dict[str, object]:
         """Return each relay and client with its credential's state, for readiness."""
         return {
-            "relays": {name: self._describe(route) for name, route in self.routes.items()},
-            "clients": {client.name: {"token": _state(client)} for client in self.clients},
-        }
-
-    def _describe(self, route: Route) -> dict[str, object]:
-        up = route.upstream.up
-        return {
-            "credential": {"grant": route.settings.grant.name, **_state(self._grant_of(route))},
-            "upstream": {
-                "url": str(route.settings.upstream),
-                "state": "unknown" if up is None else "up" if up else "down",
+            "relays": {
+                state.relay: _describe(state, self.grants[state.grant]) for state in self.states()
             },
+            "clients": {client.name: {"token": _state(client)} for client in self.clients},
         }
 
     def report(self) -> None:
@@ -158,6 +150,13 @@ class Serving:
                 route.forwarder.close()
             for credential in self._credentials():
                 credential.close()
+
+
+def _describe(state: RelayState, credential: Credential) -> dict[str, object]:
+    return {
+        "credential": {"grant": state.grant, **_state(credential)},
+        "upstream": {"url": state.upstream, "state": state.upstream_state},
+    }
 
 
 def _problem(credential: Credential, consequence: str) -> str:

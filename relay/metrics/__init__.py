@@ -40,6 +40,11 @@ class RelayState:
     idle_connections: int
     active_connections: int
 
+    @property
+    def upstream_state(self) -> str:
+        """``up``, in a word."""
+        return "unknown" if self.up is None else "up" if self.up else "down"
+
 
 class Metrics:
     """The relay's metrics on a registry of their own."""
