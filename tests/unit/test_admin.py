@@ -12,8 +12,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 
 from relay.metrics import Metrics
 from relay.serving import Serving
-from tests.unit.model_answers import MESSAGE_STREAM, MESSAGE_TOKENS, MODEL
-from tests.unit.relays import (
+from tests.relays import (
     BODY_SECRET,
     CHUNKED,
     EVENTS,
@@ -32,6 +31,7 @@ from tests.unit.relays import (
     request,
     running_relay,
 )
+from tests.unit.model_answers import MESSAGE_STREAM, MESSAGE_TOKENS, MODEL
 
 PAGES = ["/metrics", "/healthz", "/readyz", "/calls"]
 

@@ -22,7 +22,7 @@ from relay import credentials, sources, upstreams
 from relay.app import App
 from relay.config import load
 from relay.gates import Gates
-from tests.unit.relays import (
+from tests.relays import (
     CHUNKED,
     KEY,
     MESSAGES,

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from tests.unit.relays import (
+from tests.relays import (
     BODY_SECRET,
     CHAT,
     CHUNKED,

@@ -11,6 +11,7 @@ from relay import exchange as exchange_module
 from relay.exchange import ID_LIMIT, Exchange, first_value
 from relay.framing import Field
 from relay.logs import call_fields
+from tests.relays import response_head
 from tests.unit.model_answers import (
     JSON,
     MESSAGE_STOP,
@@ -23,7 +24,6 @@ from tests.unit.model_answers import (
     message_events,
     message_start,
 )
-from tests.unit.relays import response_head
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.relays import (
+from tests.relays import (
     CHAT,
     CREDENTIALS,
     CUSTOM_KEY,

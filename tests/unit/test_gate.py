@@ -11,7 +11,7 @@ import pytest
 
 from relay import agent as agent_module
 from relay import gate
-from tests.unit.relays import (
+from tests.relays import (
     BODY_SECRET,
     FUSE_SECONDS,
     MESSAGES,

@@ -9,8 +9,8 @@ import pytest
 
 from relay.exchange import Exchange
 from relay.history import RECENT, History
+from tests.relays import response_head
 from tests.unit.model_answers import MESSAGE_TOKENS, MODEL, STREAM, message_events, message_start
-from tests.unit.relays import response_head
 
 
 def call(path: str = "/relay/anthropic/v1/messages") -> Exchange:

@@ -13,8 +13,8 @@ from relay import logs
 from relay.errors import CredentialMissing, TokenRefused, UpstreamRedirected
 from relay.exchange import Exchange
 from relay.logs import JsonFormatter, TextFormatter, call_fields, log_call, set_up
+from tests.relays import response_head
 from tests.unit.model_answers import MESSAGE_TOKENS, MODEL, STREAM, message_body, message_events
-from tests.unit.relays import response_head
 
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
 FORGERIES = [

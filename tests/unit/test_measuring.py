@@ -27,6 +27,22 @@ from relay.sending import Connection
 from relay.streaming import Delivery
 from relay.usage import Meter, meter
 from relay.usage.rows import Row
+from tests.relays import (
+    CHAT,
+    FUSE_SECONDS,
+    MESSAGES,
+    Agent,
+    Caller,
+    LocalRelay,
+    Relay,
+    Request,
+    Upstream,
+    chunk,
+    configuration,
+    request,
+    response_head,
+    running_relay,
+)
 from tests.unit.model_answers import (
     CHAT_DONE,
     CHAT_EVENTS,
@@ -48,22 +64,6 @@ from tests.unit.model_answers import (
     event,
     message_body,
     message_events,
-)
-from tests.unit.relays import (
-    CHAT,
-    FUSE_SECONDS,
-    MESSAGES,
-    Agent,
-    Caller,
-    LocalRelay,
-    Relay,
-    Request,
-    Upstream,
-    chunk,
-    configuration,
-    request,
-    response_head,
-    running_relay,
 )
 
 RESPONSES = "/relay/openai/v1/responses"

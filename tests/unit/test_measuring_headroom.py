@@ -11,7 +11,7 @@ import pytest
 
 from tests.headroom import Headroom, anthropic, openai, running_headroom
 from tests.headroom.answers import WORDS
-from tests.unit.relays import (
+from tests.relays import (
     CHAT,
     MESSAGES,
     Answer,

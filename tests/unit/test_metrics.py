@@ -17,6 +17,7 @@ from relay import __version__, errors
 from relay import exchange as exchange_module
 from relay.exchange import Exchange
 from relay.metrics import Metrics, RelayState, limits
+from tests.relays import response_head
 from tests.unit.model_answers import (
     JSON,
     MESSAGE_TOKENS,
@@ -27,7 +28,6 @@ from tests.unit.model_answers import (
     message_events,
     message_start,
 )
-from tests.unit.relays import response_head
 
 OPERATIONS = [
     "messages",

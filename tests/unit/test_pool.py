@@ -14,7 +14,7 @@ import pytest
 
 from relay import pool
 from relay.sending import Connection
-from tests.unit.relays import (
+from tests.relays import (
     CHUNKED,
     FUSE_SECONDS,
     MESSAGES,

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from tests.headroom import Exchange, Headroom, running_headroom
 from tests.headroom.answers import GREETING
-from tests.unit.relays import KEY, OPENAI_KEY, TOKEN, RelayProcess, relay_process
+from tests.relays import KEY, OPENAI_KEY, TOKEN, RelayProcess, relay_process
 
 Result = TypeVar("Result")
 

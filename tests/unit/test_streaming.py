@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay import agent as agent_module
-from tests.unit.relays import (
+from tests.relays import (
     CHUNKED,
     MESSAGES,
     OK,

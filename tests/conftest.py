@@ -10,7 +10,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-from tests.unit.relays import (
+from tests.relays import (
     Agent,
     LocalRelay,
     Upstream,

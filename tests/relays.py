@@ -32,7 +32,7 @@ from relay.framing import ResponseHead, ResponseHeadReader
 from relay.logs import JsonFormatter
 
 FUSE_SECONDS: Final = 10.0
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[1]
 
 KEY: Final = "sk-ant-api03-u8Qm2Lx7Vt0RcY5dWk1Zp9Hs3Nf6Bj4Gg-eA7oQw"
 OAUTH: Final = "sk-ant-oat01-Kp4Wz8Jr1Td6Xn0Lb5Vc9Mh2Sf7Qg3Ya-uE8iRt"
