@@ -16,7 +16,15 @@ from relay.config import GrantSettings, RelaySettings, Timeouts
 from relay.credentials import Credential
 from relay.errors import CredentialMissing, UpstreamRedirected
 from relay.framing import Field, RequestHead, ResponseHead
-from relay.headers import field, list_items, merge_list, serialize, to_upstream
+from relay.headers import (
+    Crossing,
+    field,
+    goes_upstream,
+    list_items,
+    merge_list,
+    serialize,
+    to_upstream,
+)
 from relay.pool import Pool
 from relay.routing import Target
 from relay.seam import Body, Limits, Reply
@@ -35,20 +43,29 @@ class Injection:
         self._grant = grant
         self._anthropic = anthropic
         added = {name.lower() for name, _ in grant.add if name.lower() != _BETA}
-        self._replaced = frozenset({grant.header.lower()} | grant.remove | added)
+        replaced = frozenset({grant.header.lower()} | grant.remove | added)
+        self._crossing = Crossing(lambda key: goes_upstream(key) and key not in replaced)
         self._betas = [v for n, value in grant.add if n.lower() == _BETA for v in list_items(value)]
         self._added = [field(name, v) for name, v in grant.add if name.lower() != _BETA]
 
-    def apply(self, fields: list[Field], credential: bytes) -> list[Field]:
-        """Return the fields with exactly one credential, and what its grant asks for."""
-        fields = [field for field in fields if field.key not in self._replaced]
-        if self._anthropic or self._betas:
+    def apply(self, head: RequestHead, credential: bytes) -> list[Field]:
+        """Return the fields that go upstream: with exactly one credential, and what it needs."""
+        fields = to_upstream(head, self._crossing)
+        if self._betas or (self._anthropic and len(head.values(_BETA)) > 1):
             fields = merge_list(fields, _BETA, self._betas)
         if self._anthropic and not any(field.key == _VERSION.key for field in fields):
             fields.append(_VERSION)
+        if _ACCEPT_ENCODING in head.by_key:
+            fields = [_readable(f) if f.key == _ACCEPT_ENCODING else f for f in fields]
         grant = self._grant
         value = grant.prefix + credential + grant.suffix
         return [*fields, *self._added, field(grant.header, value)]
+
+
+def _readable(accepted: Field) -> Field:
+    """Return an Accept-Encoding that asks for nothing that the meter could not read."""
+    value = restrict(accepted.value)
+    return accepted if value is accepted.value else field(accepted.name, value)
 
 
 class Timing(Protocol):
@@ -94,7 +111,7 @@ class Forwarder:
         """
         request = self._prepare(head, target, credential)
         asked_at = time.perf_counter()
-        connection = await self._pool.acquire()
+        connection = self._pool.take() or await self._pool.connect()
         timing.waited = time.perf_counter() - asked_at
         exchange = connection.begin(request, body, self._limits, bodiless=head.method == b"HEAD")
         timing.sent_at = time.perf_counter()
@@ -104,11 +121,7 @@ class Forwarder:
         return reply
 
     def _prepare(self, head: RequestHead, target: Target, credential: bytes) -> bytes:
-        fields = self._injection.apply(to_upstream(head), credential)
-        fields = [
-            field._replace(value=restrict(field.value)) if field.key == _ACCEPT_ENCODING else field
-            for field in fields
-        ]
+        fields = self._injection.apply(head, credential)
         return b"%b %b%b%b HTTP/1.1\r\n%b%b%b\r\n" % (
             head.method,
             self._prefix,

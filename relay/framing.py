@@ -10,8 +10,8 @@ Knows nothing of sockets, and nothing of what the headers mean beyond framing.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import ClassVar, Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
 
 from relay.errors import (
     HeadersTooLarge,
@@ -66,15 +66,28 @@ _PARTIAL_STATUS_LINE: Final = re.compile(
 )
 
 
-class Field(NamedTuple):
-    """One header field as it came, with its name in lower case beside it."""
+@dataclass(slots=True, repr=False)
+class Field:
+    """One header field as it came: its name, the name in lower case, and its value.
+
+    Fields, and the heads they are in, are values: nobody changes one. Freezing them would
+    cost a call more than reading it.
+    """
 
     name: bytes
     key: bytes
     value: bytes
+    line: bytes = field(init=False, compare=False)
+    """The field as it stands in a message's head."""
+
+    def __post_init__(self) -> None:
+        self.line = b"%b: %b\r\n" % (self.name, self.value)
+
+    def __repr__(self) -> str:
+        return f"<Field {self.name!r}>"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class MessageHead:
     """What requests and responses share: minor version, fields, and the body's framing.
 
@@ -85,13 +98,23 @@ class MessageHead:
     fields: tuple[Field, ...]
     length: int | None
     chunked: bool
+    by_key: dict[bytes, Field] = field(init=False, repr=False, compare=False)
+    """The fields by their lower-case names; of repeated ones the last."""
+
+    def __post_init__(self) -> None:
+        self.by_key = {each.key: each for each in self.fields}
 
     def values(self, key: bytes) -> list[bytes]:
         """Return the values of the fields with this lower-case name, in order."""
-        return [field.value for field in self.fields if field.key == key]
+        last = self.by_key.get(key)
+        if last is None:
+            return []
+        if len(self.by_key) == len(self.fields):
+            return [last.value]
+        return [each.value for each in self.fields if each.key == key]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RequestHead(MessageHead):
     """A request line and its fields; with neither length nor chunks there is no body."""
 
@@ -99,12 +122,33 @@ class RequestHead(MessageHead):
     target: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ResponseHead(MessageHead):
     """A status line and its fields; with neither length nor chunks the body ends by closing."""
 
     status: int
     reason: bytes
+
+
+# Peers say the same lines in every head. Each is read once, as long as it is not too long
+# and there are not too many, which bounds the memory that a peer can have used.
+_KNOWN_LINE_LIMIT: Final = 256
+_KNOWN_COUNT_LIMIT: Final = 1024
+_known: Final[dict[bytes, Field]] = {}
+
+
+def _read_field(line: bytes) -> Field | None:
+    """Return the field in a whole line, or None where there is none."""
+    match = FIELD_LINE.fullmatch(line)
+    if match is None:
+        return None
+    name, value = match.groups()
+    found = Field(name, name.lower(), value.rstrip(b" \t"))
+    if len(line) <= _KNOWN_LINE_LIMIT:
+        if len(_known) >= _KNOWN_COUNT_LIMIT:
+            _known.clear()
+        _known[line] = found
+    return found
 
 
 class HeadReader:
@@ -128,11 +172,32 @@ class HeadReader:
 
     @property
     def begun(self) -> bool:
-        """Whether any byte of a head has come."""
+        """Whether a part of a head has come."""
         return self._size > 0
 
     def feed(self, data: bytes) -> bool:
         """Take bytes; True once the head is complete, with what follows it in ``rest``."""
+        if not self._size and (end := data.find(b"\r\n\r\n", 1, HEAD_LIMIT)) > 0:
+            # As it comes nearly always: whole.
+            self._take_lines(data[:end].split(b"\r\n"))
+            self.rest = data[end + 4 :]
+            return True
+        return self._feed_part(data)
+
+    def _take_lines(self, lines: list[bytes]) -> None:
+        while self._start_line is None:
+            self._take_line(lines.pop(0))
+        fields = self._fields
+        for line in lines:
+            known = _known.get(line)
+            if known is None:
+                self._take_line(line)
+            else:
+                fields.append(known)
+        if len(fields) > FIELD_COUNT_LIMIT:
+            raise self._wrong(self.head_too_large)
+
+    def _feed_part(self, data: bytes) -> bool:
         self._size += len(data)
         data = self._partial + data
         position = 0
@@ -158,11 +223,10 @@ class HeadReader:
             raise self._too_long()
         if self._start_line is None:
             self._take_start_line(line)
-        elif (field := FIELD_LINE.fullmatch(line)) is None:
+        elif (found := _read_field(line)) is None:
             raise self._wrong()
         else:
-            name, value = field.groups()
-            self._fields.append(Field(name, name.lower(), value.rstrip(b" \t")))
+            self._fields.append(found)
             if len(self._fields) > FIELD_COUNT_LIMIT:
                 raise self._wrong(self.head_too_large)
 
@@ -206,21 +270,20 @@ class HeadReader:
         """Return the error to raise: by default, that the message is malformed."""
         return (kind or self.malformed)()
 
-    def _read_framing(self, minor: int) -> tuple[int | None, bool]:
-        """Return length and chunkedness; both at once, or either twice, is malformed."""
-        lengths = [field.value for field in self._fields if field.key == b"content-length"]
-        codings = [field.value for field in self._fields if field.key == b"transfer-encoding"]
+    def _read_framing(self, head: MessageHead) -> None:
+        """Note length and chunkedness; both at once, or either twice, is malformed."""
+        lengths = head.values(b"content-length")
+        codings = head.values(b"transfer-encoding")
         if len(lengths) + len(codings) > 1:
             raise self._wrong()
         if codings:
-            if minor == 0 or codings[0].lower() != b"chunked":
+            if head.minor == 0 or codings[0].lower() != b"chunked":
                 raise self._wrong()
-            return None, True
-        if lengths:
+            head.chunked = True
+        elif lengths:
             if not _LENGTH.fullmatch(lengths[0]):
                 raise self._wrong()
-            return int(lengths[0]), False
-        return None, False
+            head.length = int(lengths[0])
 
 
 class RequestHeadReader(HeadReader):
@@ -244,15 +307,16 @@ class RequestHeadReader(HeadReader):
         """Return the head once it is complete (RFC 9112 §3, §6)."""
         assert self._start_line is not None
         method, target, _, minor = self._start_line.groups()
-        length, chunked = self._read_framing(int(minor))
-        return RequestHead(
+        head = RequestHead(
             method=method,
             target=target,
             minor=int(minor),
             fields=tuple(self._fields),
-            length=length,
-            chunked=chunked,
+            length=None,
+            chunked=False,
         )
+        self._read_framing(head)
+        return head
 
 
 class ResponseHeadReader(HeadReader):
@@ -273,12 +337,13 @@ class ResponseHeadReader(HeadReader):
         """Return the head once it is complete (RFC 9112 §4, §6)."""
         assert self._start_line is not None
         minor, status, reason = self._start_line.groups()
-        length, chunked = self._read_framing(int(minor))
-        return ResponseHead(
+        head = ResponseHead(
             status=int(status),
             reason=reason or b"",
             minor=int(minor),
             fields=tuple(self._fields),
-            length=length,
-            chunked=chunked,
+            length=None,
+            chunked=False,
         )
+        self._read_framing(head)
+        return head

@@ -8,7 +8,8 @@ and the framing, which each side states anew. Knows nothing of sockets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final
 
 from relay.framing import Field, MessageHead, RequestHead
@@ -42,36 +43,70 @@ _NEVER_TO_UPSTREAM: Final = HOP_BY_HOP | CREDENTIALS | _OWN_TO_UPSTREAM
 # The agent is no browser and the relay keeps no jar: a cookie would only be a way to track.
 _NEVER_TO_AGENT: Final = HOP_BY_HOP | {b"content-length", b"set-cookie", b"set-cookie2"}
 _TO_AGENT_PREFIXES: Final = (b"proxy-", b"access-control-")
+_NOTHING_NAMED: Final[frozenset[bytes]] = frozenset()
+# An agent may make up names without end, and long ones.
+_REMEMBERED_NAMES: Final = 1024
+_REMEMBERED_LENGTH: Final = 64
 
 
-def to_upstream(head: RequestHead) -> list[Field]:
+def goes_upstream(key: bytes) -> bool:
+    """Whether a field of the agent's with this lower-case name goes upstream."""
+    # Servers that map headers to CGI variables cannot tell x_api_key from x-api-key.
+    return not (key in _NEVER_TO_UPSTREAM or key.startswith(_STEERING_PREFIXES) or b"_" in key)
+
+
+def goes_to_agent(key: bytes) -> bool:
+    """Whether a field of the upstream's with this lower-case name goes to the agent."""
+    return not (key in _NEVER_TO_AGENT or key.startswith(_TO_AGENT_PREFIXES))
+
+
+class Crossing(dict[bytes, bool]):
+    """Which names cross, by a rule that is asked once for each of them."""
+
+    def __init__(self, rule: Callable[[bytes], bool]) -> None:
+        super().__init__()
+        self._rule = rule
+
+    def __missing__(self, key: bytes) -> bool:
+        crosses = self._rule(key)
+        if len(key) <= _REMEMBERED_LENGTH:
+            if len(self) >= _REMEMBERED_NAMES:
+                self.clear()
+            self[key] = crosses
+        return crosses
+
+
+_TO_UPSTREAM: Final = Crossing(goes_upstream)
+_TO_AGENT: Final = Crossing(goes_to_agent)
+
+
+def to_upstream(head: RequestHead, crossing: Crossing = _TO_UPSTREAM) -> list[Field]:
     """Return the agent's fields that go upstream, in order."""
-    dropped = _NEVER_TO_UPSTREAM | named_by_connection(head)
-    return [
-        field
-        for field in head.fields
-        if field.key not in dropped
-        and not field.key.startswith(_STEERING_PREFIXES)
-        # Servers that map headers to CGI variables cannot tell x_api_key from x-api-key.
-        and b"_" not in field.key
-    ]
+    return _crossing_fields(head, crossing)
 
 
 def to_agent(head: MessageHead) -> list[Field]:
     """Return the upstream's fields that go to the agent, in order."""
-    dropped = _NEVER_TO_AGENT | named_by_connection(head)
-    return [
-        field
-        for field in head.fields
-        if field.key not in dropped and not field.key.startswith(_TO_AGENT_PREFIXES)
-    ]
+    return _crossing_fields(head, _TO_AGENT)
+
+
+def _crossing_fields(head: MessageHead, crossing: Crossing) -> list[Field]:
+    fields = [field for field in head.fields if crossing[field.key]]
+    if named := named_by_connection(head) - HOP_BY_HOP:
+        return [field for field in fields if field.key not in named]
+    return fields
 
 
 def named_by_connection(head: MessageHead) -> frozenset[bytes]:
     """Return the lower-case tokens of the Connection fields (RFC 9110 §7.6.1)."""
-    return frozenset(
-        token for value in head.values(b"connection") for token in list_items(value.lower())
-    )
+    if b"connection" not in head.by_key:
+        return _NOTHING_NAMED
+    return _tokens(b",".join(head.values(b"connection")))
+
+
+@lru_cache(maxsize=64)  # nearly every one is keep-alive or close
+def _tokens(value: bytes) -> frozenset[bytes]:
+    return frozenset(list_items(value.lower()))
 
 
 def list_items(value: bytes) -> list[bytes]:
@@ -100,7 +135,7 @@ def merge_list(fields: list[Field], name: bytes, extra: Iterable[bytes] = ()) ->
 
 def serialize(fields: Iterable[Field]) -> bytes:
     """Return the fields as they stand in a message's head."""
-    return b"".join([b"%b: %b\r\n" % (field.name, field.value) for field in fields])
+    return b"".join([field.line for field in fields])
 
 
 def field(name: bytes, value: bytes) -> Field:

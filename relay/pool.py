@@ -8,7 +8,6 @@ written only on connections that were open an instant ago, and never twice.
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
 import ssl
 from typing import Final
@@ -33,7 +32,8 @@ class Pool:
         self._tls = tls
         self._connect_seconds = connect_seconds
         self._idle: list[Connection] = []
-        self._expiries: dict[Connection, asyncio.TimerHandle] = {}
+        """Those that wait for a call; the one that has waited longest first."""
+        self._sweep: asyncio.TimerHandle | None = None
         self._open_connections: set[Connection] = set()
         self._closed = False
 
@@ -47,22 +47,22 @@ class Pool:
         """Connections that carry a call."""
         return len(self._open_connections) - len(self._idle)
 
-    async def acquire(self) -> Connection:
-        """Return a connection to send a request on.
+    def take(self) -> Connection | None:
+        """Return a kept connection to send a request on, or None where there is none."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_quiet():
+                return connection
+            connection.abort()
+        return None
+
+    async def connect(self) -> Connection:
+        """Return a new connection to send a request on.
 
         Raises:
             UpstreamUnreachable: Name, connect or TLS failed, twice.
             UpstreamConnectTimeout: There was no connection within the limit.
         """
-        while self._idle:
-            connection = self._idle.pop()
-            self._expiries.pop(connection).cancel()
-            if connection.is_open and _is_quiet(connection):
-                return connection
-            connection.abort()
-        return await self._connect()
-
-    async def _connect(self) -> Connection:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 try:
@@ -92,38 +92,43 @@ class Pool:
         if self._closed:
             connection.abort()
             return
+        connection.idle_since = asyncio.get_running_loop().time()
         self._idle.append(connection)
-        loop = asyncio.get_running_loop()
-        self._expiries[connection] = loop.call_later(KEEP_IDLE_SECONDS, self._expire, connection)
+        if self._sweep is None:
+            self._sweep_in(KEEP_IDLE_SECONDS)
+
+    def _sweep_in(self, seconds: float) -> None:
+        self._sweep = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        """Close the connections that have waited too long; come back when the next will have."""
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            wait = self._idle[0].idle_since + KEEP_IDLE_SECONDS - now
+            if wait > 0:
+                self._sweep_in(wait)
+                return
+            self._drop(self._idle[0])
+        self._sweep = None
+
+    def _drop(self, connection: Connection) -> None:
+        self._forget(connection)
+        connection.abort()
 
     def _forget(self, connection: Connection) -> None:
         """Note that a connection is gone, idle or not."""
         self._open_connections.discard(connection)
-        expiry = self._expiries.pop(connection, None)
-        if expiry is not None:
-            expiry.cancel()
+        if connection in self._idle:
             self._idle.remove(connection)
-
-    def _expire(self, connection: Connection) -> None:
-        self._forget(connection)
-        connection.abort()
 
     def close(self) -> None:
         """Close the idle connections; those in use close when their call ends."""
         self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
         while self._idle:
-            self._expire(self._idle[-1])
-
-
-def _is_quiet(connection: Connection) -> bool:
-    """Whether nothing, not even an end, waits to be read on an idle connection."""
-    transport = connection.transport
-    handle = transport.get_extra_info("socket") if transport is not None else None
-    if handle is None:
-        return False
-    poll = select.poll()
-    poll.register(handle.fileno(), select.POLLIN | getattr(select, "POLLRDHUP", 0))
-    return not poll.poll(0)
+            self._drop(self._idle[-1])
 
 
 async def reach(address: UpstreamAddress, limit_seconds: float) -> bool:

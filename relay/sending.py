@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import select
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -52,11 +54,18 @@ class Connection(asyncio.Protocol):
         self._exchange: _Exchange | None = None
         self._writable = asyncio.Event()
         self._writable.set()
+        self._poll = select.poll()
+        self.deadline = Deadline(asyncio.get_running_loop())
+        """By when the upstream must have been heard."""
+        self.idle_since = 0.0
+        """When it became free, on the event loop's clock."""
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP or TLS: always a full transport
         self._transport = transport
+        handle = transport.get_extra_info("socket")
+        self._poll.register(handle.fileno(), select.POLLIN | select.POLLRDHUP)
 
     def data_received(self, data: bytes) -> None:
         if self._exchange is None:
@@ -70,6 +79,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._transport = None
+        self.deadline.cancel()
         self._on_lost(self)
         self._writable.set()
         if self._exchange is not None:
@@ -92,6 +102,13 @@ class Connection(asyncio.Protocol):
     def is_open(self) -> bool:
         """Whether the connection can still carry a call."""
         return self._transport is not None and not self._transport.is_closing()
+
+    def is_quiet(self) -> bool:
+        """Whether the connection is open and nothing, not even its end, waits to be read.
+
+        The event loop has not heard yet of what came this instant; the kernel has.
+        """
+        return self.is_open and not self._poll.poll(0)
 
     def abort(self) -> None:
         """Cut the connection at once."""
@@ -154,11 +171,61 @@ class Connection(asyncio.Protocol):
             self.abort()
 
 
+class Deadline:
+    """A moment that moves with every call, and one timer that catches up with it.
+
+    A timer of its own for every limit of every call would cost as much as reading a head.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._at = math.inf
+        self._on_passed: Callable[[], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+
+    def set(self, seconds: float, on_passed: Callable[[], None]) -> None:
+        """Have a function called so many seconds from now, in place of any other."""
+        self._at = self._loop.time() + seconds
+        self._on_passed = on_passed
+        if self._at < self._timer_at:
+            self._start_timer()
+
+    def clear(self) -> None:
+        """Have nothing called."""
+        self._at = math.inf
+        self._on_passed = None
+
+    def cancel(self) -> None:
+        """Have nothing called, and leave no timer behind."""
+        self.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._timer_at = None, math.inf
+
+    def _start_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._at
+        self._timer = self._loop.call_at(self._at, self._catch_up)
+
+    def _catch_up(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        if self._at > self._loop.time():
+            if self._at < math.inf:
+                self._start_timer()
+        elif self._on_passed is not None:
+            on_passed = self._on_passed
+            self.clear()
+            on_passed()
+
+
 class _Exchange:
     """One request and its response on a connection."""
 
     def __init__(self, connection: Connection, limits: Limits, *, bodiless: bool) -> None:
         self._connection = connection
+        self._deadline = connection.deadline
         self._limits = limits
         self._bodiless = bodiless
         self._loop = asyncio.get_running_loop()
@@ -175,7 +242,6 @@ class _Exchange:
         self._paused = False
         self._closed = False
         self.heard_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
 
     # Sending
 
@@ -208,7 +274,10 @@ class _Exchange:
     def _request_sent(self) -> None:
         self._sent = True
         if self._head is None:
-            self._timer = self._loop.call_later(self._limits.headers, self._fail, UpstreamTimeout())
+            self._deadline.set(self._limits.headers, self._time_out)
+
+    def _time_out(self) -> None:
+        self._fail(UpstreamTimeout())
 
     # Receiving
 
@@ -235,8 +304,7 @@ class _Exchange:
             return
         self._head = head
         self._body = BodyReader(head, bodiless=self._bodiless)
-        self._disarm()
-        self._timer = self._loop.call_later(self._limits.idle, self._check_idle)
+        self._deadline.set(self._limits.idle, self._check_idle)
         if not self.head_arrived.done():
             self.head_arrived.set_result(None)
 
@@ -251,7 +319,7 @@ class _Exchange:
             self._end_body()
 
     def _end_body(self) -> None:
-        self._disarm()
+        self._deadline.clear()
         if not self._body_ended.done():
             self._body_ended.set_result(None)
 
@@ -268,22 +336,17 @@ class _Exchange:
         silence = time.perf_counter() - self.heard_at
         if self._paused or silence < self._limits.idle:
             wait = self._limits.idle if self._paused else self._limits.idle - silence
-            self._timer = self._loop.call_later(wait, self._check_idle)
+            self._deadline.set(wait, self._check_idle)
         else:
             self._fail(UpstreamStalled())
 
     def _fail(self, error: RelayError) -> None:
-        self._disarm()
+        self._deadline.clear()
         if not self.head_arrived.done():
             self.head_arrived.set_exception(error)
         elif not self._body_ended.done():
             self._body_ended.set_exception(error)
         self._connection.abort()
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     # Reply
 
@@ -322,7 +385,7 @@ class _Exchange:
         if self._closed:
             return
         self._closed = True
-        self._disarm()
+        self._deadline.clear()
         if self._upload is not None:
             self._upload.cancel()
         for future in (self.head_arrived, self._body_ended):

@@ -312,7 +312,7 @@ AGENT_SENDS = (
 def inject(grant: GrantSettings, *pairs: tuple[str, str], anthropic: bool = True) -> list[Field]:
     """Return the fields that go upstream with this grant's credential."""
     credential = OAUTH_TOKEN if grant.name == "claude" else API_KEY
-    return Injection(grant, anthropic=anthropic).apply(to_upstream(request(*pairs)), credential)
+    return Injection(grant, anthropic=anthropic).apply(request(*pairs), credential)
 
 
 def built_in(name: str) -> GrantSettings:

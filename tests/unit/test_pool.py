@@ -206,7 +206,7 @@ async def test_an_idle_connection_that_is_lost_is_forgotten(
     getattr(caller, how)()
     await lost(connection)
     assert await counts(relay) == {}
-    assert (kept._idle, kept._expiries, kept._open_connections) == ([], {}, set())
+    assert (kept._idle, kept._open_connections) == ([], set())
 
 
 async def lost(connection: Connection) -> None:
@@ -287,7 +287,7 @@ def pool_of(relay: LocalRelay) -> pool.Pool:
 async def test_a_lost_idle_connection_is_forgotten_at_once(
     agent: Agent, upstream: Upstream, relay: LocalRelay, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """Nothing of it is kept until it would have expired, its timer least of all."""
+    """Nothing of it is kept until it would have expired."""
     lost = asyncio.Event()
     connection_lost = Connection.connection_lost
 
@@ -298,13 +298,11 @@ async def test_a_lost_idle_connection_is_forgotten_at_once(
     monkeypatch.setattr(Connection, "connection_lost", lose)
     caller = await serve_one(agent, upstream)
     kept = pool_of(relay)
-    (timer,) = kept._expiries.values()
     assert len(kept._idle) == 1
     getattr(caller, how)()
     async with asyncio.timeout(FUSE_SECONDS):
         await lost.wait()
-    assert (kept._idle, kept._expiries) == ([], {})
-    assert timer.cancelled()
+    assert kept._idle == []
     await serve_one(agent, upstream)
 
 
@@ -319,16 +317,16 @@ async def test_a_closed_pool_leaves_no_timer_behind(relay: LocalRelay, upstream:
         await caller.send(OK)
         assert (await agent.answer()).status == 200
     kept = pool_of(relay)
-    timers = list(kept._expiries.values())
-    assert len(timers) == 2
+    timer = kept._sweep
+    assert timer is not None
     kept.close()
-    assert all(timer.cancelled() for timer in timers)
+    assert timer.cancelled()
     for caller in calls[:2]:
         await caller.gone()
     await calls[2].send(OK)
     assert (await agents[2].answer()).status == 200
     await calls[2].gone()
-    assert (kept._idle, kept._expiries) == ([], {})
+    assert (kept._idle, kept._sweep) == ([], None)
 
 
 # Never twice
