@@ -12,11 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import web
-
 from relay import answers
 from relay.admission import Door
-from relay.calls import Lifetime, Written, gate_of
+from relay.calls import Lifetime
 from relay.config import Settings
 from relay.errors import RelayError, RelayFault
 from relay.framing import RequestHead
@@ -57,16 +55,11 @@ class Admin:
             b"/calls": self._show_calls,
         }
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request that came through a gate."""
-        gate = gate_of(request)
-        incoming = gate.next_request()
-        try:
-            keep = self._answer(gate, incoming)
-            await gate.catch_up(self._lifetime.serving.settings.timeouts.write)
-            return Written(keep=keep and not incoming.broken)
-        finally:
-            gate.finish_request()
+    async def handle(self, gate: Gate, incoming: Incoming) -> bool:
+        """Answer one request; return whether another may follow on its connection."""
+        keep = self._answer(gate, incoming)
+        await gate.catch_up(self._lifetime.serving.settings.timeouts.write)
+        return keep
 
     def _answer(self, gate: Gate, incoming: Incoming) -> bool:
         head = incoming.head

@@ -11,6 +11,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from relay.config import ListenAddress
@@ -38,10 +39,10 @@ class Door:
         ``local`` is the address the connection came to, whatever the listener's was.
         """
         values = head.values(b"host")
-        match = _HOST.fullmatch(values[0]) if len(values) == 1 else None
-        if match is None:
+        host = _host_in(values[0]) if len(values) == 1 else None
+        if host is None:
             raise BadHost
-        if not self._clients and not self._is_own(match[1].decode("ascii"), local):
+        if not self._clients and not self._is_own(host, local):
             raise ForeignHost
 
     def _is_own(self, host: str, local: str) -> bool:
@@ -83,6 +84,13 @@ class Door:
             if hmac.compare_digest(value or b"", token or b"") and value and token:
                 owner = client.name
         return owner
+
+
+@lru_cache(maxsize=64)
+def _host_in(value: bytes) -> str | None:
+    """Return the host that a Host field names (RFC 9110 §7.2), or None if it is malformed."""
+    match = _HOST.fullmatch(value)
+    return match[1].decode("ascii") if match else None
 
 
 def _presented(head: RequestHead) -> list[bytes | None]:

@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import http_parser, web
 from prometheus_client import CollectorRegistry
 
 from relay.admin import Admin
@@ -33,9 +32,6 @@ from relay.serving import Serving
 if TYPE_CHECKING:
     from relay.costs import Prices
 
-# Longer than any client keeps its idle connections (undici 4 s, httpx 5 s, Bun 30 s), so
-# that it is the client that ends them.
-KEEP_ALIVE_SECONDS: Final = 75.0
 TICK_SECONDS: Final = 0.5
 REPORT_TICKS: Final = 2
 CUT_SECONDS: Final = 1.0
@@ -47,8 +43,6 @@ class App:
     """One running relay."""
 
     def __init__(self, settings: Settings) -> None:
-        if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-            raise RuntimeError("aiohttp runs without its C parser")
         self._metrics = Metrics(CollectorRegistry())
         self.serving = Serving(settings, self._metrics.credential_read)
         self.draining = False
@@ -60,12 +54,10 @@ class App:
         self._gates = Gates()
         self._admin_gates = Gates()
         history = History()
-        self._server = _server(Calls(self, self._metrics, history))
-        self._admin_server = _server(Admin(self, self._metrics, history, settings))
-        self._listeners = Listeners(lambda: Gate(self._server(), self._gates), "relays")
-        self._admin_listeners = Listeners(
-            lambda: Gate(self._admin_server(), self._admin_gates), "admin pages"
-        )
+        calls = Calls(self, self._metrics, history)
+        admin = Admin(self, self._metrics, history, settings)
+        self._listeners = Listeners(lambda: Gate(calls, self._gates), "relays")
+        self._admin_listeners = Listeners(lambda: Gate(admin, self._admin_gates), "admin pages")
         self._stop = asyncio.Event()
         self._stop_at_once = asyncio.Event()
 
@@ -201,16 +193,6 @@ def prices_of(settings: Settings) -> Prices | None:
     from relay.costs import Prices  # noqa: PLC0415  # the price list takes memory: only where wanted
 
     return Prices(settings.prices)
-
-
-def _server(handler: Calls | Admin) -> web.Server:
-    return web.Server(
-        handler.handle,
-        handler_cancellation=True,
-        auto_decompress=False,
-        access_log=None,
-        keepalive_timeout=KEEP_ALIVE_SECONDS,
-    )
 
 
 def _raise_descriptor_limit() -> None:

@@ -11,8 +11,6 @@ import asyncio
 import logging
 from typing import Protocol
 
-from aiohttp import web
-
 from relay import answers
 from relay.errors import (
     BodyTooLarge,
@@ -25,7 +23,7 @@ from relay.exchange import Exchange, first_value
 from relay.forwarding import check_reply
 from relay.framing import RequestHead
 from relay.gate import Gate, Incoming
-from relay.headers import list_items, wants_close
+from relay.headers import expects_continue, list_items, wants_close
 from relay.history import History
 from relay.logs import log_call
 from relay.metrics import Metrics
@@ -39,28 +37,9 @@ from relay.routing import (
 )
 from relay.seam import Reply
 from relay.serving import Route, Serving
-from relay.streaming import AgentBody, Content, Delivery
+from relay.streaming import AgentBody, Delivery
 
 log = logging.getLogger("relay")
-
-
-class Written(web.StreamResponse):
-    """Tells aiohttp that the answer has been written, and whether the connection stays."""
-
-    def __init__(self, *, keep: bool) -> None:
-        super().__init__()
-        self._keep = keep
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether another request may follow."""
-        return self._keep
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """The head is out already."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """The body is out already."""
 
 
 class Lifetime(Protocol):
@@ -79,14 +58,6 @@ class Lifetime(Protocol):
         """Whether calls in flight are being cut."""
 
 
-def gate_of(request: web.BaseRequest) -> Gate:
-    """Return the gate that a request came through; raise ConnectionError if it is gone."""
-    gate = request.transport.get_protocol() if request.transport is not None else None
-    if not isinstance(gate, Gate):
-        raise ConnectionResetError
-    return gate
-
-
 class Calls:
     """Handles calls to the relays."""
 
@@ -95,21 +66,13 @@ class Calls:
         self._metrics = metrics
         self._history = history
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request that came through a gate."""
-        gate = gate_of(request)
-        incoming = gate.next_request()
+    async def handle(self, gate: Gate, incoming: Incoming) -> bool:
+        """Answer one request; return whether another may follow on its connection."""
         observers = (self._metrics, self._history)
-        call = Call(self._lifetime, observers, gate, incoming, request.content)
-        try:
-            keep = await call.run() and not incoming.broken
-            whole = incoming.head is not None and not incoming.broken and request.content.at_eof()
-            if not keep and not whole:
-                await gate.linger()
+        keep = await Call(self._lifetime, observers, gate, incoming).run()
+        if not gate.writable:
             await gate.catch_up(self._lifetime.serving.settings.timeouts.write)
-            return Written(keep=keep and not incoming.broken)
-        finally:
-            gate.finish_request()
+        return keep
 
 
 class Call:
@@ -121,16 +84,15 @@ class Call:
         observers: tuple[Metrics, History],
         gate: Gate,
         incoming: Incoming,
-        content: Content,
     ) -> None:
         self._lifetime = lifetime
         self._serving = lifetime.serving
         self._metrics, self._history = observers
         self._gate = gate
         self._incoming = incoming
-        self._content = content
         self._exchange = Exchange()
         self._measured = True
+        self._continued = False
         self._reply: Reply | None = None
 
     async def run(self) -> bool:
@@ -209,11 +171,10 @@ class Call:
         max_body = route.settings.max_body
         if max_body is not None and head.length is not None and head.length > max_body:
             raise BodyTooLarge
-        expectations = [value.lower() for value in head.values(b"expect")]
-        if b"100-continue" in expectations and head.minor == 1:
+        if expects_continue(head):
             self._gate.write(answers.CONTINUE)
+            self._continued = True
         return AgentBody(
-            self._content,
             self._incoming,
             self._exchange,
             stall_seconds=self._serving.settings.timeouts.request_body,
@@ -261,12 +222,19 @@ class Call:
             await self._gate.break_off(self._serving.settings.timeouts.write)
             return False
         head = self._incoming.head
-        close = error.closes or head is None or wants_close(head)
+        close = error.closes or head is None or wants_close(head) or self._waits_for_leave(head)
         head_only = head is not None and head.method == b"HEAD"
         self._gate.write(
             answers.own_answer(error, self._exchange.api, head_only=head_only, close=close)
         )
         return not close
+
+    def _waits_for_leave(self, head: RequestHead) -> bool:
+        """Whether the agent may send its body or not, now that it was not told to go on.
+
+        What follows on the connection could be either (RFC 9110 §10.1.1).
+        """
+        return expects_continue(head) and not self._continued
 
     def _give_up(self) -> None:
         """The agent has left, or the relay is cutting what still runs."""

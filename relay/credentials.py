@@ -210,6 +210,7 @@ class Credential:
         tell = partial(on_read, name)
         self._values = [_value_of(source, environment, tell) for source in sources]
         self._refused_at = float("-inf")
+        self._text, self._encoded = "", b""
 
     def __repr__(self) -> str:
         return f"<Credential {self.name} {'ready' if self.ready else 'missing'}>"
@@ -224,7 +225,9 @@ class Credential:
         for value in self._values:
             text = value.reading.value
             if text is not None:
-                return text.encode("ascii")
+                if text is not self._text:
+                    self._text, self._encoded = text, text.encode("ascii")
+                return self._encoded
         return None
 
     async def settle(self) -> None:

@@ -1,38 +1,44 @@
-"""The strict gate in front of aiohttp's server, one for each connection of an agent.
+"""The strict gate: one connection of an agent, read by the relay's own rules and no others.
 
-The gate reads every byte by the relay's own rules (``framing``, ``chunks``). What aiohttp
-then gets is written by the gate: a bare head that says how long the body is, and the body.
-So aiohttp keeps what it is good at (the life of a connection, the order of pipelined
-requests, flow control of bodies, the cancelling of a handler whose agent has gone), and
-neither its leniency nor its error pages can be reached. A refused request reaches the
-handler in its turn, as a refusal; nothing behind it is read.
+Every byte goes through ``framing`` and ``chunks``. One request at a time is handed to a
+handler, with its body as it arrives; what is pipelined behind it is kept as bytes, and read
+when the answer is out. A refused request reaches the handler in its turn, as a refusal;
+nothing behind it is read. A handler whose agent has gone is cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from relay.agent import AgentConnection
-from relay.chunks import LAST_CHUNK, ChunkReader, chunk
+from relay.chunks import ChunkReader
 from relay.errors import MalformedRequest, RelayError, RequestStalled
 from relay.framing import RequestHead, RequestHeadReader
-from relay.headers import wants_close
+from relay.intake import Intake
+
+log = logging.getLogger("relay")
 
 # Apache allows 20 s for a head, nginx 60; an agent beside us sends it in one piece.
 HEAD_SECONDS: Final = 10.0
-# Requests read ahead of those answered. Clients in use pipeline none; nginx reads one.
-PIPELINE_LIMIT: Final = 16
-_BARE_HEAD: Final = b"GET / HTTP/1.1\r\nHost: gate\r\n"
+# Longer than any client keeps its idle connections (undici 4 s, httpx 5 s, Bun 30 s), so
+# that it is the client that ends them.
+KEEP_ALIVE_SECONDS: Final = 75.0
+# How long the rest of a body that nobody wants is awaited before the next request.
+DISCARD_SECONDS: Final = 10.0
+# Bytes that are read ahead of the answer to what was before them. Clients in use pipeline
+# none; reading goes on all the same, for that is how an agent's leaving shows.
+HELD_LIMIT: Final = 64 * 1024
 
 
 @dataclass(slots=True)
 class Incoming:
-    """A request as the gate read it: its head, or why it was refused."""
+    """A request as the gate read it: its head and its body, or why it was refused."""
 
+    body: Intake
     head: RequestHead | None = None
     refusal: RelayError | None = None
     broken: bool = False
@@ -45,6 +51,11 @@ class Incoming:
         if self.head is None or self.broken:
             raise MalformedRequest
         return self.head
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it has come and was read, and was good."""
+        return self.head is not None and not self.broken and self.body.read
 
 
 class Register(Protocol):
@@ -60,171 +71,211 @@ class Register(Protocol):
         """Note that a request has been answered, or given up."""
 
 
-class Gate(AgentConnection):
-    """One connection from an agent, read strictly before the inner protocol sees it."""
+class Handler(Protocol):
+    """Who answers the requests."""
 
-    def __init__(self, inner: asyncio.Protocol, register: Register) -> None:
+    async def handle(self, gate: Gate, incoming: Incoming, /) -> bool:
+        """Answer a request; return whether another may follow on its connection."""
+
+
+class Gate(AgentConnection):
+    """One connection from an agent, read strictly and answered one request after another."""
+
+    def __init__(self, handler: Handler, register: Register) -> None:
         super().__init__()
-        self._inner = inner
+        self._handler = handler
         self._register = register
-        self._incoming: deque[Incoming] = deque()
-        self._latest = Incoming()
         self._reader = RequestHeadReader()
-        self._head_timer: asyncio.TimerHandle | None = None
         self._take: Callable[[bytes], bytes] = self._take_head
+        self._incoming: Incoming | None = None
         self._remaining = 0
         self._chunks = ChunkReader(MalformedRequest)
-        self._held = b""
-        self.busy = 0
-        """Requests that are read or answered now."""
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._arrival: asyncio.Future[None] | None = None
+        self._silent_since = self._loop.time()
+        """Since when the agent has owed a head, or the rest of one."""
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being read or answered."""
+        return self._incoming is not None
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP or TLS: always a full transport
         super().connection_made(transport)
         self._register.opened(self)
-        self._inner.connection_made(transport)
+        self._serving = self._loop.create_task(self._serve())
 
     def data_received(self, data: bytes) -> None:
-        if self._held or len(self._incoming) >= PIPELINE_LIMIT:
-            self._hold(data)
-            return
         try:
             while data:
                 data = self._take(data)
-                if data and len(self._incoming) >= PIPELINE_LIMIT:
-                    self._hold(data)
-                    return
         except RelayError as error:
             self._refuse(error)
-
-    def _hold(self, data: bytes) -> None:
-        """Take no further requests until some of those that wait are answered."""
-        self._held += data
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
-
-    def _let_go(self) -> None:
-        if self._held and len(self._incoming) < PIPELINE_LIMIT // 2:
-            data, self._held = self._held, b""
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.resume_reading()
-            self.data_received(data)
-
-    def eof_received(self) -> None:
-        # An agent that closes its sending side cannot be told from one that has gone.
-        self._inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._register.closed(self)
-        self._stop_head_timer()
-        self._inner.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self._inner.pause_writing()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        self._inner.resume_writing()
-        super().resume_writing()
+        if self._serving is not None:
+            self._serving.cancel()
 
     # Reading
 
     def _take_head(self, data: bytes) -> bytes:
-        if self._head_timer is None:
-            self._head_timer = self._loop.call_later(HEAD_SECONDS, self._refuse, RequestStalled())
+        if not self._reader.begun:
+            self._silent_since = self._loop.time()
         if not self._reader.feed(data):
             return b""
-        self._stop_head_timer()
         head, rest = self._reader.head(), self._reader.rest
         self._reader = RequestHeadReader()
-        self._pass_on_head(head)
-        return rest
-
-    def _pass_on_head(self, head: RequestHead) -> None:
-        self._queue(Incoming(head=head))
+        incoming = Incoming(Intake(self._pause_body), head)
         if head.chunked:
             self._take, self._chunks = self._take_chunks, ChunkReader(MalformedRequest)
-            self._inner.data_received(_BARE_HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
         elif head.length:
             self._take, self._remaining = self._take_sized, head.length
-            self._inner.data_received(_BARE_HEAD + b"Content-Length: %d\r\n\r\n" % head.length)
         else:
-            self._end_of_request()
-            self._inner.data_received(_BARE_HEAD + b"\r\n")
+            self._take = self._hold
+            incoming.body.end()
+        self._announce(incoming)
+        return rest
 
     def _take_sized(self, data: bytes) -> bytes:
+        assert self._incoming is not None
+        body = self._incoming.body
+        if len(data) < self._remaining:
+            self._remaining -= len(data)
+            body.put(data)
+            return b""
         piece, rest = data[: self._remaining], data[self._remaining :]
-        self._remaining -= len(piece)
-        if not self._remaining:
-            self._end_of_request()
-        self._inner.data_received(piece)
+        self._take = self._hold
+        body.put(piece)
+        body.end()
         return rest
 
     def _take_chunks(self, data: bytes) -> bytes:
-        piece = chunk(self._chunks.feed(data))
+        assert self._incoming is not None
+        body = self._incoming.body
+        piece = self._chunks.feed(data)
+        if piece:
+            body.put(piece)
         if not self._chunks.ended:
-            if piece:
-                self._inner.data_received(piece)
             return b""
-        self._end_of_request()
-        self._inner.data_received(piece + LAST_CHUNK)
+        self._take = self._hold
+        body.end()
         return self._chunks.rest
 
-    def _end_of_request(self) -> None:
-        head = self._latest.head
-        last = head is None or wants_close(head)
-        self._take = _discard if last else self._take_head
+    def _hold(self, data: bytes) -> bytes:
+        """Keep what follows a request until that is answered; not without end."""
+        self._held.append(data)
+        self._held_size += len(data)
+        if self._held_size > HELD_LIMIT:
+            self._pause_reading()
+        return b""
 
-    def _queue(self, incoming: Incoming) -> None:
-        self._latest = incoming
-        self._incoming.append(incoming)
-        self.busy += 1
+    def _pause_body(self, full: bool) -> None:  # noqa: FBT001  # it is the state itself
+        if full:
+            self._pause_reading()
+        elif self._held_size <= HELD_LIMIT:
+            self._resume_reading()
+
+    def _pause_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _refuse(self, error: RelayError) -> None:
         """Let a refusal take its turn, and read nothing more."""
-        self._stop_head_timer()
-        in_body = self._take == self._take_chunks
         self._take = _discard
-        if in_body:
-            self._latest.broken = True
-            self._inner.data_received(LAST_CHUNK)
-            if not self.busy:
-                self.close()  # it has been answered already
+        if self._incoming is None:
+            refused = Incoming(Intake(self._pause_body), refusal=error)
+            refused.body.end()
+            self._announce(refused)
         else:
-            self._queue(Incoming(refusal=error))
-            self._inner.data_received(_BARE_HEAD + b"\r\n")
+            self._incoming.broken = True
+            self._incoming.body.end()
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _announce(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
-    # For the handler of a call
+    # One request after another
 
-    def next_request(self) -> Incoming:
-        """Return the request whose turn it is; called once by each handler."""
-        return self._incoming.popleft()
+    async def _serve(self) -> None:
+        try:
+            while await self._answer(await self._next()):
+                self._begin_next()
+                if self._incoming is not None:
+                    # Without this a flood of pipelined ones would have all the turns.
+                    await asyncio.sleep(0)
+        except Exception:
+            log.exception("a fault of the relay")
+            self.abort()
+        else:
+            self.close()
 
-    def finish_request(self) -> None:
-        """Note that a request has been answered, or given up."""
-        self.busy -= 1
-        self._register.request_over()
-        self._let_go()
+    async def _next(self) -> Incoming:
+        while self._incoming is None:
+            self._arrival = self._loop.create_future()
+            await self._arrival
+        return self._incoming
 
-    async def catch_up(self, limit_seconds: float) -> None:
-        """Let other connections have their turn if requests wait here, and the agent its answer.
+    async def _answer(self, incoming: Incoming) -> bool:
+        """Have a request answered; return whether another may follow."""
+        try:
+            keep = await self._handler.handle(self, incoming)
+            if keep:
+                return incoming.is_whole or await self._discard_body(incoming)
+            if self._held or not incoming.is_whole:
+                await self.linger()
+            return False
+        finally:
+            self._incoming = None
+            self._register.request_over()
 
-        Without this a flood of pipelined ones would be answered in one go, into memory.
-        """
-        if self._incoming:
-            await asyncio.sleep(0)
-        await super().catch_up(limit_seconds)
+    async def _discard_body(self, incoming: Incoming) -> bool:
+        """Read the rest of a body that nobody wanted; return whether it came to a good end."""
+        try:
+            async with asyncio.timeout(DISCARD_SECONDS):
+                await incoming.body.discard()
+        except TimeoutError:
+            return False
+        return not incoming.broken
+
+    def _begin_next(self) -> None:
+        """Read what was held while the request before it was answered."""
+        self._silent_since = self._loop.time()
+        self._take = self._take_head
+        if self._held:
+            held = b"".join(self._held)
+            self._held.clear()
+            if self._held_size > HELD_LIMIT:
+                self._resume_reading()
+            self._held_size = 0
+            self.data_received(held)
 
     async def linger(self) -> None:
         self._take = _discard
         await super().linger()
+
+    # From time to time
+
+    def check_silence(self) -> None:
+        """Refuse a head that does not end, and end a connection that nobody uses."""
+        if self._incoming is not None or self._take == _discard:
+            return
+        silence = self._loop.time() - self._silent_since
+        if self._reader.begun:
+            if silence > HEAD_SECONDS:
+                self._refuse(RequestStalled())
+        elif silence > KEEP_ALIVE_SECONDS:
+            self.close()
 
 
 def _discard(_: bytes) -> bytes:

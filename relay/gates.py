@@ -36,8 +36,9 @@ class Gates:
         return sum(1 for gate in self._open if gate.busy)
 
     def tend(self, write_seconds: float) -> None:
-        """Find the connections whose agents have left, or do not take what is theirs."""
+        """Find the connections whose agents left, are silent, or do not take what is theirs."""
         for gate in list(self._open):
+            gate.check_silence()
             gate.notice_departure()
             gate.cut_if_stuck(write_seconds)
 

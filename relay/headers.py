@@ -146,3 +146,9 @@ def field(name: bytes, value: bytes) -> Field:
 def wants_close(head: MessageHead) -> bool:
     """Whether the sender ends the connection after this message (RFC 9112 §9.3)."""
     return head.minor == 0 or b"close" in named_by_connection(head)
+
+
+def expects_continue(head: MessageHead) -> bool:
+    """Whether the sender waits to be told to send its body (RFC 9110 §10.1.1)."""
+    values = head.values(b"expect")
+    return head.minor == 1 and any(value.lower() == b"100-continue" for value in values)

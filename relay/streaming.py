@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Protocol
 
 from relay.answers import has_body, relayed_head
 from relay.chunks import LAST_CHUNK, chunk
@@ -23,25 +22,11 @@ from relay.headers import wants_close
 from relay.seam import Reply
 
 
-class Content(Protocol):
-    """The part of aiohttp's StreamReader that a body is read by."""
-
-    def read_nowait(self, n: int = -1) -> bytes:
-        """Return what is there."""
-
-    async def readany(self) -> bytes:
-        """Wait for something and return it; empty at the end."""
-
-    def at_eof(self) -> bool:
-        """Whether the end has been reached."""
-
-
 class AgentBody:
     """The agent's request body, as it arrives."""
 
     def __init__(
         self,
-        content: Content,
         incoming: Incoming,
         exchange: Exchange,
         *,
@@ -49,21 +34,20 @@ class AgentBody:
         max_body: int | None,
     ) -> None:
         self.chunked = incoming.head is not None and incoming.head.chunked
-        self._content = content
         self._incoming = incoming
+        self._intake = incoming.body
         self._exchange = exchange
         self._stall_seconds = stall_seconds
         self._max_body = max_body
-        self._first = b""
 
     def whole(self) -> bytes | None:
         """Return all of the body if it is here already, else None."""
-        self._first = self._content.read_nowait()
-        if not self._content.at_eof():
+        if not self._intake.complete:
             return None
+        body = self._intake.take()
         self._check_end()
-        self._account(self._first)
-        return self._first
+        self._account(body)
+        return body
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives.
@@ -73,7 +57,7 @@ class AgentBody:
             MalformedRequest: It ended wrongly.
             BodyTooLarge: It is over the relay's limit.
         """
-        piece = self._first or await self._next()
+        piece = await self._next()
         while piece:
             self._account(piece)
             yield piece
@@ -83,11 +67,9 @@ class AgentBody:
     async def _next(self) -> bytes:
         try:
             async with asyncio.timeout(self._stall_seconds):
-                return await self._content.readany()
+                return await self._intake.next()
         except TimeoutError:
             raise RequestStalled from None
-        except Exception as error:  # aiohttp sets here whatever ended the connection
-            raise MalformedRequest from error
 
     def _account(self, piece: bytes) -> None:
         self._exchange.request_bytes += len(piece)

@@ -15,12 +15,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from aiohttp import http_parser
 
 from relay import app as app_module
 from relay import credentials, sources, upstreams
-from relay.app import App
-from relay.config import load
 from relay.gates import Gates
 from tests.relays import (
     CHUNKED,
@@ -776,16 +773,6 @@ async def test_a_taken_port_is_exit_status_1(
     assert process.returncode == 1
     assert b"relay: cannot listen" in errors
     assert b"Traceback" not in errors
-
-
-async def test_a_relay_without_the_c_parser_does_not_start(
-    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The Python parser of aiohttp is another one than the tests know."""
-    monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
-    settings = load(write_configuration(tmp_path, configuration(upstream.port)))
-    with pytest.raises(RuntimeError):
-        App(settings)
 
 
 async def test_the_start_says_what_is_served(two_relays: LocalRelay, upstream: Upstream) -> None:

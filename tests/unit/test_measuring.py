@@ -18,7 +18,7 @@ from relay.chunks import ChunkReader
 from relay.errors import UpstreamTruncated
 from relay.exchange import Exchange
 from relay.framing import RequestHead, RequestHeadReader
-from relay.gate import Gate
+from relay.gate import Gate, Incoming
 from relay.gates import Gates
 from relay.metrics import Metrics, RelayState, limits
 from relay.metrics.catalogue import DURATION_BUCKETS
@@ -248,6 +248,14 @@ class NoBody:
         raise AssertionError("no call does that here")
 
 
+class Nobody:
+    """Where no request is read."""
+
+    async def handle(self, _: Gate, __: Incoming) -> bool:
+        """Never asked for."""
+        raise AssertionError("no request comes here")
+
+
 def request_head() -> RequestHead:
     """Return an agent's request as the relay reads it."""
     reader = RequestHeadReader()
@@ -259,7 +267,7 @@ async def relay_in_memory(
     reads: list[bytes], operation: str, *, tap: bool
 ) -> tuple[bytes, Exchange]:
     """Pass an answer on that is read from the upstream in these pieces; return what came out."""
-    gate, agent = Gate(asyncio.Protocol(), Gates()), Wire()
+    gate, agent = Gate(Nobody(), Gates()), Wire()
     gate.connection_made(agent)
     connection = Connection(lambda _: None, lambda _: None)
     connection.connection_made(Wire())
