@@ -12,14 +12,8 @@ from enum import Enum, auto
 from typing import Final
 
 from relay.errors import RelayError
-from relay.framing import (
-    FIELD_COUNT_LIMIT,
-    FIELD_LINE,
-    HEAD_LIMIT,
-    LINE_LIMIT,
-    PARTIAL_FIELD_LINE,
-    TOKEN,
-)
+from relay.framing import FIELD_COUNT_LIMIT, HEAD_LIMIT
+from relay.lines import FIELD_LINE, LINE_LIMIT, PARTIAL_FIELD_LINE, TOKEN
 
 # A chunk's size with its extensions, in bytes. No client in use sends extensions; Node and
 # hyper allow 16 KiB of them over a whole message. 15 hexadecimal digits stay below 2**63.

@@ -47,6 +47,7 @@ class Injection:
         self._crossing = Crossing(lambda key: goes_upstream(key) and key not in replaced)
         self._betas = [v for n, value in grant.add if n.lower() == _BETA for v in list_items(value)]
         self._added = [field(name, v) for name, v in grant.add if name.lower() != _BETA]
+        self._credential, self._field = b"", field(grant.header, b"")
 
     def apply(self, head: RequestHead, credential: bytes) -> list[Field]:
         """Return the fields that go upstream: with exactly one credential, and what it needs."""
@@ -55,17 +56,21 @@ class Injection:
             fields = merge_list(fields, _BETA, self._betas)
         if self._anthropic and not any(field.key == _VERSION.key for field in fields):
             fields.append(_VERSION)
-        if _ACCEPT_ENCODING in head.by_key:
+        if any(restrict(value) is not value for value in head.values(_ACCEPT_ENCODING)):
             fields = [_readable(f) if f.key == _ACCEPT_ENCODING else f for f in fields]
-        grant = self._grant
-        value = grant.prefix + credential + grant.suffix
-        return [*fields, *self._added, field(grant.header, value)]
+        return [*fields, *self._added, self._credential_field(credential)]
+
+    def _credential_field(self, credential: bytes) -> Field:
+        if credential != self._credential:
+            grant = self._grant
+            value = grant.prefix + credential + grant.suffix
+            self._credential, self._field = credential, field(grant.header, value)
+        return self._field
 
 
 def _readable(accepted: Field) -> Field:
     """Return an Accept-Encoding that asks for nothing that the meter could not read."""
-    value = restrict(accepted.value)
-    return accepted if value is accepted.value else field(accepted.name, value)
+    return field(accepted.name, restrict(accepted.value))
 
 
 class Timing(Protocol):

@@ -21,70 +21,40 @@ from relay.errors import (
     UpstreamMalformed,
     VersionNotSupported,
 )
+from relay.lines import (
+    LINE_LIMIT,
+    OTHER_VERSION,
+    PARTIAL_FIELD_LINE,
+    PARTIAL_REQUEST_LINE,
+    PARTIAL_STATUS_LINE,
+    PARTIAL_VALUE,
+    Field,
+    NoField,
+    RequestLine,
+    StatusLine,
+    read_fields,
+    read_request_line,
+    read_status_line,
+)
 
-# Bytes. Apache allows 8190 a line, nginx 4 × 8 KiB, Node 16 KiB in all; Claude Code sends
-# long beta lists and custom headers, and the API's edge takes about 64 KiB.
-LINE_LIMIT: Final = 16 * 1024
+# Bytes. The API's edge takes about 64 KiB.
 HEAD_LIMIT: Final = 64 * 1024
 FIELD_COUNT_LIMIT: Final = 128  # Apache: 100, aiohttp: 128
+_LENGTH_DIGITS: Final = 18  # what stays below 2**63
+_HTTP_1_0: Final = (b"1", b"0")
+_SPOKEN: Final = (_HTTP_1_0, (b"1", b"1"))
 
-TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-FIELD_LINE: Final = re.compile(rb"(" + TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
-_REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb") ([!-~]+) HTTP/([0-9])\.([0-9])")
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
-_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
-# What the beginning of each kind of line may look like.
-_TOKEN_PART: Final = TOKEN[:-1] + b"*"
-_TEXT: Final = rb"[^\x00-\x08\x0a-\x1f\x7f]*\r?"
-PARTIAL_FIELD_LINE: Final = re.compile(rb"(?:" + TOKEN + rb"(?::" + _TEXT + rb")?|\r)?")
-
-
-def _any_part(*steps: bytes) -> bytes:
-    """Return a pattern that matches any beginning of the steps in a row."""
-    pattern = b""
-    for step in reversed(steps):
-        pattern = b"(?:" + step + pattern + b")?"
-    return pattern
-
-
-_PARTIAL_VALUE: Final = re.compile(_TEXT)
-_PARTIAL_REQUEST_LINE: Final = re.compile(
-    rb"\r|(?:"
-    + _TOKEN_PART
-    + rb"|"
-    + TOKEN
-    + rb" (?:[!-~]+"
-    + _any_part(b" ", b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[01]", b"\r")
-    + rb")?)"
-)
-_OTHER_VERSION: Final = re.compile(TOKEN + rb" [!-~]+ HTTP/(?:[02-9]|1\.[2-9]).*", re.DOTALL)
-_PARTIAL_STATUS_LINE: Final = re.compile(
-    _any_part(
-        *(b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[01]", b" ", b"[1-5]", b"[0-9]", b"[0-9]"),
-        rb"(?: " + _TEXT + rb"|\r)",
-    )
-)
-
-
-@dataclass(slots=True, repr=False)
-class Field:
-    """One header field as it came: its name, the name in lower case, and its value.
-
-    Fields, and the heads they are in, are values: nobody changes one. Freezing them would
-    cost a call more than reading it.
-    """
-
-    name: bytes
-    key: bytes
-    value: bytes
-    line: bytes = field(init=False, compare=False)
-    """The field as it stands in a message's head."""
-
-    def __post_init__(self) -> None:
-        self.line = b"%b: %b\r\n" % (self.name, self.value)
-
-    def __repr__(self) -> str:
-        return f"<Field {self.name!r}>"
+__all__ = [
+    "FIELD_COUNT_LIMIT",
+    "HEAD_LIMIT",
+    "Field",
+    "HeadReader",
+    "MessageHead",
+    "RequestHead",
+    "RequestHeadReader",
+    "ResponseHead",
+    "ResponseHeadReader",
+]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,31 +100,9 @@ class ResponseHead(MessageHead):
     reason: bytes
 
 
-# Peers say the same lines in every head. Each is read once, as long as it is not too long
-# and there are not too many, which bounds the memory that a peer can have used.
-_KNOWN_LINE_LIMIT: Final = 256
-_KNOWN_COUNT_LIMIT: Final = 1024
-_known: Final[dict[bytes, Field]] = {}
-
-
-def _read_field(line: bytes) -> Field | None:
-    """Return the field in a whole line, or None where there is none."""
-    match = FIELD_LINE.fullmatch(line)
-    if match is None:
-        return None
-    name, value = match.groups()
-    found = Field(name, name.lower(), value.rstrip(b" \t"))
-    if len(line) <= _KNOWN_LINE_LIMIT:
-        if len(_known) >= _KNOWN_COUNT_LIMIT:
-            _known.clear()
-        _known[line] = found
-    return found
-
-
 class HeadReader:
     """Reads lines up to the empty one that ends a head, each judged as it is complete."""
 
-    start_line: ClassVar[re.Pattern[bytes]]
     partial_start_line: ClassVar[re.Pattern[bytes]]
     malformed: ClassVar[type[RelayError]]
     line_too_long: ClassVar[type[RelayError]]
@@ -167,7 +115,7 @@ class HeadReader:
         self._checked = 0
         self._size = 0
         self._empty_lines = 0
-        self._start_line: re.Match[bytes] | None = None
+        self._started = False
         self._fields: list[Field] = []
 
     @property
@@ -185,16 +133,14 @@ class HeadReader:
         return self._feed_part(data)
 
     def _take_lines(self, lines: list[bytes]) -> None:
-        while self._start_line is None:
+        while not self._started:
             self._take_line(lines.pop(0))
-        fields = self._fields
-        for line in lines:
-            known = _known.get(line)
-            if known is None:
+        try:
+            self._fields = read_fields(lines)
+        except NoField:
+            for line in lines:  # one of them, and what is wrong depends on those before it
                 self._take_line(line)
-            else:
-                fields.append(known)
-        if len(fields) > FIELD_COUNT_LIMIT:
+        if len(self._fields) > FIELD_COUNT_LIMIT:
             raise self._wrong(self.head_too_large)
 
     def _feed_part(self, data: bytes) -> bool:
@@ -202,7 +148,7 @@ class HeadReader:
         data = self._partial + data
         position = 0
         while (end := data.find(b"\r\n", position)) >= 0:
-            if end == position and self._start_line is not None:
+            if end == position and self._started:
                 self.rest = data[end + 2 :]
                 self._check_size(self._size - len(self.rest))
                 return True
@@ -221,50 +167,50 @@ class HeadReader:
     def _take_line(self, line: bytes) -> None:
         if len(line) > LINE_LIMIT:
             raise self._too_long()
-        if self._start_line is None:
+        if not self._started:
             self._take_start_line(line)
-        elif (found := _read_field(line)) is None:
-            raise self._wrong()
-        else:
-            self._fields.append(found)
-            if len(self._fields) > FIELD_COUNT_LIMIT:
-                raise self._wrong(self.head_too_large)
+            return
+        try:
+            self._fields += read_fields([line])
+        except NoField:
+            raise self._wrong() from None
+        if len(self._fields) > FIELD_COUNT_LIMIT:
+            raise self._wrong(self.head_too_large)
 
     def _take_start_line(self, line: bytes) -> None:
         # RFC 9112 §2.2: a server should ignore an empty line before the request line.
         if not line and self._empty_lines < self.empty_lines_before:
             self._empty_lines += 1
-            return
-        match = self.start_line.fullmatch(line)
-        if match is None:
+        elif self._read_start_line(line):
+            self._started = True
+        else:
             raise self._wrong()
-        self._judge_start_line(match)
-        self._start_line = match
 
-    def _judge_start_line(self, match: re.Match[bytes]) -> None:
-        """Refuse a start line that is well formed and still not acceptable."""
+    def _read_start_line(self, line: bytes) -> bool:
+        """Take what a start line says; False if it is malformed."""
+        raise NotImplementedError
 
     def _check_partial(self) -> None:
         line = self._partial
         if len(line.removesuffix(b"\r")) > LINE_LIMIT:
             raise self._too_long()
-        if self._start_line is None:
+        if not self._started:
             if not self.partial_start_line.fullmatch(line):
                 raise self._misbegun(line)
         elif self._checked:
             # Only what is new, and the byte before it, which may have been a CR.
-            if not _PARTIAL_VALUE.fullmatch(line, self._checked - 1):
+            if not PARTIAL_VALUE.fullmatch(line, self._checked - 1):
                 raise self._wrong()
         elif not PARTIAL_FIELD_LINE.fullmatch(line):
             raise self._wrong()
-        self._checked = len(line) if b":" in line and self._start_line is not None else 0
+        self._checked = len(line) if b":" in line and self._started else 0
 
     def _misbegun(self, _: bytes) -> RelayError:
         """Return the error for a start line that cannot become a good one."""
         return self._wrong()
 
     def _too_long(self) -> RelayError:
-        return self._wrong(self.line_too_long if self._start_line is None else self.head_too_large)
+        return self._wrong(self.head_too_large if self._started else self.line_too_long)
 
     def _wrong(self, kind: type[RelayError] | None = None) -> RelayError:
         """Return the error to raise: by default, that the message is malformed."""
@@ -281,36 +227,42 @@ class HeadReader:
                 raise self._wrong()
             head.chunked = True
         elif lengths:
-            if not _LENGTH.fullmatch(lengths[0]):
+            length = lengths[0]
+            if not length.isdigit() or len(length) > _LENGTH_DIGITS:
                 raise self._wrong()
-            head.length = int(lengths[0])
+            head.length = int(length)
 
 
 class RequestHeadReader(HeadReader):
     """Reads the head of a request; the agent is to blame for what is wrong."""
 
-    start_line = _REQUEST_LINE
-    partial_start_line = _PARTIAL_REQUEST_LINE
+    partial_start_line = PARTIAL_REQUEST_LINE
     malformed = MalformedRequest
     line_too_long = TargetTooLong
     head_too_large = HeadersTooLarge
     empty_lines_before = 1
 
-    def _judge_start_line(self, match: re.Match[bytes]) -> None:
-        if (match[3], match[4]) not in ((b"1", b"1"), (b"1", b"0")):
+    def __init__(self) -> None:
+        super().__init__()
+        self._start: RequestLine | None = None
+
+    def _read_start_line(self, line: bytes) -> bool:
+        start = self._start = read_request_line(line)
+        if start is not None and start.version not in _SPOKEN:
             raise VersionNotSupported
+        return start is not None
 
     def _misbegun(self, line: bytes) -> RelayError:
-        return self._wrong(VersionNotSupported if _OTHER_VERSION.fullmatch(line) else None)
+        return self._wrong(VersionNotSupported if OTHER_VERSION.fullmatch(line) else None)
 
     def head(self) -> RequestHead:
         """Return the head once it is complete (RFC 9112 §3, §6)."""
-        assert self._start_line is not None
-        method, target, _, minor = self._start_line.groups()
+        assert self._start is not None
+        method, target, version = self._start
         head = RequestHead(
             method=method,
             target=target,
-            minor=int(minor),
+            minor=0 if version == _HTTP_1_0 else 1,
             fields=tuple(self._fields),
             length=None,
             chunked=False,
@@ -322,25 +274,32 @@ class RequestHeadReader(HeadReader):
 class ResponseHeadReader(HeadReader):
     """Reads the head of a response; the upstream is to blame for what is wrong."""
 
-    start_line = _STATUS_LINE
-    partial_start_line = _PARTIAL_STATUS_LINE
+    partial_start_line = PARTIAL_STATUS_LINE
     malformed = UpstreamMalformed
     line_too_long = UpstreamMalformed
     head_too_large = UpstreamMalformed
     empty_lines_before = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._start: StatusLine | None = None
+
+    def _read_start_line(self, line: bytes) -> bool:
+        self._start = read_status_line(line)
+        return self._start is not None
+
     def _wrong(self, kind: type[RelayError] | None = None) -> RelayError:
-        status = int(self._start_line[2]) if self._start_line is not None else None
+        status = self._start.status if self._start is not None else None
         return (kind or self.malformed)(status)
 
     def head(self) -> ResponseHead:
         """Return the head once it is complete (RFC 9112 §4, §6)."""
-        assert self._start_line is not None
-        minor, status, reason = self._start_line.groups()
+        assert self._start is not None
+        minor, status, reason = self._start
         head = ResponseHead(
-            status=int(status),
-            reason=reason or b"",
-            minor=int(minor),
+            status=status,
+            reason=reason,
+            minor=minor,
             fields=tuple(self._fields),
             length=None,
             chunked=False,

@@ -8,8 +8,9 @@ tidied. Pure: knows nothing of sockets, configuration files or credentials.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -41,6 +42,10 @@ _OPERATIONS: Final = (
 OPERATIONS: Final = (*(name for _, name in _OPERATIONS), "other")
 
 
+# Clients ask for the same few targets over and over; a target has up to 16 KiB.
+_remembering: Final = lru_cache(maxsize=64)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A relay's name and what follows it; ``rest`` begins with a slash or is empty."""
@@ -49,25 +54,27 @@ class Target:
     rest: bytes
     query: bytes
     """With its question mark, or empty."""
+    operation: str = field(init=False)
+    """The ``operation`` label of this path."""
+    is_endpoint: bool = field(init=False)
+    """Whether the path is an operation's own, and not one below it."""
 
-    @property
-    def operation(self) -> str:
-        """The ``operation`` label of this path."""
-        for prefix, name in _OPERATIONS:
-            if has_segments(self.rest, prefix):
-                return name
-        return "other"
-
-    @property
-    def is_endpoint(self) -> bool:
-        """Whether the path is an operation's own, and not one below it."""
-        return any(self.rest == prefix for prefix, _ in _OPERATIONS)
+    def __post_init__(self) -> None:
+        own = (name for prefix, name in _OPERATIONS if has_segments(self.rest, prefix))
+        object.__setattr__(self, "operation", next(own, "other"))
+        is_endpoint = any(self.rest == prefix for prefix, _ in _OPERATIONS)
+        object.__setattr__(self, "is_endpoint", is_endpoint)
 
 
 def check_target(method: bytes, target: bytes) -> None:
     """Raise unless the target is a clean origin-form one (RFC 9112 §3.2.1)."""
     if method.upper() in _TUNNELLING:
         raise MethodRefused
+    _check_form(target)
+
+
+@_remembering
+def _check_form(target: bytes) -> None:
     if not target.startswith(b"/") or _RAW_REFUSED.search(target):
         raise BadTarget
     path = target.partition(b"?")[0]
@@ -83,6 +90,7 @@ def has_dot_segment(path: bytes) -> bool:
     return any(segment.partition(b";")[0] in (b".", b"..") for segment in segments)
 
 
+@_remembering
 def split_target(target: bytes) -> Target:
     """Return the parts of ``/relay/<name>/<rest>?<query>``, in exactly that spelling.
 
@@ -114,7 +122,8 @@ def is_probe(method: bytes, target: Target) -> bool:
     return target.rest == b"/api/hello" and method in (b"HEAD", b"GET")
 
 
-def check_path(rest: bytes, allow: Sequence[bytes]) -> None:
+@_remembering
+def check_path(rest: bytes, allow: tuple[bytes, ...]) -> None:
     """Raise PathRefused unless the path starts with one of the allowed prefixes."""
     if not rest or not any(has_segments(rest, prefix) for prefix in allow):
         raise PathRefused

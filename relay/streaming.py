@@ -113,15 +113,21 @@ class Delivery:
         Raises:
             RelayError: It broke off; the agent has what came until then.
         """
-        head = relayed_head(self._reply.head, chunked=self._chunked, close=self.closes)
-        self._write(head, self._reply.attach(self._pass_on))
+        reply = self._reply
+        head = relayed_head(reply.head, chunked=self._chunked, close=self.closes)
+        self._write(head, reply.attach(self._pass_on))
+        if not reply.has_ended:
+            await self._follow_reply()
+        if self._chunked:
+            self._gate.write(LAST_CHUNK)
+
+    async def _follow_reply(self) -> None:
+        """Have what comes passed on until there is no more, no faster than the agent takes it."""
         self._gate.watch(self._follow)
         try:
             if not self._gate.writable:
                 self._follow(writable=False)
             await self._reply.ended()
-            if self._chunked:
-                self._gate.write(LAST_CHUNK)
         finally:
             self._gate.watch(None)
             self._disarm()

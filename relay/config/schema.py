@@ -26,8 +26,8 @@ from pydantic import (
 from relay.config.addresses import parse_upstream
 from relay.config.problems import looks_secret
 from relay.errors import Api, RelayError
-from relay.framing import TOKEN
 from relay.headers import HOP_BY_HOP
+from relay.lines import TOKEN
 from relay.routing import RELAY_NAME, check_target
 
 BUILT_IN_GRANTS: Final = ("anthropic", "claude", "openai")

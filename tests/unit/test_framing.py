@@ -19,7 +19,6 @@ from relay.errors import (
 from relay.framing import (
     FIELD_COUNT_LIMIT,
     HEAD_LIMIT,
-    LINE_LIMIT,
     Field,
     MessageHead,
     RequestHead,
@@ -27,6 +26,7 @@ from relay.framing import (
     ResponseHead,
     ResponseHeadReader,
 )
+from relay.lines import LINE_LIMIT
 
 
 class Read(NamedTuple):

@@ -330,7 +330,7 @@ def test_paths_of_one_api_are_refused_on_a_relay_of_the_other() -> None:
 def test_nothing_is_allowed_without_a_prefix() -> None:
     """An empty list allows no path at all."""
     with pytest.raises(PathRefused):
-        check_path(b"/v1/messages", [])
+        check_path(b"/v1/messages", ())
 
 
 @pytest.mark.parametrize(
