@@ -115,7 +115,11 @@ class Delivery:
         """
         reply = self._reply
         head = relayed_head(reply.head, chunked=self._chunked, close=self.closes)
-        self._write(head, reply.attach(self._pass_on))
+        piece = reply.attach(self._pass_on)
+        # What is there of the body goes out with the head, in one write.
+        self._gate.write(head + (chunk(piece) if self._chunked else piece))
+        if piece:
+            self._note(piece)
         if not reply.has_ended:
             await self._follow_reply()
         if self._chunked:
@@ -133,18 +137,17 @@ class Delivery:
             self._disarm()
 
     def _pass_on(self, piece: bytes) -> None:
-        self._write(b"", piece)
-
-    def _write(self, head: bytes, piece: bytes) -> None:
         """Write to the agent first; only then is anything counted or read."""
-        self._gate.write(head + chunk(piece) if self._chunked else head + piece)
-        if piece:
-            now = time.perf_counter()
-            exchange = self._exchange
-            exchange.piece_overheads.observe(now - self._reply.heard_at)
-            exchange.response_bytes += len(piece)
-            if exchange.meter is not None:
-                exchange.meter.feed(piece, now)
+        self._gate.write(chunk(piece) if self._chunked else piece)
+        self._note(piece)
+
+    def _note(self, piece: bytes) -> None:
+        now = time.perf_counter()
+        exchange = self._exchange
+        exchange.piece_overheads.observe(now - self._reply.heard_at)
+        exchange.response_bytes += len(piece)
+        if exchange.meter is not None:
+            exchange.meter.feed(piece, now)
 
     def _follow(self, writable: bool) -> None:  # noqa: FBT001  # it is the state itself
         self._disarm()
