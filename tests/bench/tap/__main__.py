@@ -22,9 +22,9 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from tests.bench.processes import NAMES, OTHER_EVENTS, Bench, Measured, running_bench
-from tests.bench.reading import Round
-from tests.bench.relaying import TAPPED, UNTAPPED
+from tests.bench.tap.processes import NAMES, OTHER_EVENTS, Bench, Measured, running_bench
+from tests.bench.tap.reading import Round
+from tests.bench.tap.relaying import TAPPED, UNTAPPED
 
 COST_LIMIT: Final = 0.15
 """Of the events per second that the relay passes on without the tap."""

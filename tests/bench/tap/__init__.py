@@ -1,0 +1,1 @@
+"""What the usage tap costs: ``python -m tests.bench.tap [--json FILE]``."""
