@@ -10,17 +10,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from tests.bench import peers
-from tests.bench.calls import calls
+from tests.bench.calls import Calls
+from tests.bench.cases import Case, Cases
 from tests.bench.checking import check_calls
-from tests.bench.field import Cores, Plan, running_peer, running_upstream
+from tests.bench.field import Cores, Plan, Way, running_peer, running_upstream
+from tests.bench.loading import running_load
 from tests.bench.peers import Upstreams
 from tests.bench.processes import ROOT
 from tests.bench.report import table
-from tests.bench.rounds import Misbehaved, interleaved
+from tests.bench.rounds import Misbehaved, Samples
+
+GROUPS: Final = ("json", "streams", "uploads", "memory", "start")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--peers", default=",".join(peers.ALL), help="default %(default)s")
-    parser.add_argument("--only", default="json", help="default %(default)s")
+    parser.add_argument("--only", default=",".join(GROUPS), help="default %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="default %(default)s")
     parser.add_argument("--seconds", type=float, default=3, help="default %(default)s")
     parser.add_argument(
@@ -49,18 +55,31 @@ def _parser() -> argparse.ArgumentParser:
 def measure(options: argparse.Namespace) -> None:
     """Measure what is asked for."""
     names = options.peers.split(",")
-    plan = Plan(names, Cores.available(), options.relay_root)
+    groups = options.only.split(",")
+    plan = Plan(Cores.available(), options.relay_root)
     with contextlib.ExitStack() as stack:
-        upstreams = Upstreams(stack.enter_context(running_upstream(plan.cores.others)), 9)
-        ways = [stack.enter_context(running_peer(name, plan, upstreams)) for name in names]
+        enter = stack.enter_context
+        load = enter(running_load(plan.cores.others))
+        upstreams = Upstreams(enter(running_upstream(plan.cores.others)), load.port)
+        calls = Calls(Path(enter(tempfile.TemporaryDirectory())), plan.cores.others)
+        ways = [enter(running_peer(name, plan, upstreams)) for name in names]
         for way in ways:
             check_calls(way)
-        for connections in (1, 32):
-            case = stack.enter_context(calls(connections, options.seconds, plan.cores.others))
-            samples = interleaved(case, ways, options.rounds, lambda _: None)
-            title = f"JSON calls on {connections} connection{'s' * (connections > 1)}"
-            sys.stdout.write(table(title, "calls/s", samples) + "\n")
-            sys.stdout.flush()
+        for case in Cases(plan, upstreams, calls, load, options.seconds):
+            if case.group in groups:
+                samples = interleaved(case, ways, options.rounds)
+                sys.stdout.write(table(case, samples) + "\n\n")
+                sys.stdout.flush()
+
+
+def interleaved(case: Case, ways: Sequence[Way], rounds: int) -> Samples:
+    """Measure a case, a round with each peer after a round with each peer."""
+    samples: Samples = {way.name: [] for way in ways if way.pid or not case.peers_only}
+    for _ in range(rounds):
+        for way in ways:
+            if way.name in samples:
+                samples[way.name].append(case.measure(way))
+    return samples
 
 
 if __name__ == "__main__":

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from tests.bench import calling
@@ -19,19 +16,20 @@ _SCRIPT: Final = Path(__file__).parent / "wrk.lua"
 
 
 class Calls:
-    """The case of so many connections, each with one call after the other."""
+    """Calls from connections that each make one after the other."""
 
-    def __init__(self, folder: Path, connections: int, seconds: float, core: int) -> None:
-        self.name = f"calls_{connections}"
+    def __init__(self, folder: Path, core: int) -> None:
         self._folder = folder
-        self._connections = connections
-        self._seconds = seconds
         self._core = core
 
-    def measure(self, way: Way) -> Sample:
-        """Make calls for a while."""
+    def measure(self, way: Way, connections: int, seconds: float) -> Sample:
+        """Make calls for a while.
+
+        Raises:
+            Misbehaved: An answer's status was not 200, or there was none.
+        """
         cpu = way.cpu_seconds()
-        seen = self._run(way)
+        seen = self._run(way, connections, seconds)
         cpu = way.cpu_seconds() - cpu
         if seen["wrong"] or not seen["calls"]:
             raise Misbehaved(f"{way.name}: {seen['wrong']:.0f} of {seen['calls']:.0f} calls failed")
@@ -43,17 +41,14 @@ class Calls:
             "busy": cpu / seen["seconds"],
         }
 
-    def _run(self, way: Way) -> dict[str, float]:
-        file = self._folder / way.name
-        lines = (calling.HEADERS | {"x-api-key": way.key}).items()
-        head = "".join(f"{name}: {value}\n" for name, value in lines)
-        file.write_text(f"{head}\n{calling.request_body()}")
+    def _run(self, way: Way, connections: int, seconds: float) -> dict[str, float]:
         done = subprocess.run(
             [
                 *("taskset", "--cpu-list", str(self._core), program("wrk"), "--threads=1"),
-                *(f"--connections={self._connections}", f"--duration={self._seconds:.0f}s"),
+                *(f"--connections={connections}", f"--duration={max(1, round(seconds))}s"),
                 *("--timeout=10s", f"--script={_SCRIPT}"),
-                *(f"http://127.0.0.1:{way.ports[CALLS]}{way.path(CALLS, calling.PATH)}", str(file)),
+                f"http://127.0.0.1:{way.ports[CALLS]}{way.path(CALLS, calling.PATH)}",
+                str(self._request(way)),
             ],
             check=True,
             capture_output=True,
@@ -62,9 +57,9 @@ class Calls:
         seen: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
         return seen
 
-
-@contextmanager
-def calls(connections: int, seconds: float, core: int) -> Iterator[Calls]:
-    """Yield the case."""
-    with TemporaryDirectory(prefix="bench-calls-") as folder:
-        yield Calls(Path(folder), connections, seconds, core)
+    def _request(self, way: Way) -> Path:
+        lines = (calling.HEADERS | {"x-api-key": way.key}).items()
+        head = "".join(f"{name}: {value}\n" for name, value in lines)
+        file = self._folder / way.name
+        file.write_text(f"{head}\n{calling.request_body()}")
+        return file

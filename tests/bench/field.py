@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,8 @@ class Way:
     ports: dict[str, int]
     """By what is behind: CALLS or STREAMS."""
     pid: int | None = None
+    start_seconds: float = 0.0
+    """From the start of the peer to its first connection."""
 
     @property
     def key(self) -> str:
@@ -60,7 +63,6 @@ class Way:
 class Plan:
     """What to start, and where."""
 
-    names: Sequence[str]
     cores: Cores
     relay_root: Path = ROOT
     """The tree whose relay is run."""
@@ -78,9 +80,11 @@ def running_peer(name: str, plan: Plan, upstreams: Upstreams) -> Iterator[Way]:
         command = peers.COMMANDS[name](Setting(folder, port, upstreams))
         log = folder / "log"
         tree = plan.relay_root if name == RELAY else ROOT
+        began = time.perf_counter()
         process = start(stack, command, core=plan.cores.peer, log=log, folder=tree)
         await_port(port, process, log)
-        yield Way(name, {CALLS: port, STREAMS: port}, process.pid)
+        took = time.perf_counter() - began
+        yield Way(name, {CALLS: port, STREAMS: port}, process.pid, took)
 
 
 @contextlib.contextmanager

@@ -89,3 +89,14 @@ def cpu_seconds(pid: int) -> float:
     kernel makes its number so. /proc/pid/stat counts the same time, but in ticks of 10 ms.
     """
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def resident_kib(pid: int, figure: str = "VmRSS") -> int:
+    """Return a process's memory in KiB, or the most it has had (``VmHWM``)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{figure}:"))
+
+
+def forget_peak(pid: int) -> None:
+    """Have ``VmHWM`` begin anew (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tests.bench import cases
+from tests.bench.cases import Case
 from tests.bench.peers import DIRECT, NGINX
-from tests.bench.rounds import Sample, Samples, middle, ratio, spread
+from tests.bench.rounds import Sample, Samples, greatest, least, middle, ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,41 +19,67 @@ class Column:
     figure: str
     title: str
     form: str = ",.0f"
+    compared: bool = False
+    """Whether the ratio to nginx stands beside it."""
+    spread: bool = False
+    """Whether the least and the greatest stand beside it."""
 
 
-RATE: Final = "per_second"
-CPU: Final = "cpu_us"
 COLUMNS: Final = (
-    Column("p50_us", "p50 µs"),
-    Column("p99_us", "p99 µs"),
-    Column(CPU, "CPU µs", ",.1f"),
-    Column("busy", "busy", ".2f"),
+    Column(cases.PER_SECOND, "a second", compared=True, spread=True),
+    Column(cases.P50, "p50 µs", compared=True),
+    Column(cases.P99, "p99 µs", compared=True),
+    Column(cases.CPU, "CPU µs", ",.1f", compared=True),
+    Column(cases.BUSY, "busy", ".2f"),
+    Column(cases.GROWN, "grown MiB", ".1f"),
+    Column(cases.IDLE, "idle MiB", ".1f"),
+    Column(cases.STREAM, "KiB a stream", ".1f", compared=True, spread=True),
+    Column(cases.START, "ms", ".0f", compared=True, spread=True),
 )
+_GAP: Final = "  "
 
 
-def table(title: str, unit: str, samples: Samples) -> str:
-    """Return a case's figures: medians, and with them least and greatest of what matters most.
-
-    The columns of ratios are against nginx, or against the first peer where it is missing.
-    """
+def table(case: Case, samples: Samples) -> str:
+    """Return a case's medians, and the ratios to nginx's, or to the first peer's without it."""
     base = NGINX if NGINX in samples else next(iter(samples))
-    lines = [
-        f"{title}, {len(samples[base])} rounds",
-        f"  {'':8} {unit:>9} {'least-greatest':>17} {f'/ {base}':>9}"
-        + "".join(f"{column.title:>9}" for column in COLUMNS)
-        + f"{f'/ {base}':>9}",
+    columns = [column for column in COLUMNS if column.figure in samples[base][0]]
+    rows = [_titles(columns, base)]
+    rows += [
+        [name, *(cell for column in columns for cell in _cells(column, name, samples, base))]
+        for name in samples
     ]
-    return "\n".join([*lines, *(_row(name, rows, samples[base]) for name, rows in samples.items())])
+    unit = f", {case.unit}" if case.unit else ""
+    title = f"{case.title}{unit}; {len(samples[base])} rounds"
+    return "\n".join([title, *_aligned(rows)])
 
 
-def _row(name: str, samples: Sequence[Sample], base: Sequence[Sample]) -> str:
-    least, greatest = spread(samples, RATE)
-    cells = [
-        f"{middle(samples, RATE):9,.0f}",
-        f"{f'{least:,.0f}-{greatest:,.0f}':>17}",
-        f"{ratio(samples, base, RATE):9.2f}",
-        *(f"{middle(samples, column.figure):8{column.form}}" for column in COLUMNS),
+def _titles(columns: Sequence[Column], base: str) -> list[str]:
+    titles = [""]
+    for column in columns:
+        titles += [column.title, *_beside(column, "least-greatest", f"/{base}")]
+    return titles
+
+
+def _cells(column: Column, name: str, samples: Samples, base: str) -> list[str]:
+    mine, figure, form = samples[name], column.figure, column.form
+    if name == DIRECT and figure not in (cases.PER_SECOND, cases.P50, cases.P99):
+        return ["-", *_beside(column, "-", "-")]
+    spread = f"{least(mine, figure):{form}}-{greatest(mine, figure):{form}}"
+    beside = _beside(column, spread, _ratio(mine, samples[base], figure))
+    return [f"{middle(mine, figure):{form}}", *beside]
+
+
+def _beside(column: Column, spread: str, compared: str) -> list[str]:
+    return [spread] * column.spread + [compared] * column.compared
+
+
+def _ratio(mine: Sequence[Sample], base: Sequence[Sample], figure: str) -> str:
+    return f"{ratio(mine, base, figure):.2f}" if least(base, figure) > 0 else "-"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        _GAP + _GAP.join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
+        for row in rows
     ]
-    if name != DIRECT and middle(base, CPU):
-        cells.append(f"{ratio(samples, base, CPU):8.2f}")
-    return f"  {name:8} " + " ".join(cells)

@@ -42,7 +42,12 @@ class Relay:
         headers.append(("x-api-key", self._key))
         body = request.content if request.can_read_body else None
         async with self._session.request(
-            request.method, url, headers=headers, data=body, allow_redirects=False
+            request.method,
+            url,
+            params=request.query,
+            headers=headers,
+            data=body,
+            allow_redirects=False,
         ) as answer:
             response = web.StreamResponse(status=answer.status, reason=answer.reason)
             for name, value in answer.headers.items():
