@@ -29,6 +29,7 @@ CALLS_1: Final = "calls_1"
 CALLS_32: Final = "calls_32"
 PACED: Final = "streams_paced"
 UNPACED: Final = "streams_unpaced"
+BURSTS: Final = "streams_bursts"
 UPLOADS_2: Final = "uploads_2mb"
 UPLOADS_64: Final = "uploads_64mb"
 MEMORY: Final = "memory"
@@ -36,6 +37,7 @@ STARTING: Final = "start"
 
 STREAMS: Final = 100
 RATE: Final = 100
+BURST: Final = 32
 SLOW_STREAMS: Final = 1000
 SLOW_RATE: Final = 1
 MEGABYTE: Final = 1_000_000
@@ -74,7 +76,9 @@ class Cases:
         yield Case(CALLS_32, "json", "JSON calls on 32 connections", self._on(32), "calls/s")
         title = f"{STREAMS} streams"
         yield Case(PACED, "streams", f"{title} of {RATE} events/s", self._paced, "events/s")
-        yield Case(UNPACED, "streams", f"{title}, unpaced", self._unpaced, "events/s")
+        yield Case(UNPACED, "streams", f"{title}, unpaced", self._unpaced(1), "events/s")
+        title = f"{title}, unpaced, {BURST} events to a write"
+        yield Case(BURSTS, "streams", title, self._unpaced(BURST), "events/s")
         yield Case(UPLOADS_2, "uploads", "Uploads of 2 MB", self._uploads(2), "MB/s")
         yield Case(UPLOADS_64, "uploads", "Uploads of 64 MB", self._uploads(64), "MB/s")
         title = f"Memory: idle, and for each of {SLOW_STREAMS:,} slow streams"
@@ -89,9 +93,14 @@ class Cases:
         seen = self._load.run("paced", way, streams=STREAMS, rate=RATE, seconds=self._seconds)
         return _rates(seen, seen["events"]) | {P50: seen[P50], P99: seen[P99]}
 
-    def _unpaced(self, way: Way) -> Sample:
-        seen = self._load.run("unpaced", way, streams=STREAMS, seconds=self._seconds / 2)
-        return _rates(seen, seen["events"])
+    def _unpaced(self, burst: int) -> Callable[[Way], Sample]:
+        asked = {"streams": STREAMS, "burst": burst, "seconds": self._seconds / 2}
+
+        def measure(way: Way) -> Sample:
+            seen = self._load.run("unpaced", way, **asked)
+            return _rates(seen, seen["events"])
+
+        return measure
 
     def _uploads(self, megabytes: int) -> Callable[[Way], Sample]:
         def measure(way: Way) -> Sample:

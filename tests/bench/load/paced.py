@@ -72,7 +72,7 @@ def _send(starts: list[tuple[float, Call]], asked: Asked, turn: Callable[[], Non
             turn()
             while time.perf_counter_ns() < due:
                 turn()
-            call.handle.send(DELTA % time.perf_counter_ns())
+            call.write(DELTA % time.perf_counter_ns())
     turn()
     return each * len(starts)
 

@@ -32,6 +32,8 @@ class Asked:
     seconds: float = 1.0
     rate: float = 0.0
     """Events a second, of each stream."""
+    burst: int = 1
+    """Events to a write, where they are not paced."""
     size: int = 0
     """Bytes of an upload."""
     pid: int | None = None
@@ -75,10 +77,12 @@ class Streams:
 
     def close(self) -> None:
         """End the answers, and read them to their ends."""
+        until = self._ends.loop.until
+        until(self._all_written, "all events written")
         for call in self.calls:
-            call.handle.send(END)
-        self.await_ends()
+            call.write(END)
+        until(self._all_written, "all ends written")
+        until(lambda: all(agent.ended for agent in self.agents), "all read")
 
-    def await_ends(self) -> None:
-        """Read the answers to their ends."""
-        self._ends.loop.until(lambda: all(agent.ended for agent in self.agents), "all read")
+    def _all_written(self) -> bool:
+        return all([call.flushed() for call in self.calls])  # noqa: C419  # each of them writes

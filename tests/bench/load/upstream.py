@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import zlib
@@ -10,7 +11,7 @@ from typing import Final
 
 from tests.bench import calling
 from tests.bench.load.events import answer
-from tests.bench.load.loop import IN, Loop
+from tests.bench.load.loop import Loop
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _KEY: Final = re.compile(rb"\r\n(?:x-api-key|authorization): *(\S+)\r\n", re.IGNORECASE)
@@ -30,21 +31,28 @@ class Call:
         self.length = 0
         self.sum = 0
         """CRC-32 of the body, where the upstream sums up."""
-        self.ready: Callable[[int], None] = self._receive
         self._upstream = upstream
+        self._unwritten = b""
         self._head = b""
         self._rest = 0
 
-    def on_ready(self, mask: int) -> None:
-        """Do what there is to do now."""
-        self.ready(mask)
+    def write(self, piece: bytes) -> bool:
+        """Write a piece of the answer; return False where there is no room for it yet."""
+        if not self.flushed():
+            return False
+        self._unwritten = piece
+        self.flushed()
+        return True
 
-    def receive_again(self) -> None:
-        """Wait for the next call."""
-        self.ready = self._receive
-        self._upstream.loop.watch(self.handle, IN)
+    def flushed(self) -> bool:
+        """Write what is left, and return whether that is all written."""
+        if self._unwritten:
+            with contextlib.suppress(BlockingIOError):
+                self._unwritten = self._unwritten[self.handle.send(self._unwritten) :]
+        return not self._unwritten
 
-    def _receive(self, _: int) -> None:
+    def receive(self, _: int) -> None:
+        """Read what is there of the request."""
         try:
             ended = not (self._receive_body() if self._rest else self._receive_head())
         except ConnectionError:
@@ -97,7 +105,7 @@ class Upstream:
 
     def _accept(self, _: int) -> None:
         call = Call(self._listener.accept()[0], self)
-        self.loop.add(call.handle, call.on_ready)
+        self.loop.add(call.handle, call.receive)
 
     def take(self, call: Call) -> int:
         """Read a piece of a body, or have the kernel drop it without a copy (tcp(7))."""
