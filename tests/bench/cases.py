@@ -56,6 +56,8 @@ class Case:
     """What is counted, where something is."""
     peers_only: bool = False
     """Whether there is nothing to measure without a peer."""
+    saturates: bool = False
+    """Whether the peer should be what everything else waits for."""
 
 
 class Cases:
@@ -72,15 +74,19 @@ class Cases:
 
     def __iter__(self) -> Iterator[Case]:
         """Yield them in the order of the report."""
-        yield Case(CALLS_1, "json", "JSON calls on 1 connection", self._on(1), "calls/s")
-        yield Case(CALLS_32, "json", "JSON calls on 32 connections", self._on(32), "calls/s")
-        title = f"{STREAMS} streams"
-        yield Case(PACED, "streams", f"{title} of {RATE} events/s", self._paced, "events/s")
-        yield Case(UNPACED, "streams", f"{title}, unpaced", self._unpaced(1), "events/s")
-        title = f"{title}, unpaced, {BURST} events to a write"
-        yield Case(BURSTS, "streams", title, self._unpaced(BURST), "events/s")
-        yield Case(UPLOADS_2, "uploads", "Uploads of 2 MB", self._uploads(2), "MB/s")
-        yield Case(UPLOADS_64, "uploads", "Uploads of 64 MB", self._uploads(64), "MB/s")
+        json, streams = "json", "streams"
+        yield Case(CALLS_1, json, "JSON calls on 1 connection", self._on(1), "calls/s")
+        title = "JSON calls on 32 connections"
+        yield Case(CALLS_32, json, title, self._on(32), "calls/s", saturates=True)
+        title = f"{STREAMS} streams of {RATE} events/s"
+        yield Case(PACED, streams, title, self._paced, "events/s")
+        title = f"{STREAMS} streams, unpaced"
+        yield Case(UNPACED, streams, title, self._unpaced(1), "events/s", saturates=True)
+        title = f"{title}, {BURST} events to a write"
+        yield Case(BURSTS, streams, title, self._unpaced(BURST), "events/s", saturates=True)
+        for name, megabytes in ((UPLOADS_2, 2), (UPLOADS_64, 64)):
+            title, measure = f"Uploads of {megabytes} MB", self._uploads(megabytes)
+            yield Case(name, "uploads", title, measure, "MB/s", saturates=True)
         title = f"Memory: idle, and for each of {SLOW_STREAMS:,} slow streams"
         yield Case(MEMORY, "memory", title, self._memory, peers_only=True)
         title = "From the start to the first connection"

@@ -1,4 +1,4 @@
-"""The figures for people: a table for each case, a line for each peer."""
+"""The figures for people: a table for each case, and one that says which targets are met."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Final
 
 from tests.bench import cases
 from tests.bench.cases import Case
-from tests.bench.peers import DIRECT, NGINX
+from tests.bench.peers import ALL, DIRECT, NGINX
 from tests.bench.rounds import Sample, Samples, greatest, least, middle, ratio
+from tests.bench.targets import Reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ COLUMNS: Final = (
     Column(cases.START, "ms", ".0f", compared=True, spread=True),
 )
 _GAP: Final = "  "
+# Of a core. Whoever is less busy is not what the others wait for.
+_BUSY: Final = 0.85
 
 
 def table(case: Case, samples: Samples) -> str:
@@ -50,7 +53,30 @@ def table(case: Case, samples: Samples) -> str:
     ]
     unit = f", {case.unit}" if case.unit else ""
     title = f"{case.title}{unit}; {len(samples[base])} rounds"
-    return "\n".join([title, *_aligned(rows)])
+    return "\n".join([title, *_aligned(rows), *_idle(case, samples)])
+
+
+def _idle(case: Case, samples: Samples) -> list[str]:
+    """Return a line about peers that had time left where they should have had none."""
+    if not case.saturates:
+        return []
+    idle = [
+        name
+        for name, rounds in samples.items()
+        if name != DIRECT and middle(rounds, cases.BUSY) < _BUSY
+    ]
+    return [f"  Not what the others waited for: {', '.join(idle)}."] if idle else []
+
+
+def verdicts(found: Sequence[Reached]) -> str:
+    """Return what every peer reached of the relay's targets, and whether the relay met them."""
+    peers = [peer for peer in ALL if any(peer in each.figures for each in found)]
+    rows = [["", "", *peers, "target", ""]]
+    for each in found:
+        cells = [f"{each.figures[peer]:.2f}" if peer in each.figures else "-" for peer in peers]
+        target = each.target
+        rows.append([target.text, target.unit, *cells, target.wanted, each.verdict])
+    return "\n".join(["What the relay is to reach", *_aligned(rows)])
 
 
 def _titles(columns: Sequence[Column], base: str) -> list[str]:

@@ -21,13 +21,22 @@ def chunk(piece: bytes) -> bytes:
 
 _EVENTS: Final = tuple(message_events(["@"], calling.MODEL, 1))
 _HEADERS: Final = "".join(f"{name}: {value}\r\n" for name, value in calling.ANSWER_HEADERS.items())
+_START: Final = _EVENTS[:_START_EVENTS]
+_DELTA: Final = _EVENTS[_START_EVENTS].replace(b"@", b"0" * 19)
+_STOP: Final = _EVENTS[_START_EVENTS + 1 :]
 HEAD: Final = (
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     f"{_HEADERS}transfer-encoding: chunked\r\n\r\n"
-).encode() + b"".join(map(chunk, _EVENTS[:_START_EVENTS]))
-DELTA: Final = chunk(_EVENTS[_START_EVENTS].replace(b"@", b"0" * 19)).replace(b"0" * 19, b"%019d")
+).encode() + b"".join(map(chunk, _START))
+"""How an answer begins."""
+DELTA: Final = chunk(_DELTA).replace(b"0" * 19, b"%019d")
 """A text delta of an answer; its text is when it was sent, in nanoseconds: ``DELTA % now``."""
-END: Final = b"".join(map(chunk, _EVENTS[_START_EVENTS + 1 :])) + LAST_CHUNK
+END: Final = b"".join(map(chunk, _STOP)) + LAST_CHUNK
+"""How an answer ends."""
+PAYLOAD_SIZE: Final = len(_DELTA)
+"""Of a delta, without the framing, which every peer chooses."""
+BESIDE_SIZE: Final = sum(map(len, _START + _STOP))
+"""Of the events that are not deltas."""
 
 
 def request_head(path: str, key: str, length: int) -> bytes:

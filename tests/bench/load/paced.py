@@ -37,7 +37,7 @@ def _paced(streams: Streams, ends: Ends, asked: Asked) -> dict[str, float]:
     seconds = (time.perf_counter_ns() - started) / 1e9
     cpu = asked.cpu_seconds() - cpu
     memory = asked.resident_kib()
-    streams.close()
+    streams.close(sent)
     if len(latencies) < sent * (1 - _MOST_LOST):
         raise Problem(f"of {sent} events {len(latencies)} came")
     latencies.sort()

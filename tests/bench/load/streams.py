@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from tests.bench import calling, processes
 from tests.bench.load.agents import Agent
-from tests.bench.load.events import END, HEAD, request_head
-from tests.bench.load.loop import Loop
+from tests.bench.load.events import BESIDE_SIZE, END, HEAD, PAYLOAD_SIZE, request_head
+from tests.bench.load.loop import Loop, Problem
 from tests.bench.load.upstream import Call, Upstream
 
 
@@ -75,14 +75,21 @@ class Streams:
     def _all_begun(self) -> bool:
         return len(self.calls) == len(self.agents) and all(agent.size for agent in self.agents)
 
-    def close(self) -> None:
-        """End the answers, and read them to their ends."""
+    def close(self, events: int) -> None:
+        """End the answers, and read them to their ends.
+
+        Raises:
+            Problem: Less came than so many events take, whatever is around them.
+        """
         until = self._ends.loop.until
         until(self._all_written, "all events written")
         for call in self.calls:
             call.write(END)
         until(self._all_written, "all ends written")
         until(lambda: all(agent.ended for agent in self.agents), "all read")
+        size = sum(agent.size for agent in self.agents)
+        if size < events * PAYLOAD_SIZE + len(self.agents) * BESIDE_SIZE:
+            raise Problem(f"not all of {events} events came: {size} bytes")
 
     def _all_written(self) -> bool:
         return all([call.flushed() for call in self.calls])  # noqa: C419  # each of them writes

@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.bench import calling
 from tests.bench.load.events import answer
-from tests.bench.load.loop import Loop
+from tests.bench.load.loop import Loop, Problem
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _KEY: Final = re.compile(rb"\r\n(?:x-api-key|authorization): *(\S+)\r\n", re.IGNORECASE)
@@ -38,6 +38,8 @@ class Call:
 
     def write(self, piece: bytes) -> bool:
         """Write a piece of the answer; return False where there is no room for it yet."""
+        if self.handle.fileno() < 0:
+            raise Problem("the peer has hung up in the middle of an answer")
         if not self.flushed():
             return False
         self._unwritten = piece

@@ -1,0 +1,140 @@
+"""What the relay is meant to reach beside nginx, and whether it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.bench import cases
+from tests.bench.peers import AIOHTTP, ALL, DIRECT, NGINX, RELAY
+from tests.bench.rounds import Samples, added_ratio, middle, ratio
+
+AGAINST_NGINX: Final = "× nginx"
+
+
+class Figures:
+    """All samples of a run, by case."""
+
+    def __init__(self) -> None:
+        self.samples: dict[str, Samples] = {}
+
+    def has(self, case: str, *peers: str) -> bool:
+        """Return whether a case was measured with these peers."""
+        return case in self.samples and set(peers) <= set(self.samples[case])
+
+    def middle(self, case: str, figure: str, peer: str) -> float | None:
+        """Return a median."""
+        return middle(self.samples[case][peer], figure) if self.has(case, peer) else None
+
+    def ratio(self, case: str, figure: str, peer: str, other: str) -> float | None:
+        """Return the ratio of one peer's figure to another's."""
+        if not self.has(case, peer, other):
+            return None
+        return ratio(self.samples[case][peer], self.samples[case][other], figure)
+
+    def added(self, case: str, figure: str, peer: str) -> float | None:
+        """Return the ratio to nginx of what a peer adds to a figure."""
+        if not self.has(case, peer, NGINX, DIRECT):
+            return None
+        found = self.samples[case]
+        return added_ratio(found[peer], found[NGINX], found[DIRECT], figure)
+
+
+Of = Callable[[Figures, str], float | None]
+"""What a peer reached, if that was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A figure of every peer's, and what it should be for the relay."""
+
+    limit: float | None
+    """None where there is only something to see."""
+    text: str
+    of: Of
+    unit: str
+    more_is_better: bool
+
+    @property
+    def wanted(self) -> str:
+        """The limit, for people."""
+        if self.limit is None:
+            return "-"
+        return f"{'≥' if self.more_is_better else '≤'} {self.limit:g}"
+
+    def verdict(self, figure: float) -> str:
+        """Return whether the relay's figure is within the limit, for people."""
+        if self.limit is None:
+            return "-"
+        met = figure >= self.limit if self.more_is_better else figure <= self.limit
+        return "met" if met else "NOT met"
+
+
+def _at_least(limit: float | None, text: str, of: Of, unit: str = AGAINST_NGINX) -> Target:
+    return Target(limit, text, of, unit, more_is_better=True)
+
+
+def _at_most(limit: float, text: str, of: Of, unit: str = AGAINST_NGINX) -> Target:
+    return Target(limit, text, of, unit, more_is_better=False)
+
+
+def _ratio(case: str, figure: str, other: str = NGINX) -> Of:
+    return lambda figures, peer: figures.ratio(case, figure, peer, other)
+
+
+def _middle(case: str, figure: str) -> Of:
+    return lambda figures, peer: figures.middle(case, figure, peer)
+
+
+def _against_aiohttp(figures: Figures, peer: str) -> float | None:
+    if peer != RELAY:
+        return None
+    return figures.ratio(cases.CALLS_32, cases.PER_SECOND, peer, AIOHTTP)
+
+
+def _added(figures: Figures, peer: str) -> float | None:
+    return figures.added(cases.CALLS_1, cases.P50, peer)
+
+
+# A body that is held would take its 61 MiB; the slack of an allocator takes some.
+_FLAT_MIB: Final = 8
+TARGETS: Final = (
+    _at_least(0.45, "JSON calls/s, 32 connections", _ratio(cases.CALLS_32, cases.PER_SECOND)),
+    _at_least(2, "JSON calls/s, 32 connections", _against_aiohttp, "× aiohttp"),
+    _at_most(2, "latency added, 1 connection", _added),
+    _at_most(1.4, "event p50, 100 streams", _ratio(cases.PACED, cases.P50)),
+    _at_most(1.8, "event p99, 100 streams", _ratio(cases.PACED, cases.P99)),
+    _at_least(0.8, "events/s, unpaced", _ratio(cases.UNPACED, cases.PER_SECOND)),
+    _at_least(None, "events/s, bursts of 32", _ratio(cases.BURSTS, cases.PER_SECOND)),
+    _at_least(0.9, "MB/s, uploads of 2 MB", _ratio(cases.UPLOADS_2, cases.PER_SECOND)),
+    _at_least(0.9, "MB/s, uploads of 64 MB", _ratio(cases.UPLOADS_64, cases.PER_SECOND)),
+    _at_most(_FLAT_MIB, "memory that 64 MB take", _middle(cases.UPLOADS_64, cases.GROWN), "MiB"),
+    _at_most(60, "memory, idle", _middle(cases.MEMORY, cases.IDLE), "MiB"),
+    _at_most(16, "memory of an open stream", _middle(cases.MEMORY, cases.STREAM), "KiB"),
+    _at_most(500, "start", _middle(cases.STARTING, cases.START), "ms"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What the peers reached of a target."""
+
+    target: Target
+    figures: dict[str, float]
+    """By peer; some things only the relay can reach."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether the relay met it, for people."""
+        return self.target.verdict(self.figures[RELAY]) if RELAY in self.figures else "-"
+
+
+def reached(figures: Figures) -> list[Reached]:
+    """Return what was reached, where the relay or another peer was measured for it."""
+    found = []
+    for target in TARGETS:
+        values = {peer: target.of(figures, peer) for peer in ALL if peer != DIRECT}
+        known = {peer: value for peer, value in values.items() if value is not None}
+        found += [Reached(target, known)] if known else []
+    return found
