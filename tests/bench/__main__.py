@@ -22,7 +22,7 @@ from tests.bench.cases import Case, Cases
 from tests.bench.checking import check_calls
 from tests.bench.field import Cores, Plan, Way, running_peer, running_upstream
 from tests.bench.loading import running_load
-from tests.bench.machine import machine, missing, versions
+from tests.bench.machine import disturbance, machine, missing, versions
 from tests.bench.peers import Upstreams
 from tests.bench.plot import plot
 from tests.bench.processes import ROOT
@@ -94,6 +94,8 @@ def measure(options: argparse.Namespace) -> None:
         "versions": versions(options.relay_root),
         "round_seconds": seconds,
     }
+    if warning := disturbance():
+        _say(warning)
     figures = Figures()
     with field(Plan(Cores.available(), options.relay_root), options.peers, seconds) as (
         ways,

@@ -23,6 +23,8 @@ GROWN: Final = "grown_mib"
 IDLE: Final = "idle_mib"
 STREAM: Final = "stream_kib"
 START: Final = "start_ms"
+WITHOUT_A_PEER: Final = (PER_SECOND, P50, P99)
+"""What there is to say of calls that go to the upstream directly."""
 
 # The names of cases.
 CALLS_1: Final = "calls_1"

@@ -14,13 +14,32 @@ from typing import Final
 from tests.bench.peers import program
 
 # Debian's names of what the bench runs; the services need not run.
-PACKAGES: Final = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
+PACKAGES: Final = {
+    "nginx": "nginx-light",
+    "haproxy": "haproxy",
+    "wrk": "wrk",
+    "taskset": "util-linux",
+}
+_VERSIONED: Final = ("nginx", "haproxy", "wrk")
+# Of a machine that has nothing else to do.
+_QUIET: Final = 0.5
 _VERSION: Final = re.compile(r"\d+\.\d+[\w.+~-]*")
 
 
 def missing() -> list[str]:
     """Return the packages that have to be installed first."""
     return [package for name, package in PACKAGES.items() if not program(name)]
+
+
+def disturbance() -> str:
+    """Return a warning where others are at work on this machine, or ""."""
+    load = os.getloadavg()[0]
+    if load < _QUIET:
+        return ""
+    return (
+        f"The load average is {load:.1f} before anything has begun: others are at work here. "
+        "Of what follows, only the CPU times and the memory tell much."
+    )
 
 
 def machine() -> dict[str, object]:
@@ -37,7 +56,7 @@ def versions(relay_root: Path) -> dict[str, str]:
     """Return the versions of the peers and of what they run on."""
     relay = _said([sys.executable, "-m", "relay", "--version"], relay_root)
     return {
-        **{name: _said([program(name), "-v"], relay_root) for name in PACKAGES},
+        **{name: _said([program(name), "-v"], relay_root) for name in _VERSIONED},
         "aiohttp": version("aiohttp"),
         "relay": relay,
         "python": platform.python_version(),

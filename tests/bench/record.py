@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from tests.bench.cases import Case
+from tests.bench.cases import WITHOUT_A_PEER, Case
+from tests.bench.peers import DIRECT
 from tests.bench.rounds import Sample, greatest, least, middle
 from tests.bench.targets import Figures, Reached
 
@@ -35,15 +36,16 @@ def _case(case: Case, figures: Figures) -> dict[str, object]:
         "title": case.title,
         "unit": case.unit,
         "rounds": max(map(len, samples.values())),
-        "peers": {peer: _summary(rounds) for peer, rounds in samples.items()},
+        "peers": {peer: _summary(peer, rounds) for peer, rounds in samples.items()},
     }
 
 
-def _summary(rounds: Sequence[Sample]) -> dict[str, list[float]]:
+def _summary(peer: str, rounds: Sequence[Sample]) -> dict[str, list[float]]:
     """Return median, least and greatest of each figure."""
     return {
         figure: [round(value(rounds, figure), 2) for value in (middle, least, greatest)]
         for figure in rounds[0]
+        if peer != DIRECT or figure in WITHOUT_A_PEER
     }
 
 

@@ -43,8 +43,9 @@ _BUSY: Final = 0.85
 
 
 def table(case: Case, samples: Samples) -> str:
-    """Return a case's medians, and the ratios to nginx's, or to the first peer's without it."""
-    base = NGINX if NGINX in samples else next(iter(samples))
+    """Return a case's medians, and the ratios to nginx's, or the first peer's without it."""
+    others = (name for name in samples if name != DIRECT)
+    base = NGINX if NGINX in samples else next(others, DIRECT)
     columns = [column for column in COLUMNS if column.figure in samples[base][0]]
     rows = [_titles(columns, base)]
     rows += [
@@ -88,7 +89,7 @@ def _titles(columns: Sequence[Column], base: str) -> list[str]:
 
 def _cells(column: Column, name: str, samples: Samples, base: str) -> list[str]:
     mine, figure, form = samples[name], column.figure, column.form
-    if name == DIRECT and figure not in (cases.PER_SECOND, cases.P50, cases.P99):
+    if name == DIRECT and figure not in cases.WITHOUT_A_PEER:
         return ["-", *_beside(column, "-", "-")]
     spread = f"{least(mine, figure):{form}}-{greatest(mine, figure):{form}}"
     beside = _beside(column, spread, _ratio(mine, samples[base], figure))

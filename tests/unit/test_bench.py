@@ -1,0 +1,74 @@
+"""What the bench makes of its samples: ratios, verdicts and the picture of them."""
+
+from __future__ import annotations
+
+import re
+
+from tests.bench import cases
+from tests.bench.plot import plot
+from tests.bench.rounds import Sample, ratio
+from tests.bench.targets import Figures, Reached, reached
+
+
+def _rates(*values: float) -> list[Sample]:
+    return [{cases.PER_SECOND: value} for value in values]
+
+
+def _latencies(*values: float) -> list[Sample]:
+    return [{cases.P50: value} for value in values]
+
+
+def _calls(relay: list[Sample], nginx: list[Sample]) -> Figures:
+    figures = Figures()
+    figures.samples[cases.CALLS_32] = {"relay": relay, "nginx": nginx}
+    return figures
+
+
+def _only(figures: Figures) -> Reached:
+    (found,) = reached(figures)
+    return found
+
+
+def test_a_ratio_is_that_of_samples_of_the_same_round() -> None:
+    """A slow second that both had does not count."""
+    assert ratio(_rates(10, 5, 30), _rates(20, 10, 12), cases.PER_SECOND) == 0.5
+
+
+def test_a_rate_at_the_target_meets_it_and_one_below_does_not() -> None:
+    """More is better."""
+    assert _only(_calls(_rates(45), _rates(100))).verdict == "met"
+    assert _only(_calls(_rates(44), _rates(100))).verdict == "NOT met"
+
+
+def test_added_latency_is_what_comes_on_top_of_the_direct_way() -> None:
+    """The upstream's own time is nobody's merit."""
+    figures = Figures()
+    figures.samples[cases.CALLS_1] = {
+        "direct": _latencies(20, 30),
+        "nginx": _latencies(70, 80),
+        "relay": _latencies(145, 155),
+    }
+    found = _only(figures)
+    assert found.figures == {"nginx": 1, "relay": 2.5}
+    assert found.verdict == "NOT met"
+
+
+def test_without_nginx_nothing_is_compared_with_it() -> None:
+    """A run of some peers has some of the targets."""
+    figures = Figures()
+    figures.samples[cases.CALLS_32] = {"relay": _rates(1), "haproxy": _rates(2)}
+    assert reached(figures) == []
+
+
+def test_the_better_peer_is_drawn_to_the_right() -> None:
+    """For latencies as well, of which less is better."""
+    figures = _calls(_rates(50), _rates(100))
+    figures.samples[cases.PACED] = {
+        "relay": [{cases.P50: 50, cases.P99: 50}],
+        "nginx": [{cases.P50: 100, cases.P99: 100}],
+    }
+    picture = plot(reached(figures))
+    dots = re.findall(r'<circle cx="([\d.]+)" cy="(\d+)" r="(\d)"', picture)
+    relay = [float(x) for x, y, size in dots if int(y) > 20 and size == "6"]
+    (nginx,) = {float(x) for x, y, size in dots if int(y) > 20 and size == "5"}
+    assert relay[0] < nginx < relay[1] == relay[2]
