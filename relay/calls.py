@@ -99,22 +99,18 @@ class Call:
         """Handle the call and observe it; return whether the connection may be kept."""
         self._serving.enter()
         try:
-            return await self._handle()
+            return await self._relay()
         except asyncio.CancelledError:
             self._give_up()
             raise
-        finally:
-            self._serving.leave()
-            self._observe()
-
-    async def _handle(self) -> bool:
-        try:
-            return await self._relay()
         except RelayError as error:
             return await self._fail(error)
         except Exception:
             log.exception("a fault of the relay")
             return await self._fail(RelayFault())
+        finally:
+            self._serving.leave()
+            self._observe()
 
     async def _relay(self) -> bool:
         head = self._incoming.read()
@@ -127,10 +123,13 @@ class Call:
         credential = await route.forwarder.take_credential()
         body = self._open_body(head, route)
         reply = await self._forward(route, head, target, credential, body)
+        delivery = self._delivery(head, reply)
         try:
-            return await self._deliver(head, reply)
+            await delivery.run()
         finally:
             reply.close()
+        self._exchange.succeeded()
+        return not delivery.closes
 
     # The stages
 
@@ -200,8 +199,8 @@ class Call:
         self._exchange.answered(reply.head)
         return reply
 
-    async def _deliver(self, head: RequestHead, reply: Reply) -> bool:
-        delivery = Delivery(
+    def _delivery(self, head: RequestHead, reply: Reply) -> Delivery:
+        return Delivery(
             self._gate,
             head,
             reply,
@@ -209,9 +208,6 @@ class Call:
             write_seconds=self._serving.settings.timeouts.write,
             close=self._lifetime.draining,
         )
-        await delivery.run()
-        self._exchange.succeeded()
-        return not delivery.closes
 
     # The ends
 

@@ -108,7 +108,7 @@ class Delivery:
         """Whether the connection ends with this answer."""
 
     async def run(self) -> None:
-        """Pass the answer on, to its end.
+        """Pass the answer on, to its end, no faster than the agent takes it.
 
         Raises:
             RelayError: It broke off; the agent has what came until then.
@@ -121,20 +121,16 @@ class Delivery:
         if piece:
             self._note(piece)
         if not reply.has_ended:
-            await self._follow_reply()
+            self._gate.watch(self._follow)
+            try:
+                if not self._gate.writable:
+                    self._follow(writable=False)
+                await reply.ended()
+            finally:
+                self._gate.watch(None)
+                self._disarm()
         if self._chunked:
             self._gate.write(LAST_CHUNK)
-
-    async def _follow_reply(self) -> None:
-        """Have what comes passed on until there is no more, no faster than the agent takes it."""
-        self._gate.watch(self._follow)
-        try:
-            if not self._gate.writable:
-                self._follow(writable=False)
-            await self._reply.ended()
-        finally:
-            self._gate.watch(None)
-            self._disarm()
 
     def _pass_on(self, piece: bytes) -> None:
         """Write to the agent first; only then is anything counted or read."""
