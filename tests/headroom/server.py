@@ -18,6 +18,7 @@ from .control import PREFIX, Control, Script
 from .misrouting import effective_beta, kind_of, routed_to
 from .modes import MODES
 from .record import Exchange, Record
+from .steering import steered_answer
 from .wire import MalformedRequestError, RequestHead, read_body, read_head
 
 # uvicorn's own default, observed on Headroom.
@@ -41,6 +42,7 @@ class Headroom:
         default_mode: str = "ok",
         idle_limit_seconds: float = IDLE_LIMIT_SECONDS,
         body_limit_bytes: int = BODY_LIMIT_BYTES,
+        allowed_base_urls: str | None = None,
     ) -> None:
         """Play `default_mode` for requests that ask for none."""
         self.record = Record()
@@ -49,6 +51,7 @@ class Headroom:
         self._default = Script(default_mode)
         self._idle_limit_seconds = idle_limit_seconds
         self._body_limit_bytes = body_limit_bytes
+        self._allowed_base_urls = allowed_base_urls
         self._scripts: deque[Script] = deque()
         self._control = Control(self.record, self._scripts)
         self._connections: set[Connection] = set()
@@ -184,7 +187,8 @@ class Headroom:
             connection=connection,
             head=head,
             exchange=exchange,
-            usual=usual_answer(exchange, words),
+            usual=steered_answer(exchange, self._allowed_base_urls)
+            or usual_answer(exchange, words),
             arguments=arguments,
             body=body,
             gap_seconds=arguments.number("gap", mode.gap_seconds),
@@ -220,12 +224,17 @@ async def running_headroom(
     default_mode: str = "ok",
     idle_limit_seconds: float = IDLE_LIMIT_SECONDS,
     body_limit_bytes: int = BODY_LIMIT_BYTES,
+    allowed_base_urls: str | None = None,
 ) -> AsyncIterator[Headroom]:
-    """Run a stand-in for the length of the context; port 0 takes a free one."""
+    """Run a stand-in for the length of the context; port 0 takes a free one.
+
+    `allowed_base_urls` is what HEADROOM_ALLOWED_BASE_URLS would be.
+    """
     headroom = Headroom(
         default_mode=default_mode,
         idle_limit_seconds=idle_limit_seconds,
         body_limit_bytes=body_limit_bytes,
+        allowed_base_urls=allowed_base_urls,
     )
     await headroom.start(host, port)
     try:
