@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import gc
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -65,6 +66,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     health = add("health", _health, "Ask a running relay whether it serves; exit status 1 if not.")
     health.add_argument("--ready", action="store_true", help="ask whether it is ready, too")
+    doctor = add("doctor", _doctor, "Say what is wrong, and what to do about it.")
+    doctor.add_argument(
+        "--stream",
+        action="store_true",
+        help="also check that answers stream: each relay makes a call of up to 100 tokens",
+    )
+    doctor.add_argument("--model", help="the model for that; by default a cheap one")
+    doctor.add_argument("--json", action="store_true", help="print the findings for scripts")
+    doctor.add_argument(
+        "--from-agent",
+        metavar="URL",
+        help="instead, in an agent's container: see what is reached from there; URL is the relay's",
+    )
     top = add("top", _top, "Show what a running relay is doing, live.")
     top.add_argument("--once", action="store_true", help="print it once")
     top.add_argument("--json", action="store_true", help="print the figures once, for scripts")
@@ -190,6 +204,26 @@ def _health(options: argparse.Namespace) -> int:
         return FAILED
     _print(text.rstrip())
     return OK if status == 200 else FAILED
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from relay import doctor  # noqa: PLC0415  # see above
+
+    if options.from_agent is not None:
+        try:
+            examined = doctor.diagnose_from_agent(
+                options.from_agent, os.environ, sys.stdout, as_json=options.json
+            )
+            return asyncio.run(examined)
+        except doctor.BadAddress as error:
+            _complain(str(error))
+            return UNUSABLE
+    settings = _load(options)
+    if settings is None:
+        return UNUSABLE
+    stream = doctor.StreamOptions(wanted=options.stream, model=options.model)
+    system = doctor.System(docker=shutil.which("docker"))
+    return asyncio.run(doctor.diagnose(settings, system, stream, sys.stdout, as_json=options.json))
 
 
 def _top(options: argparse.Namespace) -> int:

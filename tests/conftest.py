@@ -29,7 +29,9 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run the tests on the loop that the product runs on; the stand-in needs asyncio's own."""
-    if item.path.stem in ("test_headroom_standin", "test_measuring_headroom", "test_sdks"):
+    others = ("test_headroom_standin", "test_measuring_headroom", "test_sdks")
+    # `relay doctor` itself runs on asyncio's own.
+    if item.path.stem in others or item.path.stem.startswith("test_doctor"):
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
 

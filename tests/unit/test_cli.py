@@ -72,7 +72,7 @@ def test_command_line_that_cannot_be_used_has_status_2(
     assert "usage: relay" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "env", "token", "health"])
+@pytest.mark.parametrize("command", ["serve", "check", "env", "token", "health", "doctor"])
 def test_every_command_has_help(command: str, capsys: Output) -> None:
     """With status 0."""
     with pytest.raises(SystemExit) as caught:
@@ -81,7 +81,7 @@ def test_every_command_has_help(command: str, capsys: Output) -> None:
     assert f"usage: relay {command}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "env"])
+@pytest.mark.parametrize("command", ["serve", "check", "env", "doctor"])
 def test_mistaken_configuration_has_status_2(command: str, file: Path, capsys: Output) -> None:
     """Each mistake on a line of its own, all of them, and their number."""
     file.write_text(f"grants: [{API_KEY}]\nclaude: {{base_url: localhost}}\n")

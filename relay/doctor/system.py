@@ -1,0 +1,129 @@
+"""What this host, or the container on its network, shows of itself: the kernel's tables and files.
+
+Everything is read below one root, so that a test can make a host of its own. What cannot be
+read from here is simply not known: a container on the host's network sees the host's sockets
+and routes, and none of its files.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_LISTEN: Final = "0A"
+_DOCKER_SECONDS: Final = 5.0
+# Only root may write the first; the second is a unit that runs.
+_UFW: Final = "etc/ufw/ufw.conf"
+_FIREWALLD: Final = "sys/fs/cgroup/system.slice/firewalld.service"
+
+Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Listener:
+    """A TCP socket that listens."""
+
+    port: int
+    host: str
+
+    @property
+    def ip(self) -> Ip:
+        """Its address; an IPv4 one that stands in IPv6 as the IPv4 one it is."""
+        ip = ipaddress.ip_address(self.host)
+        mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+        return mapped or ip
+
+
+class System:
+    """The host as far as it can be seen."""
+
+    def __init__(self, root: Path = Path("/"), docker: str | None = None) -> None:
+        self._root = root
+        self._docker = docker
+        """A Docker client's program, if there is one."""
+
+    def _lines(self, path: str) -> list[str]:
+        try:
+            return (self._root / path).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return []
+
+    def listeners(self) -> list[Listener]:
+        """Return the listening TCP sockets, in order (proc_net(5), ``/proc/net/tcp``)."""
+        tables = (self._lines("proc/net/tcp"), self._lines("proc/net/tcp6"))
+        return sorted({found for table in tables for found in _listeners(table)})
+
+    def subnet_of(self, ip: Ip) -> ipaddress.IPv4Network | None:
+        """Return the attached network that an address of this host is in (``/proc/net/route``)."""
+        for line in self._lines("proc/net/route")[1:]:
+            try:
+                _, target, gateway, _, _, _, _, mask, *_ = line.split()
+                network = ipaddress.IPv4Network((int(_ipv4(target)), str(_ipv4(mask))))
+            except ValueError:
+                continue
+            if int(gateway, 16) == 0 and network.prefixlen and ip in network:
+                return network
+        return None
+
+    def _fact(self, path: str) -> str:
+        return "".join(self._lines(path)[:1]).strip()
+
+    @property
+    def in_docker_desktop(self) -> bool:
+        """Whether this is Docker Desktop's virtual machine."""
+        kernel = self._fact("proc/sys/kernel/osrelease")
+        return "linuxkit" in kernel or self._fact("proc/sys/kernel/hostname") == "docker-desktop"
+
+    @property
+    def in_own_network(self) -> bool:
+        """Whether this is a container with a network of its own, where localhost is itself."""
+        in_container = (self._root / ".dockerenv").exists()
+        names = [line.partition(":")[0].strip() for line in self._lines("proc/net/dev")[2:]]
+        bridged = any(name == "docker0" or name.startswith("br-") for name in names)
+        return in_container and not bridged and not self.in_docker_desktop
+
+    @property
+    def firewall(self) -> str:
+        """The host's firewall that is known to be on, or empty."""
+        if any(line.strip().lower() == "enabled=yes" for line in self._lines(_UFW)):
+            return "ufw"
+        return "firewalld" if (self._root / _FIREWALLD).exists() else ""
+
+    def docker_platform(self) -> str:
+        """Return what a Docker client here says it talks to, or an empty text."""
+        if self._docker is None:
+            return ""
+        command = [self._docker, "version", "--format", "{{.Server.Platform.Name}}"]
+        try:
+            done = subprocess.run(  # noqa: S603  # the user's own docker, with fixed arguments
+                command, capture_output=True, text=True, timeout=_DOCKER_SECONDS, check=False
+            )
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        return done.stdout.strip()
+
+
+def _listeners(lines: list[str]) -> Iterator[Listener]:
+    for line in lines[1:]:
+        columns = line.split()
+        if len(columns) > 3 and columns[3] == _LISTEN:
+            address, _, port = columns[1].partition(":")
+            yield Listener(int(port, 16), _address(address))
+
+
+def _address(text: str) -> str:
+    """Return an address that the kernel shows as words of 32 bits in the machine's order."""
+    if len(text) == 8:
+        return str(_ipv4(text))
+    words = (int(_ipv4(text[start : start + 8])) for start in range(0, 32, 8))
+    return str(ipaddress.IPv6Address(b"".join(word.to_bytes(4, "big") for word in words)))
+
+
+def _ipv4(text: str) -> ipaddress.IPv4Address:
+    """Return a word of 32 bits in the machine's order as an address."""
+    return ipaddress.IPv4Address(int(text, 16).to_bytes(4, sys.byteorder))
