@@ -46,7 +46,7 @@ _DESKTOP: Final = re.compile(r"Docker Desktop (\d+)\.(\d+)")
 _OLDEST_DESKTOP: Final = (4, 34)
 _HOST_NETWORKING: Final = "switch on Settings, Resources, Network, Enable host networking"
 _IMAGE: Final = "agent-relay"
-_DEFAULT_SUBNET: Final = "10.84.84.0/24"
+DEFAULT_SUBNET: Final = "10.84.84.0/24"
 
 
 async def examine(settings: Settings, system: System) -> Findings:
@@ -66,7 +66,7 @@ async def examine(settings: Settings, system: System) -> Findings:
 def _subnet(beyond: list[ListenAddress], system: System) -> str:
     """Return the agents' network: the one where the relay listens."""
     found = (system.subnet_of(address.ip) for address in beyond if address.ip is not None)
-    return next((str(network) for network in found if network), _DEFAULT_SUBNET)
+    return next((str(network) for network in found if network), DEFAULT_SUBNET)
 
 
 def name_of(port: int) -> str:

@@ -173,13 +173,14 @@ def _refused(subject: Subject, answer: Answer) -> Finding:
     prefix, other_kind = _KINDS.get(grant, (b"\n", ""))
     if (credential.value() or b"").startswith(prefix):
         return fail("credential", text, other_kind)
+    place = f"and put it where this one is from: {credential.origin()}"
     if answer.status == 403:
         remedy = "the credential may not do this, or something in between refuses: see its log"
         return fail("credential", text, remedy)
     if grant == "claude":
         renew = "make another with `claude setup-token`"
-        return fail("credential", text, f"it may have expired: {renew}; {credential.remedy()}")
-    return fail("credential", text, f"make another key; {credential.remedy()}")
+        return fail("credential", text, f"it may have expired: {renew}, {place}")
+    return fail("credential", text, f"make another key, {place}")
 
 
 def _broken(subject: Subject, asked: str, answer: Answer) -> Finding:

@@ -16,7 +16,8 @@ from relay.config import ListenAddress
 from relay.doctor.calls import MODELS
 from relay.doctor.findings import Finding, Findings, fail, note, ok, warn
 from relay.doctor.running import CALL_SECONDS, PROBE_SECONDS, Reply, request
-from relay.doctor.surroundings import SERVICES, name_of
+from relay.doctor.surroundings import DEFAULT_SUBNET, SERVICES, name_of
+from relay.doctor.system import System
 
 _CONNECT_SECONDS: Final = 2.0
 _DEFAULT_PORT: Final = 80
@@ -63,9 +64,10 @@ def _probe(address: ListenAddress, path: str) -> Finding:
         text = f"{address} refuses: no relay listens there"
         return fail("relay", text, "start it, or correct the address: relay check shows `listen`")
     except TimeoutError:
-        text = f"{address} is silent: a firewall of the host drops what containers send"
-        remedy = f"sudo ufw allow from 10.84.84.0/24 to any port {address.port} proto tcp"
-        return fail("relay", text, f"{remedy}; for firewalld see examples/llm-proxy/README.md")
+        text = f"{address} is silent: a firewall of the host drops what containers send, or the "
+        rule = f"sudo ufw allow from {_subnet(address)} to any port {address.port} proto tcp"
+        remedy = f"on the host: {rule}; for firewalld see examples/llm-proxy/README.md"
+        return fail("relay", f"{text}address is wrong", remedy)
     except http.client.HTTPException:
         text = f"{address} does not speak HTTP: it is no relay"
         return fail("relay", text, "correct the address")
@@ -75,6 +77,12 @@ def _probe(address: ListenAddress, path: str) -> Finding:
     if reply.status == 200:
         return ok("relay", f"answers at {address}")
     return fail("relay", f"{address}: {reply.status} for {path}", "correct the relay's name")
+
+
+def _subnet(relay: ListenAddress) -> str:
+    """Return the network of this container that the relay's address is in."""
+    found = System().subnet_of(relay.ip) if relay.ip else None
+    return str(found or DEFAULT_SUBNET)
 
 
 def _call(address: ListenAddress, path: str, environment: Mapping[str, str]) -> Finding:
