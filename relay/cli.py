@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import gc
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -207,6 +206,8 @@ def _health(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    import shutil  # noqa: PLC0415  # see above
+
     from relay import doctor  # noqa: PLC0415  # see above
 
     if options.from_agent is not None:

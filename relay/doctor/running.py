@@ -74,7 +74,7 @@ async def examine(
     token = next((value for each in clients if (value := each.value())), None)
     if reached and (token or not clients):
         for relay in working:
-            yield await asyncio.to_thread(_call, _reachable(reached[0]), relay, token)
+            yield await asyncio.to_thread(_call, interface_host(reached[0]), relay, token)
 
 
 def _token(client: Credential) -> Finding:
@@ -95,19 +95,9 @@ async def _readiness(admin: ListenAddress) -> Finding:
     return fail("ready", text, "relay health --ready names it")
 
 
-def _reachable(address: ListenAddress) -> ListenAddress:
-    """Return an address to connect to.
-
-    Raises:
-        CommandError: It is an interface's, which has none.
-    """
-    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host)  # noqa: S104  # compared
-    return ListenAddress(own, address.port) if own else interface_host(address)
-
-
 def _probe(address: ListenAddress, relay: RelaySettings) -> Finding:
     try:
-        reply = request(_reachable(address), "HEAD", f"/relay/{relay.name}", PROBE_SECONDS)
+        reply = request(interface_host(address), "HEAD", f"/relay/{relay.name}", PROBE_SECONDS)
     except (OSError, http.client.HTTPException, CommandError):
         text = f"the relay does not answer at {address}"
         if address.is_loopback:

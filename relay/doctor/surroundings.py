@@ -52,7 +52,8 @@ DEFAULT_SUBNET: Final = "10.84.84.0/24"
 async def examine(settings: Settings, system: System) -> Findings:
     """Find out what is around a relay that containers call."""
     beyond = [address for address in settings.listen if not address.is_loopback]
-    for finding in await asyncio.to_thread(_desktop, system):
+    platform = await asyncio.to_thread(system.docker_platform)
+    for finding in _desktop(platform, system):
         yield finding
     if not beyond:
         yield note("network", "the relay listens on loopback only: containers do not reach it")
@@ -130,8 +131,8 @@ def _firewall(address: ListenAddress, system: System, subnet: str) -> Finding:
     return warn("firewall", text, f"{rule}; {test}")
 
 
-def _desktop(system: System) -> Iterable[Finding]:
-    match = _DESKTOP.search(system.docker_platform())
+def _desktop(platform: str, system: System) -> Iterable[Finding]:
+    match = _DESKTOP.search(platform)
     if match:
         version = int(match[1]), int(match[2])
         text = f"this is Docker Desktop {match[1]}.{match[2]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import socket
 from collections.abc import Iterator
@@ -30,8 +31,8 @@ WELL = api(models=answer())
 @pytest.fixture(autouse=True)
 def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for what never comes."""
-    monkeypatch.setattr(calls, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(reaching, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(calls, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(reaching, "CONNECT_SECONDS", 1.0)
 
 
 async def test_all_is_well(upstream: Upstream, tmp_path: Path) -> None:
@@ -282,6 +283,27 @@ async def test_something_listens_at_another_address(closed_port: int, tmp_path: 
     assert found.text.endswith(f"but at 172.17.0.1:{closed_port}")
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (TimeoutError(), "does not answer within 1 s -> a firewall drops it"),
+        (OSError(errno.EHOSTUNREACH, ""), "no route to host -> look at the address"),
+        (OSError(), "no way there -> look at the address"),
+    ],
+)
+async def test_no_connection_for_other_reasons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, says: str
+) -> None:
+    """Dropped and unroutable are not refused."""
+
+    async def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(asyncio, "open_connection", fail)
+    found = (await diagnosed(tmp_path, openly(1))).the("connect")
+    assert says in str(found)
+
+
 async def test_a_name_that_does_not_resolve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,13 +320,21 @@ async def test_a_name_that_does_not_resolve(
     assert not diagnosis.of("connect")
 
 
-async def test_every_address_of_a_name_is_tried(upstream: Upstream, tmp_path: Path) -> None:
-    """As the relay does: localhost may be ::1 first, where nobody listens."""
+async def test_every_address_of_a_name_is_tried(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the relay does: localhost may be another address first, where nobody listens."""
+
+    async def resolve(_: object) -> list[str]:
+        return ["127.0.0.9", "127.0.0.1"]
+
+    monkeypatch.setattr(reaching, "_resolve", resolve)
     upstream.answer_with(WELL)
     claude = {"base_url": f"http://localhost:{upstream.port}"}
     diagnosis = await diagnosed(tmp_path, openly(upstream.port, claude=claude))
-    assert "127.0.0.1" in diagnosis.the("name").text
-    assert diagnosis.the("connect").level == "ok"
+    assert diagnosis.the("name").text == "localhost is 127.0.0.9, 127.0.0.1"
+    assert diagnosis.the("connect").text.startswith("127.0.0.1:")
+    assert diagnosis.the("credential").level == "ok"
 
 
 # TLS
@@ -374,6 +404,16 @@ async def test_https_where_http_is_spoken(upstream: Upstream, tmp_path: Path) ->
     diagnosis = await diagnosing
     assert "no TLS is spoken there -> use http://" in str(diagnosis.the("tls"))
     assert len(upstream.callers) == 1
+
+
+async def test_a_connection_that_ends_at_a_tls_hello(upstream: Upstream, tmp_path: Path) -> None:
+    """As of a server that drops what it cannot read."""
+    relays = {"anthropic": {"url": f"https://127.0.0.1:{upstream.port}", "grant": "anthropic"}}
+    config = openly(upstream.port, claude=None, relays=relays)
+    diagnosing = asyncio.create_task(diagnosed(tmp_path, config))
+    (await upstream.accepted()).reset()
+    found = (await diagnosing).the("tls")
+    assert "ends the connection at a TLS hello -> if no TLS is spoken there, use http" in str(found)
 
 
 async def test_silence_at_a_tls_hello(upstream: Upstream, tmp_path: Path) -> None:

@@ -136,13 +136,15 @@ async def test_an_interface_without_an_address(
     )
 
 
-async def test_all_addresses_are_tried_by_loopback(
+async def test_no_call_where_the_upstream_refuses_it_anyway(
     relay: LocalRelay, upstream: Upstream, tmp_path: Path
 ) -> None:
-    """Nobody can connect to 0.0.0.0 everywhere."""
-    config = as_it_runs(relay, upstream, listen=[f"0.0.0.0:{relay.port}"])
-    diagnosis = await diagnosed(tmp_path, config)
-    assert diagnosis.levels["listen"] == diagnosis.levels["call"] == "ok"
+    """That is said once."""
+    upstream.answer_with(answer(401, {}))
+    diagnosis = await diagnosed(tmp_path, as_it_runs(relay, upstream))
+    assert diagnosis.levels["listen"] == "ok"
+    assert diagnosis.the("credential").level == "FAIL"
+    assert not diagnosis.of("call")
 
 
 async def test_an_unknown_relay(relay: LocalRelay, upstream: Upstream, tmp_path: Path) -> None:

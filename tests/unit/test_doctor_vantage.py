@@ -17,7 +17,7 @@ from tests.unit.doctoring import Diagnosis, answer, api, read
 def _no_services(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine's own are no part of a test."""
     monkeypatch.setattr(vantage, "SERVICES", {})
-    monkeypatch.setattr(vantage, "PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(vantage, "PROBE_SECONDS", 1.0)
 
 
 @pytest.fixture
