@@ -82,6 +82,15 @@ class Timing(Protocol):
     """When the request's head went out."""
 
 
+def tls_context(relay: RelaySettings) -> ssl.SSLContext | None:
+    """Return how TLS is spoken with a relay's upstream, or None where it is not."""
+    if not relay.upstream.tls:
+        return None
+    context = ssl.create_default_context(cafile=relay.ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 class Forwarder:
     """Forwards the calls of one relay."""
 
@@ -91,10 +100,7 @@ class Forwarder:
         self._host_line = b"Host: %b\r\n" % relay.upstream.authority
         self._injection = Injection(relay.grant, anthropic=relay.api == "anthropic")
         self._limits = Limits(timeouts.headers, timeouts.idle, timeouts.write)
-        tls = ssl.create_default_context(cafile=relay.ca_file) if relay.upstream.tls else None
-        if tls is not None:
-            tls.set_alpn_protocols(["http/1.1"])
-        self._pool = Pool(relay.upstream, tls, timeouts.connect)
+        self._pool = Pool(relay.upstream, tls_context(relay), timeouts.connect)
 
     async def take_credential(self) -> bytes:
         """Return the credential's value; raise CredentialMissing where there is none."""

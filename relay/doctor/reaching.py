@@ -17,6 +17,7 @@ from typing import Final
 from relay.config import RelaySettings, UpstreamAddress
 from relay.doctor.findings import Finding, Findings, fail, ok, quote, warn
 from relay.doctor.system import System
+from relay.forwarding import tls_context
 
 CONNECT_SECONDS: Final = 10.0
 
@@ -122,8 +123,7 @@ def _pair(host: str, port: int) -> str:
 
 async def _handshake(relay: RelaySettings) -> Finding:
     address = relay.upstream
-    context = ssl.create_default_context(cafile=relay.ca_file)  # what forwarding uses
-    context.set_alpn_protocols(["http/1.1"])
+    context = tls_context(relay)
     where = f"{address.host}:{address.port}"
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
