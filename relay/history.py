@@ -13,25 +13,30 @@ RECENT: Final = 100
 
 
 class History:
-    """What `/calls` shows."""
+    """What `/calls` shows, put into words when somebody asks."""
 
     def __init__(self) -> None:
         self._in_flight: dict[int, Exchange] = {}
-        self._recent: deque[CallFields] = deque(maxlen=RECENT)
+        self._recent: deque[tuple[Exchange, float]] = deque(maxlen=RECENT)
 
     def begin(self, exchange: Exchange) -> None:
         """Note a call of a known relay."""
         self._in_flight[id(exchange)] = exchange
 
     def end(self, exchange: Exchange) -> None:
-        """Note a call's end; only its fields are kept."""
+        """Note a call's end. Its meter, which may hold much of a body, is not kept."""
         self._in_flight.pop(id(exchange), None)
-        self._recent.append({**call_fields(exchange), "finished": round(time.time(), 3)})
+        exchange.meter = None
+        self._recent.append((exchange, time.time()))
 
     def describe(self) -> dict[str, object]:
         """Return the calls as plain data."""
         running = [self._running(exchange) for exchange in self._in_flight.values()]
-        return {"time": round(time.time(), 3), "in_flight": running, "recent": list(self._recent)}
+        recent = [
+            {**call_fields(exchange), "finished": round(finished, 3)}
+            for exchange, finished in self._recent
+        ]
+        return {"time": round(time.time(), 3), "in_flight": running, "recent": recent}
 
     def _running(self, exchange: Exchange) -> CallFields:
         fields = call_fields(exchange)

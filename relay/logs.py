@@ -24,7 +24,8 @@ CallFields = dict[str, str | int | float | dict[str, int]]
 
 def call_fields(exchange: Exchange) -> CallFields:
     """Return what a call's line says; what is not known is absent."""
-    meter, reading = exchange.meter, exchange.reading
+    reading = exchange.reading
+    known = reading or exchange.meter
     fields: dict[str, str | int | float | dict[str, int] | None] = {
         "relay": _known(exchange.relay),
         "client": _known(exchange.client),
@@ -38,8 +39,8 @@ def call_fields(exchange: Exchange) -> CallFields:
         "first_byte": _rounded(exchange.time_to_first_byte),
         "first_token": _rounded(exchange.time_to_first_token),
         "max_gap": _rounded(reading.max_gap) if reading else None,
-        "model": meter.model if meter else None,
-        "tokens": (dict(meter.tokens) or None) if meter else None,
+        "model": known.model if known else None,
+        "tokens": (dict(known.tokens) or None) if known else None,
         "request_id": exchange.request_id or None,
         "session_id": exchange.session_id or None,
         "agent_id": exchange.agent_id or None,
