@@ -1,12 +1,13 @@
-"""A histogram's counts that are cheap to fill once for each piece of a stream.
+"""A histogram's counts that are cheap to fill: for each call, and for each piece of a stream.
 
-One call adds to plain lists; when it is over, they are merged into what a scrape shows. So a
-piece costs a comparison or two, and neither a lock nor a look-up of labels.
+A value costs a search among the bounds and two additions to plain numbers, and neither a lock
+nor a look-up of labels. What a scrape shows is made of them when it is asked for.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import accumulate
 from typing import Final
 
 OVERHEAD_BOUNDS: Final = (
@@ -14,6 +15,9 @@ OVERHEAD_BOUNDS: Final = (
     *(0.025, 0.05, 0.1, 0.25, 1.0),
 )
 """Seconds: the buckets of ``relay_overhead_seconds``."""
+
+Example = tuple[str, float, float]
+"""What a value was measured of, the value, and when: seconds since the epoch."""
 
 
 class Bins:
@@ -31,16 +35,22 @@ class Bins:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
-    def merge(self, other: Bins) -> None:
-        """Add what other bins of the same bounds has."""
-        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
-        self.total += other.total
-
     def cumulative(self) -> list[tuple[str, float]]:
         """Return pairs of an upper bound and how many are at or below it."""
-        pairs: list[tuple[str, float]] = []
-        count = 0
-        for bound, here in zip([*map(str, self._bounds), "+Inf"], self.counts, strict=True):
-            count += here
-            pairs.append((bound, count))
-        return pairs
+        bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        return list(zip(bounds, accumulate(self.counts), strict=True))
+
+
+class ExampleBins(Bins):
+    """Bins of which each keeps the latest value that has a name, as its example."""
+
+    __slots__ = ("examples",)
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        super().__init__(bounds)
+        self.examples: dict[int, Example] = {}
+
+    def observe_example(self, name: str, value: float, moment: float) -> None:
+        """Add one value, and keep it."""
+        self.observe(value)
+        self.examples[bisect_left(self._bounds, value)] = (name, value, moment)

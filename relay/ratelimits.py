@@ -22,7 +22,7 @@ KIND_LIMIT: Final = 32
 """Kinds, and windows, of one relay: more than the API has ever had."""
 WITHOUT_RESET_SECONDS: Final = 300.0
 
-_PREFIX: Final = b"anthropic-ratelimit-"
+PREFIX: Final = b"anthropic-ratelimit-"
 _KIND: Final = re.compile(r"([a-z0-9]+(?:[-_][a-z0-9]+)*)-(limit|remaining|reset)")
 _WINDOW: Final = re.compile(r"unified-([a-z0-9]+(?:[-_][a-z0-9]+)*)-(utilization|reset)")
 # A reset further away than this is no reset: the longest window is a week.
@@ -58,9 +58,9 @@ def read_limits(fields: Iterable[Field]) -> tuple[list[Reading], list[Reading]]:
     kinds: dict[str, dict[str, float]] = {}
     windows: dict[str, dict[str, float]] = {}
     for field in fields:
-        if not field.key.startswith(_PREFIX):
+        if not field.key.startswith(PREFIX):
             continue
-        name = field.key[len(_PREFIX) :].decode("ascii")
+        name = field.key[len(PREFIX) :].decode("ascii")
         unified = name.startswith("unified-")
         match = (_WINDOW if unified else _KIND).fullmatch(name)
         if match is None:

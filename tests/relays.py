@@ -649,9 +649,7 @@ class LocalRelay(Relay):
         # What a scrape would show, without the writing and parsing of a thousand lines.
         metrics = self.app._metrics
         metrics.show(self.app.serving.states())
-        families = list(metrics._registry.restricted_registry([name]).collect())
-        # Collectors that are asked at each scrape do not say what they will name.
-        return families or metrics._registry.collect()
+        return metrics._registry.restricted_registry([name]).collect()
 
 
 class RelayProcess(Relay):

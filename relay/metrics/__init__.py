@@ -6,20 +6,20 @@ Every label set is closed: names from the configuration, words from the API's ow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from relay.bins import OVERHEAD_BOUNDS
-from relay.exchange import ID_LIMIT, UNKNOWN, Exchange
+from relay.exchange import UNKNOWN, Exchange
 from relay.framing import Field
 from relay.metrics.catalogue import Catalogue
 from relay.metrics.costs import CostCounters, Pricing
+from relay.metrics.families import Families
 from relay.metrics.limits import LimitGauges
-from relay.metrics.overhead import BinsHistogram
 from relay.ratelimits import Reading
 from relay.usage import Reading as UsageReading
 
@@ -53,14 +53,7 @@ class Metrics:
         self._registry = registry
         self._all = Catalogue(registry)
         self._limits = LimitGauges(registry)
-        self._overhead = BinsHistogram(
-            "relay_overhead_seconds",
-            "The relay's own share: of a request until it goes out, and of each piece.",
-            ("relay", "phase"),
-            OVERHEAD_BOUNDS,
-            registry,
-        )
-        self._models: set[str] = set()
+        self._models: dict[str | None, str] = {None: OTHER}
         self._costs: CostCounters | None = None
 
     def prepare(self, states: Iterable[RelayState], clients: Iterable[str]) -> None:
@@ -68,21 +61,21 @@ class Metrics:
         clients = list(clients)
         for state in states:
             self._all.make_children(state.relay, state.grant, clients)
-            for phase in ("request", "chunk"):
-                self._overhead.labels(state.relay, phase)
 
     def price(self, pricing: Pricing | None) -> None:
         """Estimate costs from now on, or no longer; their metrics exist from the first time."""
         if pricing is not None or self._costs is not None:
-            self._costs = self._costs or CostCounters(self._registry)
+            self._costs = self._costs or CostCounters(Families(self._registry))
             self._costs.pricing = pricing
 
     def begin(self, exchange: Exchange) -> None:
-        """Count a call of a known relay in."""
+        """Count a call of a known relay in, and take what its pieces cost from now on."""
+        relay = exchange.relay
         exchange.in_flight = True
-        self._all.in_flight.labels(exchange.relay).inc()
+        exchange.piece_overheads = self._all.overhead[relay, "chunk"]
+        self._all.in_flight[(relay,)].value += 1
 
-    def read_limits(self, relay: str, fields: Iterable[Field]) -> None:
+    def read_limits(self, relay: str, fields: Sequence[Field]) -> None:
         """Take the rate limits and quotas that a response states."""
         self._limits.take(relay, fields)
 
@@ -92,96 +85,99 @@ class Metrics:
 
     def observe(self, exchange: Exchange) -> None:
         """Take the samples of a call that is over; to be called once for each."""
+        relay, operation, outcome = exchange.relay, exchange.operation, exchange.outcome
         code = UNKNOWN if exchange.code is None else str(exchange.code)
-        self._all.requests.labels(
-            exchange.relay, exchange.client, exchange.operation, code, exchange.outcome
-        ).inc()
+        self._all.requests[relay, exchange.client, operation, code, outcome].value += 1
         if exchange.rejection is not None:
-            self._all.rejections.labels(exchange.rejection).inc()
+            self._all.rejections[(exchange.rejection,)].value += 1
         if exchange.in_flight:
             exchange.in_flight = False
-            self._all.in_flight.labels(exchange.relay).dec()
+            self._all.in_flight[(relay,)].value -= 1
             self._observe_transfer(exchange)
             self._observe_times(exchange)
-            self._observe_usage(exchange)
+            if exchange.reading is not None:
+                self._observe_usage(exchange, exchange.reading)
 
     def _observe_transfer(self, exchange: Exchange) -> None:
-        relay = exchange.relay
-        self._all.request_bytes.labels(relay).inc(exchange.request_bytes)
-        self._all.response_bytes.labels(relay).inc(exchange.response_bytes)
-        self._overhead.labels(relay, "chunk").merge(exchange.piece_overheads)
-        if exchange.request_overhead is not None:
-            self._overhead.labels(relay, "request").observe(exchange.request_overhead)
+        relay, overhead = exchange.relay, exchange.request_overhead
+        self._all.request_bytes[(relay,)].value += exchange.request_bytes
+        self._all.response_bytes[(relay,)].value += exchange.response_bytes
+        if overhead is not None:
+            self._all.overhead[relay, "request"].observe(overhead)
 
     def _observe_times(self, exchange: Exchange) -> None:
-        relay = exchange.relay
+        relay, request_id = exchange.relay, exchange.request_id
         outcome_class = "ok" if exchange.outcome in _GOOD_OUTCOMES else "error"
-        self._all.duration.labels(relay, exchange.operation, outcome_class).observe(
-            exchange.duration, _exemplar(exchange.request_id)
-        )
-        if exchange.time_to_first_byte is not None:
-            self._all.first_byte.labels(relay).observe(exchange.time_to_first_byte)
+        duration = self._all.duration[relay, exchange.operation, outcome_class]
+        if request_id:
+            duration.observe_example(request_id, exchange.duration, time.time())
+        else:
+            duration.observe(exchange.duration)
+        first_byte = exchange.time_to_first_byte
+        if first_byte is not None:
+            self._all.first_byte[(relay,)].observe(first_byte)
 
-    def _observe_usage(self, exchange: Exchange) -> None:
-        reading, relay = exchange.reading, exchange.relay
-        if reading is None:
-            return
+    def _observe_usage(self, exchange: Exchange, reading: UsageReading) -> None:
+        relay = exchange.relay
         if reading.error_type is not None and reading.error_where is not None:
-            labels = (relay, reading.error_type, reading.error_where)
-            self._all.upstream_errors.labels(*labels).inc()
+            self._all.upstream_errors[relay, reading.error_type, reading.error_where].value += 1
         if reading.stop_reason is not None:
-            self._all.stop_reasons.labels(relay, reading.stop_reason).inc()
+            self._all.stop_reasons[relay, reading.stop_reason].value += 1
         if reading.missing is not None:
-            self._all.usage_missing.labels(relay, reading.missing).inc()
+            self._all.usage_missing[relay, reading.missing].value += 1
         for tool, requests in reading.server_tool_requests.items():
-            self._all.server_tools.labels(relay, tool).inc(requests)
+            self._all.server_tools[relay, tool].value += requests
         if reading.max_gap is not None:
-            self._all.max_gap.labels(relay).observe(reading.max_gap)
+            self._all.max_gap[(relay,)].observe(reading.max_gap)
         self._observe_model(exchange, reading)
 
     def _observe_model(self, exchange: Exchange, reading: UsageReading) -> None:
-        relay, model = exchange.relay, self._model_label(reading.model)
+        relay, client = exchange.relay, exchange.client
+        model = self._models.get(reading.model) or self._model_label(reading.model)
         for kind, count in reading.tokens.items():
-            self._all.tokens.labels(relay, exchange.client, model, kind).inc(count)
+            self._all.tokens[relay, client, model, kind].value += count
         if self._costs is not None:
             self._costs.take(exchange, reading, model)
         if reading.reasoning_tokens:
-            self._all.reasoning.labels(relay, model).inc(reading.reasoning_tokens)
-        if exchange.time_to_first_token is not None:
-            self._all.first_token.labels(relay, model).observe(exchange.time_to_first_token)
-        ended_at = exchange.finished or exchange.started
-        pace = reading.seconds_per_output_token(ended_at)
+            self._all.reasoning[relay, model].value += reading.reasoning_tokens
+        if reading.first_token_at is not None:
+            self._observe_stream(exchange, reading, model)
+
+    def _observe_stream(self, exchange: Exchange, reading: UsageReading, model: str) -> None:
+        first_token = exchange.time_to_first_token
+        if first_token is not None:
+            self._all.first_token[exchange.relay, model].observe(first_token)
+        pace = reading.seconds_per_output_token(exchange.finished or exchange.started)
         if pace is not None:
-            self._all.per_token.labels(relay, model).observe(pace)
+            self._all.per_token[exchange.relay, model].observe(pace)
 
     def _model_label(self, model: str | None) -> str:
-        """Return the model's name, or ``other`` once there have been too many.
+        """Return the name of a model that is new, or ``other`` once there have been too many.
 
         A name with a lone surrogate, which JSON can spell, could not be exposed.
         """
-        if model is None or not model.isprintable():
+        if model is None or not model.isprintable() or len(self._models) > MODEL_LIMIT:
             return OTHER
-        if model not in self._models and len(self._models) < MODEL_LIMIT:
-            self._models.add(model)
-        return model if model in self._models else OTHER
+        self._models[model] = model
+        return model
 
     def credential_read(self, grant: str, result: str) -> None:
         """Count a further reading of a grant's source."""
-        self._all.credential_reloads.labels(grant, result).inc()
+        self._all.credential_reloads[grant, result].value += 1
 
     def loaded(self) -> None:
         """Note that the configuration in force was loaded now."""
-        self._all.last_reload.set_to_current_time()
+        self._all.last_reload.value = time.time()
 
     def reloaded(self, *, succeeded: bool) -> None:
         """Count a reload of the configuration."""
-        self._all.config_reloads.labels("success" if succeeded else "failure").inc()
+        self._all.config_reloads[("success" if succeeded else "failure",)].value += 1
         if succeeded:
             self.loaded()
 
     def loop_was_late(self, seconds: float) -> None:
         """Note how late the event loop was."""
-        self._all.loop_lag.set(seconds)
+        self._all.loop_lag.value = seconds
 
     def show(self, states: Iterable[RelayState]) -> None:
         """Set the gauges of the relays there are now, and forget those of others."""
@@ -189,12 +185,12 @@ class Metrics:
             gauge.clear()
         self._all.upstream_info.clear()
         for state in states:
-            self._all.ready.labels(state.relay, state.grant).set(state.ready)
-            self._all.connections.labels(state.relay, "idle").set(state.idle_connections)
-            self._all.connections.labels(state.relay, "active").set(state.active_connections)
+            self._all.ready[state.relay, state.grant].value = state.ready
+            self._all.connections[state.relay, "idle"].value = state.idle_connections
+            self._all.connections[state.relay, "active"].value = state.active_connections
             self._all.upstream_info.labels(state.relay).info({"upstream": state.upstream})
             if state.up is not None:
-                self._all.up.labels(state.relay).set(state.up)
+                self._all.up[(state.relay,)].value = state.up
 
     def expose(self, accept: str) -> tuple[bytes, str]:
         """Return the exposition and its content type, in the format that is accepted."""
@@ -204,9 +200,3 @@ class Metrics:
         except (ValueError, TypeError):  # a version that is none
             encoder, content_type = choose_encoder("")
         return encoder(self._registry), content_type
-
-
-def _exemplar(request_id: str) -> dict[str, str] | None:
-    """Return the exemplar for a request id: 128 characters in all, its name's included."""
-    room = ID_LIMIT - len("request_id")
-    return {"request_id": request_id[:room]} if request_id else None

@@ -5,14 +5,15 @@ Source of the names' form: https://prometheus.io/docs/practices/naming/
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Info
 
 from relay import __version__
+from relay.bins import OVERHEAD_BOUNDS
 from relay.exchange import UNKNOWN
+from relay.metrics.families import Families, make_cells
 from relay.routing import OPERATIONS
 from relay.usage import SERVER_TOOLS
 
@@ -42,29 +43,20 @@ _ENDS_FROM_THE_START: Final = (
     *(("upstream_error", code) for code in _ERROR_CODES),
 )
 
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
-
 
 class Catalogue:
     """The metrics on a registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, labels, registry=registry)
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(name, text, labels, registry=registry)
-
-        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(name, text, labels, buckets=buckets, registry=registry)
-
+        families = Families(registry)
+        counter, gauge, histogram = families.counter, families.gauge, families.histogram
         self.requests = counter(
             "relay_requests_total",
             "Calls that are over, by what became of them.",
             *("relay", "client", "operation", "code", "outcome"),
         )
         self.in_flight = gauge("relay_requests_in_flight", "Calls that run now.", "relay")
-        self.duration = histogram(
+        self.duration = families.histogram_with_exemplars(
             "relay_request_duration_seconds",
             "Time from a request's head to the end of its answer.",
             DURATION_BUCKETS,
@@ -93,6 +85,12 @@ class Catalogue:
             "The longest silence within a stream.",
             GAP_BUCKETS,
             "relay",
+        )
+        self.overhead = histogram(
+            "relay_overhead_seconds",
+            "The relay's own share: of a request until it goes out, and of each piece.",
+            OVERHEAD_BOUNDS,
+            *("relay", "phase"),
         )
         self.tokens = counter(
             "relay_tokens_total",
@@ -141,7 +139,7 @@ class Catalogue:
         self.last_reload = gauge(
             "relay_config_last_reload_timestamp_seconds",
             "When the configuration in force was loaded.",
-        )
+        )[()]
         self.up = gauge(
             "relay_upstream_up",
             "Whether the upstream could be reached (1) or not (0) when last tried.",
@@ -156,17 +154,17 @@ class Catalogue:
         self.response_bytes = counter(
             "relay_response_bytes_total", "Bytes of answers' bodies, as they crossed.", "relay"
         )
-        self.loop_lag = gauge("relay_event_loop_lag_seconds", "How late the event loop last was.")
+        self.loop_lag = gauge("relay_event_loop_lag_seconds", "How late the event loop last was.")[
+            ()
+        ]
         Info("relay_build", "The relay's version.", registry=registry).info(
             {"version": __version__}
         )
         self.upstream_info = Info(
             "relay_upstream", "Where a relay forwards to.", ["relay"], registry=registry
         )
-        for reason in REJECTIONS:
-            self.rejections.labels(reason)
-        for result in ("success", "failure"):
-            self.config_reloads.labels(result)
+        make_cells(self.rejections, REJECTIONS)
+        make_cells(self.config_reloads, ("success", "failure"))
         self.make_requests(UNKNOWN, UNKNOWN, ["other"], [("rejected", UNKNOWN)])
 
     def make_children(self, relay: str, grant: str, clients: Iterable[str]) -> None:
@@ -175,27 +173,21 @@ class Catalogue:
             self.make_requests(relay, client, OPERATIONS, _ENDS_FROM_THE_START)
         # A call whose token was refused belongs to no client.
         self.make_requests(relay, UNKNOWN, OPERATIONS, [("rejected", UNKNOWN)])
-        for operation in OPERATIONS:
-            for outcome_class in ("ok", "error"):
-                self.duration.labels(relay, operation, outcome_class)
-        for reason in MISSING_REASONS:
-            self.usage_missing.labels(relay, reason)
-        for tool in SERVER_TOOLS:
-            self.server_tools.labels(relay, tool)
-        for result in RELOAD_RESULTS:
-            self.credential_reloads.labels(grant, result)
-        for state in ("idle", "active"):
-            self.connections.labels(relay, state)
-        for metric in (self.in_flight, self.first_byte, self.max_gap):
-            metric.labels(relay)
-        for total in (self.request_bytes, self.response_bytes):
-            total.labels(relay)
+        make_cells(self.duration, [relay], OPERATIONS, ("ok", "error"))
+        make_cells(self.usage_missing, [relay], MISSING_REASONS)
+        make_cells(self.server_tools, [relay], SERVER_TOOLS)
+        make_cells(self.credential_reloads, [grant], RELOAD_RESULTS)
+        make_cells(self.connections, [relay], ("idle", "active"))
+        make_cells(self.overhead, [relay], ("request", "chunk"))
+        for numbers in (self.in_flight, self.request_bytes, self.response_bytes):
+            make_cells(numbers, [relay])
+        for bins in (self.first_byte, self.max_gap):
+            make_cells(bins, [relay])
 
     def make_requests(
-        self, relay: str, client: str, operations: Iterable[str], ends: Iterable[tuple[str, str]]
+        self, relay: str, client: str, operations: Iterable[str], ends: Sequence[tuple[str, str]]
     ) -> None:
         """Make children of relay_requests_total for each pair of an outcome and a code."""
-        ends = list(ends)
         for operation in operations:
             for outcome, code in ends:
-                self.requests.labels(relay, client, operation, code, outcome)
+                make_cells(self.requests, [relay], [client], [operation], [code], [outcome])

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter
-
 from relay.errors import Api
 from relay.exchange import Exchange
+from relay.metrics.families import Families
 from relay.usage import Reading
 
 
@@ -24,20 +23,18 @@ class Pricing(Protocol):
 class CostCounters:
     """The metrics of costs, which are there only where costs are configured."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, families: Families) -> None:
         labels = ("relay", "client", "model")
         self.pricing: Pricing | None = None
-        self._cost = Counter(
+        self._cost = families.counter(
             "relay_estimated_cost_usd_total",
             "Estimated cost by list prices, in US dollars.",
-            labels,
-            registry=registry,
+            *labels,
         )
-        self._unpriced = Counter(
+        self._unpriced = families.counter(
             "relay_unpriced_requests_total",
             "Calls with usage whose model has no known price.",
-            labels,
-            registry=registry,
+            *labels,
         )
 
     def take(self, exchange: Exchange, reading: Reading, label: str) -> None:
@@ -49,6 +46,6 @@ class CostCounters:
         cost = self.pricing.cost(exchange.api, model, reading.tokens, web_searches=searches)
         labels = (exchange.relay, exchange.client, label)
         if cost is None:
-            self._unpriced.labels(*labels).inc()
+            self._unpriced[labels].value += 1
         else:
-            self._cost.labels(*labels).inc(cost)
+            self._cost[labels].value += cost

@@ -1,10 +1,15 @@
-"""Rate limits and quotas as gauges: collected at each scrape, absent once past their reset."""
+"""Rate limits and quotas as gauges: collected at each scrape, absent once past their reset.
+
+Responses come far more often than anybody asks. So of those whose headers have the same names
+only the latest is kept, with the time it came; their values are read when they are wanted.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry
@@ -12,10 +17,13 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from relay.framing import Field
-from relay.ratelimits import Book, Reading, read_limits
+from relay.ratelimits import PREFIX, Book, Reading, read_limits
 
 _Value = Literal["limit", "remaining", "reset", "utilization"]
 
+_KEY: Final = itemgetter(1)
+# Sets of header names: APIs have one or two. More at a time are read at once, and not kept.
+_UNREAD_LIMIT: Final = 8
 _GAUGES: Final[tuple[tuple[str, str, str, _Value], ...]] = (
     ("kind", "relay_ratelimit_limit", "The API's rate limit.", "limit"),
     ("kind", "relay_ratelimit_remaining", "What is left of the rate limit.", "remaining"),
@@ -35,40 +43,31 @@ _GAUGES: Final[tuple[tuple[str, str, str, _Value], ...]] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Books:
-    """What one relay's API has said."""
-
-    kind: Book = field(default_factory=Book)
-    window: Book = field(default_factory=Book)
-
-
 class LimitGauges(Collector):
     """The gauges of all relays."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._books: dict[str, _Books] = {}
+        self._books: defaultdict[str, _Books] = defaultdict(_Books)
         registry.register(self)
 
-    def take(self, relay: str, fields: Iterable[Field]) -> None:
-        """Read a response's headers, whatever its status."""
-        limits, quotas = read_limits(fields)
-        if limits or quotas:
-            books = self._books.setdefault(relay, _Books())
-            now = time.time()
-            books.kind.take(limits, now)
-            books.window.take(quotas, now)
+    def take(self, relay: str, fields: Sequence[Field]) -> None:
+        """Take a response's headers, whatever its status."""
+        names = b"\n".join(map(_KEY, fields))
+        if names.find(PREFIX) >= 0:  # ``in`` takes twenty times as long
+            self._books[relay].keep(names, fields)
 
     def current(self, relay: str) -> tuple[list[Reading], list[Reading]]:
         """Return a relay's rate limits and quotas as they stand."""
-        books = self._books.get(relay, _Books())
-        now = time.time()
-        return list(books.kind.current(now)), list(books.window.current(now))
+        return self._books[relay].current() if relay in self._books else ([], [])
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the families without samples, so that the registry knows their names."""
+        for label, name, text, _ in _GAUGES:
+            yield GaugeMetricFamily(name, text, labels=["relay", label])
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the families, for the registry."""
-        for label, name, text, value in _GAUGES:
-            family = GaugeMetricFamily(name, text, labels=["relay", label])
+        for family, (label, _, _, value) in zip(self.describe(), _GAUGES, strict=True):
             for relay in self._books:
                 limits, quotas = self.current(relay)
                 for reading in limits if label == "kind" else quotas:
@@ -76,3 +75,32 @@ class LimitGauges(Collector):
                     if number is not None:
                         family.add_metric([relay, reading.name], number)
             yield family
+
+
+class _Books:
+    """What one relay's API has said: read up to the last time that somebody asked."""
+
+    def __init__(self) -> None:
+        self._kinds = Book()
+        self._windows = Book()
+        self._unread: dict[bytes, tuple[Sequence[Field], float]] = {}
+
+    def keep(self, names: bytes, fields: Sequence[Field]) -> None:
+        """Keep a response's headers in place of the last ones that had the same names."""
+        self._unread.pop(names, None)
+        self._unread[names] = (fields, time.time())
+        if len(self._unread) > _UNREAD_LIMIT:
+            self._read()
+
+    def current(self) -> tuple[list[Reading], list[Reading]]:
+        """Return the rate limits and quotas as they stand."""
+        self._read()
+        now = time.time()
+        return list(self._kinds.current(now)), list(self._windows.current(now))
+
+    def _read(self) -> None:
+        for fields, came_at in self._unread.values():
+            limits, quotas = read_limits(fields)
+            self._kinds.take(limits, came_at)
+            self._windows.take(quotas, came_at)
+        self._unread.clear()

@@ -1,10 +1,10 @@
-"""Bins: counted as Prometheus counts, and merged without loss."""
+"""Bins: counted as Prometheus counts, with an example for each."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.bins import OVERHEAD_BOUNDS, Bins
+from relay.bins import OVERHEAD_BOUNDS, Bins, ExampleBins
 
 BOUNDS = (0.1, 0.5, 2.0)
 VALUES = st.lists(st.floats(min_value=0, max_value=10))
@@ -23,6 +23,11 @@ def test_new_bins_are_empty() -> None:
     bins = Bins(BOUNDS)
     assert bins.cumulative() == [("0.1", 0), ("0.5", 0), ("2.0", 0), ("+Inf", 0)]
     assert bins.total == 0
+
+
+def test_bounds_are_written_as_the_library_writes_them() -> None:
+    """A whole number is the same series, whoever wrote it down."""
+    assert Bins((1, 2.5)).cumulative() == [("1.0", 0), ("2.5", 0), ("+Inf", 0)]
 
 
 @pytest.mark.parametrize(
@@ -55,23 +60,19 @@ def test_counts_are_cumulative(values: list[float]) -> None:
     assert bins.total == pytest.approx(sum(values))
 
 
-@given(VALUES, VALUES)
-def test_merged_bins_hold_the_values_of_both(one: list[float], other: list[float]) -> None:
-    """And what was merged in stays as it was."""
-    merged, added = bins_of(one), bins_of(other)
-    before = list(added.counts)
-    merged.merge(added)
-    assert merged.counts == bins_of(one + other).counts
-    assert merged.total == pytest.approx(sum(one) + sum(other))
-    added.observe(0.3)
-    assert merged.counts == bins_of(one + other).counts
-    assert sum(added.counts) == sum(before) + 1
-
-
-def test_bins_of_other_bounds_are_not_merged() -> None:
-    """That would count values at bounds they are not below."""
-    with pytest.raises(ValueError, match="shorter"):
-        Bins(BOUNDS).merge(Bins(BOUNDS[:2]))
+@given(st.lists(st.tuples(st.floats(min_value=0, max_value=3), st.text(max_size=1))))
+def test_each_bucket_has_the_latest_value_with_a_name(values: list[tuple[float, str]]) -> None:
+    """Values without one count, and leave the example of their bucket alone."""
+    bins = ExampleBins(BOUNDS)
+    expected: dict[int, tuple[str, float, float]] = {}
+    for moment, (value, name) in enumerate(values):
+        if name:
+            bins.observe_example(name, value, moment)
+            expected[sum(bound < value for bound in BOUNDS)] = (name, value, moment)
+        else:
+            bins.observe(value)
+    assert bins.examples == expected
+    assert bins.counts == bins_of([value for value, _ in values]).counts
 
 
 def test_bounds_of_the_overhead_go_up() -> None:

@@ -581,6 +581,16 @@ def test_overhead_of_a_call_that_was_never_sent_is_not_known(metrics: Metrics) -
     assert Scrape(metrics).total("relay_overhead_seconds_count") == 0
 
 
+def test_overhead_of_pieces_shows_while_the_stream_runs(metrics: Metrics) -> None:
+    """Each piece counts when it has been written, and only once."""
+    exchange = call(metrics)
+    exchange.piece_overheads.observe(0.003)
+    chunks = {"relay": "anthropic", "phase": "chunk"}
+    for _ in range(2):
+        assert Scrape(metrics).value("relay_overhead_seconds_count", **chunks) == 1
+        metrics.observe(exchange)
+
+
 def test_bytes_are_counted_both_ways(metrics: Metrics) -> None:
     """Of bodies, by relay."""
     exchange = call(metrics)
@@ -683,6 +693,44 @@ def test_limits_of_relays_do_not_mix(metrics: Metrics, clock: Clock) -> None:
     assert scrape.value(name, relay="anthropic", kind="requests") == 5
     assert scrape.value(name, relay="openai", kind="requests") == 6
     assert scrape.labels("relay_ratelimit_limit") == []
+
+
+def test_latest_limits_count_however_they_are_stated(metrics: Metrics, clock: Clock) -> None:
+    """Between two scrapes come responses that state one kind, another, or both."""
+    for number in range(100):
+        fields = [("request-id", f"req_{number}")]
+        if number % 2:
+            fields.append(("anthropic-ratelimit-requests-remaining", f"{1000 - number}"))
+        if number % 3:
+            fields.append(("anthropic-ratelimit-tokens-remaining", f"{2000 - number}"))
+        metrics.read_limits("anthropic", response_head(200, *fields).fields)
+    scrape = Scrape(metrics)
+    name = "relay_ratelimit_remaining"
+    assert scrape.value(name, relay="anthropic", kind="requests") == 1000 - 99
+    assert scrape.value(name, relay="anthropic", kind="tokens") == 2000 - 98
+    assert len(scrape.labels(name)) == 2
+
+
+@pytest.mark.parametrize(("after", "left"), [(299, 5), (301, None)])
+def test_limits_age_from_when_they_came(
+    metrics: Metrics, clock: Clock, after: float, left: float | None
+) -> None:
+    """Not from when somebody first asked."""
+    field = ("anthropic-ratelimit-requests-remaining", "5")
+    metrics.read_limits("anthropic", response_head(200, field).fields)
+    clock.now += after
+    scrape = Scrape(metrics)
+    assert scrape.value("relay_ratelimit_remaining", relay="anthropic", kind="requests") == left
+
+
+def test_headers_that_are_kept_do_not_pile_up(metrics: Metrics, clock: Clock) -> None:
+    """An API that names each response's headers anew has its values read at once."""
+    for number in range(1000):
+        fields = ((f"x-{number}", "1"), ("anthropic-ratelimit-requests-remaining", f"{number}"))
+        metrics.read_limits("anthropic", response_head(200, *fields).fields)
+        assert len(metrics._limits._books["anthropic"]._unread) <= limits._UNREAD_LIMIT
+    (limit,), _ = metrics.current_limits("anthropic")
+    assert limit.remaining == 999
 
 
 def test_kinds_and_windows_are_limited(metrics: Metrics, clock: Clock) -> None:
