@@ -11,9 +11,9 @@ billed by tokens at all. Long prompts are billed as the list says. Knows nothing
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -75,12 +75,67 @@ class PricesNotInstalled(Exception):
         )
 
 
-@dataclass(frozen=True, slots=True)
+class _Rates:
+    """Prices in force. For most calls they come to one rate per token of each type.
+
+    To take a call's usage apart, the package needs twenty times what all its samples cost. But
+    without searches, and with no more input than the first tier begins at, a token costs what
+    it costs alone: so the package is asked once for each type.
+    """
+
+    def __init__(self, prices: ModelPrice) -> None:
+        self._prices = prices
+        self._first_tier = min(map(_first_tier, vars(prices).values()), default=math.inf)
+        self._per_call = self._exactly({})
+        self._per_token = {
+            kind: self._exactly({kind: 1}) - self._per_call
+            for kind in _PRICE_KEYS
+            if _covers(prices, {kind: 1})
+        }
+
+    def cost(self, tokens: Mapping[str, int], web_searches: int) -> float | None:
+        """Return the estimate; None where a direction that has tokens has no price."""
+        if not _covers(self._prices, tokens):
+            return None
+        if web_searches or sum(tokens.get(kind, 0) for kind in _INPUT_TYPES) > self._first_tier:
+            return float(self._exactly(tokens, web_searches))
+        rates = self._per_token
+        total = sum((rates[kind] * n for kind, n in tokens.items() if n), self._per_call)
+        return float(total)
+
+    def _exactly(self, tokens: Mapping[str, int], web_searches: int = 0) -> Decimal:
+        price: Decimal = self._prices.calc_price(_usage(tokens, web_searches))["total_price"]
+        return price
+
+
 class _Model:
     """What is known of a model's prices."""
 
-    listed: ModelInfo | None
-    override: Mapping[str, Decimal]
+    def __init__(
+        self,
+        listed: ModelInfo | None,
+        override: Mapping[str, Decimal],
+        proportions: Mapping[str, Decimal],
+    ) -> None:
+        self._listed = listed
+        self._override = override
+        self._proportions = proportions
+        self._latest = self._listed_now()
+        self._rates = self._rates_of(self._latest)
+
+    def rates(self) -> _Rates | None:
+        """Return those of now, if there are any: they change on days that the list knows."""
+        listed = self._listed_now()
+        if listed is not self._latest:
+            self._latest, self._rates = listed, self._rates_of(listed)
+        return self._rates
+
+    def _listed_now(self) -> ModelPrice | None:
+        return self._listed.get_prices(datetime.now(UTC)) if self._listed else None
+
+    def _rates_of(self, listed: ModelPrice | None) -> _Rates | None:
+        prices = _merge(listed, self._override, self._proportions) if self._override else listed
+        return None if prices is None else _Rates(prices)
 
 
 class Prices:
@@ -112,20 +167,13 @@ class Prices:
 
         Searches that the API made are added where the list has a price for them.
         """
-        prices = self._prices_now(api, self._find(api, model))
-        if prices is None or not _covers(prices, tokens):
-            return None
-        return float(prices.calc_price(_usage(tokens, web_searches))["total_price"])
+        rates = self._find(api, model).rates()
+        return None if rates is None else rates.cost(tokens, web_searches)
 
     def _search(self, api: Api, model: str) -> _Model:
         override = self._overrides.get(model) or self._overrides.get(_DATE.sub("", model)) or {}
         # Not calc_price(): it remembers every name that it was ever asked for.
-        return _Model(self._providers[api].find_model(model), override)
-
-    def _prices_now(self, api: Api, model: _Model) -> ModelPrice | None:
-        """Prices of a model change on days that the list knows."""
-        listed = model.listed.get_prices(datetime.now(UTC)) if model.listed else None
-        return _merge(listed, model.override, _PROPORTIONS[api]) if model.override else listed
+        return _Model(self._providers[api].find_model(model), override, _PROPORTIONS[api])
 
 
 def _load_providers() -> Mapping[Api, Provider]:
@@ -179,6 +227,13 @@ def _base(price: Price) -> Decimal:
     if price is None or isinstance(price, Decimal):
         return price or Decimal(0)
     return price.base
+
+
+def _first_tier(price: Price) -> float:
+    """Return the input tokens above which a price is another one."""
+    if price is None or isinstance(price, Decimal):
+        return math.inf
+    return min((tier.start for tier in price.tiers), default=math.inf)
 
 
 def _covers(prices: ModelPrice, tokens: Mapping[str, int]) -> bool:

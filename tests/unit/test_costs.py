@@ -11,6 +11,8 @@ from unittest.mock import Mock
 
 import pytest
 from genai_prices.data_snapshot import get_snapshot
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay import costs
 from relay.costs import Prices, PricesNotInstalled
@@ -78,6 +80,22 @@ def test_long_prompts_cost_more_with_all_that_is_in_the_cache(prices: Prices) ->
     long = {**short, "cache_read": 100_001}
     assert prices.cost("anthropic", "claude-sonnet-4-5", short) == 0.345
     assert prices.cost("anthropic", "claude-sonnet-4-5", long) == 0.6825006
+
+
+@given(
+    st.sampled_from(["claude-sonnet-4-5", "claude-opus-4-5", "claude-3-haiku-20240307"]),
+    st.dictionaries(st.sampled_from(TOKEN_TYPES), st.sampled_from([0, 1, 7, 99_999, 200_000])),
+    st.sampled_from([0, 0, 3]),
+)
+def test_every_estimate_is_the_packages_own(
+    prices: Prices, model: str, tokens: dict[str, int], searches: int
+) -> None:
+    """To the last digit, though it is asked for most of them only once."""
+    listed = costs._load_providers()["anthropic"].find_model(model)
+    assert listed is not None
+    exact = listed.get_prices(datetime.now(UTC)).calc_price(costs._usage(tokens, searches))
+    estimate = prices.cost("anthropic", model, tokens, web_searches=searches)
+    assert estimate == float(exact["total_price"])
 
 
 def test_web_searches_are_added(prices: Prices) -> None:
