@@ -52,5 +52,7 @@ class ExampleBins(Bins):
 
     def observe_example(self, name: str, value: float, moment: float) -> None:
         """Add one value, and keep it."""
-        self.observe(value)
-        self.examples[bisect_left(self._bounds, value)] = (name, value, moment)
+        index = bisect_left(self._bounds, value)
+        self.counts[index] += 1
+        self.total += value
+        self.examples[index] = (name, value, moment)

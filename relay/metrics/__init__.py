@@ -1,7 +1,8 @@
 """From finished exchanges to Prometheus samples.
 
 Every label set is closed: names from the configuration, words from the API's own lists and
-``other`` for the rest, and no more than 32 models. A call is observed once, when it is over.
+``other`` for the rest, and no more than 32 models. A call is observed once, when it is over;
+only what its pieces cost the relay counts at once.
 """
 
 from __future__ import annotations

@@ -73,6 +73,7 @@ def test_each_bucket_has_the_latest_value_with_a_name(values: list[tuple[float, 
             bins.observe(value)
     assert bins.examples == expected
     assert bins.counts == bins_of([value for value, _ in values]).counts
+    assert bins.total == pytest.approx(sum(value for value, _ in values))
 
 
 def test_bounds_of_the_overhead_go_up() -> None:
