@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
+from operator import attrgetter
 from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry
@@ -21,7 +21,7 @@ from relay.ratelimits import PREFIX, Book, Reading, read_limits
 
 _Value = Literal["limit", "remaining", "reset", "utilization"]
 
-_KEY: Final = itemgetter(1)
+_key: Final = attrgetter("key")
 # Sets of header names: APIs have one or two. More at a time are read at once, and not kept.
 _UNREAD_LIMIT: Final = 8
 _GAUGES: Final[tuple[tuple[str, str, str, _Value], ...]] = (
@@ -52,7 +52,7 @@ class LimitGauges(Collector):
 
     def take(self, relay: str, fields: Sequence[Field]) -> None:
         """Take a response's headers, whatever its status."""
-        names = b"\n".join(map(_KEY, fields))
+        names = b"\n".join(map(_key, fields))
         if names.find(PREFIX) >= 0:  # ``in`` takes twenty times as long
             self._books[relay].keep(names, fields)
 
