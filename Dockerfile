@@ -5,11 +5,16 @@ FROM python:3.13-slim-trixie AS build
 WORKDIR /build
 COPY requirements/relay.txt requirements.txt
 RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
-        --require-hashes --only-binary :all: --no-compile --target /opt/relay -r requirements.txt \
+        --require-hashes --only-binary :all: --no-compile --target /opt/relay --report report.json \
+        -r requirements.txt \
  && rm -rf /opt/relay/bin \
  && find /opt/relay \( -name tests -o -name testing -o -name mypy \) -type d -prune -exec rm -rf {} + \
  && find /opt/relay \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.c' -o -name '*.h' \) -delete
 COPY relay /opt/relay/relay
+# The bill of materials: what scanners look for in an image, by this ending.
+COPY pyproject.toml requirements/sbom.py ./
+RUN PYTHONPATH=/opt/relay python sbom.py --report report.json --pyproject pyproject.toml \
+        > /opt/relay/sbom.cdx.json
 # The root file system is read-only at run time, so what Python would compile is compiled here.
 RUN python -m compileall -q --invalidation-mode unchecked-hash -x 'pygments/(lexers|styles)/' /opt/relay \
  && printf '#!/bin/sh\nexec python -m relay "$@"\n' > /opt/relay/entry \
@@ -26,8 +31,10 @@ ENV PYTHONPATH=/opt/relay \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 COPY --from=build /opt/relay /opt/relay
-# A new volume takes over its folder's mode: whatever uid makes the token can write it.
-RUN ln -s /opt/relay/entry /usr/local/bin/relay && mkdir -m 1777 /run/relay
+# A new volume takes over its folder's mode: whatever uid makes the token can write it. And no
+# program of the base lends anyone another user's rights, however the container is started.
+RUN ln -s /opt/relay/entry /usr/local/bin/relay && mkdir -m 1777 /run/relay \
+ && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 WORKDIR /
 USER 10001:10001
 EXPOSE 8484 9484

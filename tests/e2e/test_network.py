@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -71,18 +70,6 @@ def test_the_relays_container_is_hardened(stack: Stack) -> None:
     with pytest.raises(AssertionError, match="Read-only file system"):
         stack.docker("exec", "relay", "touch", "/run/relay/x")
     assert "healthy" in stack.docker("ps", "relay")
-
-
-def test_the_image_is_small_and_labelled() -> None:
-    """At most 70 MB on top of its base; numeric user; health check; OCI labels."""
-    names = ["agent-relay-under-test", "python:3.13-slim-trixie"]
-    command = ["docker", "image", "inspect", *names]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    image, base = json.loads(output)
-    assert image["Size"] - base["Size"] < 70_000_000
-    assert image["Config"]["User"] == "10001:10001"
-    assert image["Config"]["Healthcheck"]["Test"] == ["CMD", "relay", "health"]
-    assert image["Config"]["Labels"]["org.opencontainers.image.licenses"] == "MIT"
 
 
 PROGRAM = (
