@@ -17,7 +17,7 @@ RUN PYTHONPATH=/opt/relay python sbom.py --report report.json --pyproject pyproj
         > /opt/relay/sbom.cdx.json
 # The root file system is read-only at run time, so what Python would compile is compiled here.
 RUN python -m compileall -q --invalidation-mode unchecked-hash -x 'pygments/(lexers|styles)/' /opt/relay \
- && printf '#!/bin/sh\nexec python -m relay "$@"\n' > /opt/relay/entry \
+ && printf '#!/usr/local/bin/python\n' | cat - /opt/relay/relay/__main__.py > /opt/relay/entry \
  && chmod 0755 /opt/relay/entry
 
 FROM python:3.13-slim-trixie

@@ -148,10 +148,12 @@ class Stack:
             os.chown(temporary, self.uid, self.uid)
         temporary.replace(self.secrets / name)
 
-    def docker(self, *arguments: str) -> str:
+    def docker(self, *arguments: str, stdin: str = "") -> str:
         """Run ``docker compose`` on this stack and return what it prints."""
         command = [*self.compose.compose_command_property, *arguments]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=PROJECT, input=stdin, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -284,6 +286,11 @@ class Agent:
         done = self._container.exec(list(command))
         return done.exit_code, done.output.decode()
 
+    @property
+    def container_id(self) -> str:
+        """The id of the agent's container."""
+        return str(self._container.get_wrapped_container().id)
+
     def begin(self, path: str, **order: object) -> Call:
         """Begin a call to the relay, or to wherever ``host`` and ``port`` say."""
         order = {
@@ -294,8 +301,7 @@ class Agent:
             "body": json.dumps({"model": "claude-sonnet-4-5", "messages": []}),
             **order,
         }
-        container = self._container.get_wrapped_container().id
-        command = ["docker", "exec", "-i", str(container), "python", "/agent/call.py"]
+        command = ["docker", "exec", "-i", self.container_id, "python", "/agent/call.py"]
         return Call(command, order)
 
     def call(self, path: str, **order: object) -> Report:

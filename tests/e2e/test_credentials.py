@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.stack import Agent, Stack
+from tests.e2e.stack import Agent, Stack, get
 
 TOKEN_HEADERS = {"cookie": "session=1", "x-goog-api-key": "g", "x-headroom-base-url": "http://x"}
 
@@ -136,6 +136,8 @@ def test_no_secret_is_in_the_logs_or_the_metrics(
     log = stack.logs("relay")
     assert "a-private" not in log
     assert "a-wrong-token" not in log
-    exposed = log + stack.ready().text + stack.docker("exec", "relay", "relay", "check")
+    pages = [get(f"{stack.admin_url}/{page}").text for page in ("metrics", "readyz", "calls")]
+    assert 'outcome="ok"' in pages[0]
+    exposed = log + "".join(pages) + stack.docker("exec", "relay", "relay", "check")
     for secret in (*secrets.values(), token_of(stack)):
         assert secret not in exposed

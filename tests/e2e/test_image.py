@@ -37,12 +37,19 @@ print(json.dumps({
 """
 
 
-def inside(*command: str) -> str:
-    """Run a program of the image's, and return what it prints."""
-    run = ["docker", "run", "--rm", "--network", "none", "--user", "0"]
+def run_inside(*command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run a program of the image's."""
+    run = ["docker", "run", "--rm", "--network", "none", "--user", "0", *options]
     program, *arguments = command
     run += ["--entrypoint", program, IMAGE, *arguments]
-    return subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(run, capture_output=True, text=True, check=False)
+
+
+def inside(*command: str) -> str:
+    """Run a program of the image's, and return what it prints."""
+    done = run_inside(*command)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +97,15 @@ def test_no_program_lends_another_users_rights(stack: Stack) -> None:
         "            print(path)"
     )
     assert inside("python", "-c", walk) == ""
+
+
+def test_no_shell_is_needed(stack: Stack) -> None:
+    """The commands, and so the health check, run in an image whose shells do not."""
+    shells = ("/usr/bin/dash", "/usr/bin/bash")
+    without = tuple(f"--volume=/dev/null:{shell}:ro" for shell in shells)
+    assert run_inside("sh", "-c", "true", options=without).returncode != 0
+    done = run_inside("relay", "health", options=without)
+    assert (done.returncode, done.stderr) == (1, "relay: no relay answers at 127.0.0.1:9484\n")
 
 
 def test_the_bill_of_materials_is_cyclonedx(bill_text: str) -> None:

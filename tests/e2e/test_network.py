@@ -58,20 +58,6 @@ def test_prometheus_scrapes_the_relays_series(stack: Stack, agent: Agent) -> Non
         assert eventually(lambda query=series: stack.query(query) or None, series)  # type: ignore[misc]  # mypy cannot infer a lambda's default
 
 
-def test_the_relays_container_is_hardened(stack: Stack) -> None:
-    """Not root, no capability, no new privileges, nothing to write to."""
-    status = stack.docker("exec", "relay", "cat", "/proc/1/status")
-    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    assert fields["Uid"].split()[0] == str(stack.uid) != "0"
-    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0
-    assert fields["NoNewPrivs"] == "1"
-    with pytest.raises(AssertionError, match="Read-only file system"):
-        stack.docker("exec", "relay", "touch", "/opt/relay/x")
-    with pytest.raises(AssertionError, match="Read-only file system"):
-        stack.docker("exec", "relay", "touch", "/run/relay/x")
-    assert "healthy" in stack.docker("ps", "relay")
-
-
 PROGRAM = (
     "import json, os, urllib.request as u;"
     "q = u.Request(os.environ['ANTHROPIC_BASE_URL'] + '/v1/models',"
