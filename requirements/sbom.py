@@ -58,14 +58,19 @@ def python_component(package: Distribution, hashes: dict[str, str]) -> Component
 
 def licences_of(package: Distribution) -> list[dict[str, object]]:
     """Return a package's licence: its SPDX expression (PEP 639), else what it used to be."""
-    if expression := package.metadata.get("License-Expression"):
+    if expression := field(package, "License-Expression"):
         return [{"expression": expression}]
     classifiers = package.metadata.get_all("Classifier") or []
     names = [each.split(" :: ")[-1] for each in classifiers if each.startswith("License :: ")]
     names = [name for name in names if name != "OSI Approved"]  # a class of licences, not one
     # Some put the licence's whole text into the field.
-    first_line = (package.metadata.get("License") or "").partition("\n")[0]
+    first_line = field(package, "License").partition("\n")[0]
     return [{"license": {"name": name}} for name in names or [first_line] if name]
+
+
+def field(package: Distribution, name: str) -> str:
+    """Return a field of a package's metadata; nothing where there is none."""
+    return next(iter(package.metadata.get_all(name) or ()), "")
 
 
 def python_packages(folders: Iterable[str]) -> list[Distribution]:
@@ -124,13 +129,19 @@ def dependencies(
 
 
 def hashes_of(report: str) -> dict[str, str]:
-    """Return the SHA-256 of each file that pip installed, by ``name==version``."""
-    return {
-        f"{normal(each['metadata']['name'])}=={each['metadata']['version']}": (
-            each["download_info"]["archive_info"]["hashes"]["sha256"]
-        )
-        for each in json.loads(report)["install"]
-    }
+    """Return the SHA-256 of each wheel that pip installed, by ``name==version``.
+
+    Raises:
+        SystemExit: One was no wheel, and so its own code has run in the build.
+    """
+    hashes = {}
+    for each in json.loads(report)["install"]:
+        name, version = each["metadata"]["name"], each["metadata"]["version"]
+        download = each["download_info"]
+        if not download["url"].endswith(".whl"):
+            raise SystemExit(f"{name} {version} was not installed from a wheel")
+        hashes[f"{normal(name)}=={version}"] = download["archive_info"]["hashes"]["sha256"]
+    return hashes
 
 
 def debian_packages() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
@@ -53,6 +54,20 @@ def test_a_python_package_has_the_hash_of_its_file(tmp_path: Path) -> None:
     assert component["purl"] == "pkg:pypi/backports-zstd@1.8.0"
     assert component["hashes"] == [{"alg": "SHA-256", "content": "ab" * 32}]
     assert "hashes" not in sbom.python_component(package, {"backports-zstd==1.7.0": "ab" * 32})
+
+
+def report_of(file: str) -> str:
+    """Return what pip reports of one installed file."""
+    download = {"url": f"file:///{file}", "archive_info": {"hashes": {"sha256": "cd" * 32}}}
+    metadata = {"name": "Uv_Loop", "version": "1"}
+    return json.dumps({"install": [{"metadata": metadata, "download_info": download}]})
+
+
+def test_only_wheels_are_accepted() -> None:
+    """An sdist's code would have run in the image's build."""
+    assert sbom.hashes_of(report_of("uv_loop-1-py3-none-any.whl")) == {"uv-loop==1": "cd" * 32}
+    with pytest.raises(SystemExit, match="not installed from a wheel"):
+        sbom.hashes_of(report_of("uv_loop-1.tar.gz"))
 
 
 def test_vendored_packages_are_found(tmp_path: Path) -> None:
