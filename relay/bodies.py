@@ -31,7 +31,8 @@ class BodyReader:
         """Return the data in these bytes; raise UpstreamTruncated at a wrong one."""
         if self._chunks is not None:
             piece = self._chunks.feed(data)
-            self.rest = self._chunks.rest
+            if self._chunks.ended:
+                self.rest = self._chunks.rest
             return piece
         if self._remaining is None:
             return data

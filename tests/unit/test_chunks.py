@@ -100,6 +100,8 @@ INVALID = {
     "a chunk shorter than it says": b"5\r\nhell\r\n" + END,
     "an LF behind the data": b"5\r\nhello\n" + END,
     "a CR behind the data": b"5\r\nhello\r0\r\n\r\n",
+    "other bytes behind the data": b"5\r\nhelloXX",
+    "a line end behind the data, turned round": b"5\r\nhello\n\r",
     "nothing behind the data": b"5\r\nhello0\r\n\r\n",
     "a trailer without a colon": b"0\r\nX\r\n\r\n",
     "a trailer without a name": b"0\r\n: a\r\n\r\n",
@@ -259,3 +261,58 @@ def test_trailers_may_not_be_larger_than_a_head() -> None:
     assert read([b"0\r\n" + line * 6 + b"\r\n"]).ended
     assert read([b"0\r\n" + line * (HEAD_LIMIT // len(line) + 1) + b"\r\n"]).refused
     assert read([b"0\r\nX: " + b"a" * HEAD_LIMIT]).refused
+
+
+# Many small chunks in one read
+
+
+EVENT = b'data: {"type":"ping"}\n\n'
+ODD = {
+    "one like most": chunk(EVENT),
+    "line ends in the data": chunk(b"data: a\r\n\r\n"),
+    "data that looks like chunks": chunk(b"1\r\na\r\n"),
+    "nothing but line ends": chunk(b"\r\n\r\n"),
+    "a size in capitals": b"1A\r\n" + b"x" * 26 + b"\r\n",
+    "leading zeroes": b"005\r\nhello\r\n",
+    "an extension": b"5;name=value\r\nhello\r\n",
+    "a large one": chunk(b"x" * 5000),
+    "the last one": END,
+    "the last one, with trailers": b"0\r\nX-Sum: 1\r\n\r\n",
+    "half a one": chunk(EVENT)[:-9],
+    "one too long": b"5\r\nhello!\r\n",
+    "one too short": b"5\r\nhell\r\n",
+    "no data": b"5\r\n\r\n",
+    "no size": b"\r\nhello\r\n",
+    "a size that is none": b"0x5\r\nhello\r\n",
+    "a size with a sign": b"+5\r\nhello\r\n",
+    "a size with a space": b"5 \r\nhello\r\n",
+    "bare line feeds": b"5\nhello\n",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("before", [0, 1, 7, 40])
+def test_row_of_chunks_reads_as_each_of_them_would(name: str, before: int) -> None:
+    """Whatever stands within it, in front of it or behind it."""
+    coded = chunk(EVENT) * before + ODD[name] + chunk(EVENT) * 40 + END + b"rest"
+    expected = read(bytewise(coded))
+    assert read([coded]) == expected
+    for position in (1, 3, 15, len(coded) - 7, len(coded) - 8, len(coded) - 20):
+        assert read([coded[:position], coded[position:]]) == expected
+
+
+@given(
+    coded=st.lists(st.sampled_from([*ODD.values(), chunk(EVENT) * 9]), max_size=12).map(b"".join),
+    at=st.integers(min_value=0, max_value=300),
+    width=st.integers(min_value=0, max_value=3),
+    junk=st.binary(max_size=4),
+    positions=CUTS,
+)
+def test_damaged_row_of_chunks_reads_as_each_of_them_would(
+    coded: bytes, at: int, width: int, junk: bytes, positions: list[int]
+) -> None:
+    """Nothing is accepted in a row that would not be alone, and nothing refused."""
+    damaged = coded[:at] + junk + coded[at + width :]
+    expected = read(bytewise(damaged))
+    assert read([damaged]) == expected
+    assert read(cut(damaged, positions)) == expected
