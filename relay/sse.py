@@ -9,6 +9,7 @@ use for are dropped unread. Knows nothing of what the events mean, nor of JSON.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import filterfalse
 from typing import Final, NamedTuple
 
 # Bytes. A whole response comes in one event of OpenAI's Responses, and an image in another;
@@ -35,8 +36,10 @@ class EventReader:
     """Takes the bytes of one event stream and returns the events that they complete."""
 
     def __init__(self, limit: int = EVENT_LIMIT) -> None:
-        self.unread: Callable[[bytes], object] | None = None
-        """Tells of an event's lines, as they came, that nobody wants to read them."""
+        self._unread: Callable[[bytes], object] | None = None
+        self._common_start = b""
+        self._common_next = b""
+        self._common_lines = 0
         self._limit = limit
         self._plain = False
         """Whether the next piece begins an event, with nothing left over from before."""
@@ -47,6 +50,32 @@ class EventReader:
         self._partial_size = 0
         self._partial_end = b""
         self._oversized: Event | None = None
+
+    def ignore(self, unread: Callable[[bytes], object], common_start: bytes = b"") -> None:
+        """Drop events from now on, where ``unread`` says so of their lines.
+
+        ``common_start`` is what most of those begin with, down to a part of their last line.
+        """
+        self._unread = unread
+        self._common_start = common_start
+        self._common_next = b"\n\n" + common_start
+        self._common_lines = self._common_next.count(b"\n")
+
+    def skips(self, piece: bytes) -> bool:
+        """Whether this is nothing but common events to ignore: then it need not be fed.
+
+        It runs for every token, so it looks at all of them together: as many line ends as
+        such events have leave room for nothing else.
+        """
+        start = self._common_start
+        return (
+            self._plain
+            and start != b""
+            and piece.startswith(start)
+            and piece.endswith(b"\n\n")
+            and piece.count(b"\n") == (piece.count(self._common_next) + 1) * self._common_lines
+            and piece.find(b"\r") < 0
+        )
 
     def feed(self, piece: bytes) -> list[Event]:
         """Return the events that end in these bytes."""
@@ -85,9 +114,13 @@ class EventReader:
         if self._partial_size:
             self._keep(piece)
         else:
-            *blocks, rest = piece.split(b"\n\n")
-            events += self._read(blocks)
-            self._keep(rest)
+            self._plain = True
+            whole = piece.rfind(b"\n\n") + 2
+            if not self.skips(piece[:whole]):
+                *blocks, piece = piece.split(b"\n\n")
+                events += self._read(blocks)
+                whole = 0
+            self._keep(piece[whole:])
         self._plain = not self._partial_size and not self._after_cr
         return events
 
@@ -116,9 +149,10 @@ class EventReader:
 
     def _read(self, blocks: list[bytes]) -> list[Event]:
         events: list[Event] = []
-        unread = self.unread
+        if self._unread is not None:
+            blocks = list(filterfalse(self._unread, blocks))
         for block in blocks:
-            if not block or (unread is not None and unread(block)):
+            if not block:
                 continue
             if len(block) > self._limit or block.count(b"\n") > LINE_COUNT_LIMIT:
                 events.append(_oversized(block))

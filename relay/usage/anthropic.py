@@ -12,8 +12,8 @@ from typing import Final
 
 from relay.sse import Event
 from relay.usage.documents import Json, Kinds, member
-from relay.usage.rows import Row, beginning_with, document_of
-from relay.usage.tally import Paths, Tally
+from relay.usage.rows import Row, beginning_with, document_of, start_of
+from relay.usage.tally import Shape, Tally
 
 STOP_REASONS: Final = frozenset(
     {
@@ -28,17 +28,25 @@ STOP_REASONS: Final = frozenset(
     }
 )
 
-_PATHS: Final[Paths] = {
-    "input": ("input_tokens",),
-    "cache_read": ("cache_read_input_tokens",),
-    "cache_write": ("cache_creation_input_tokens",),
-    "cache_write_5m": ("cache_creation", "ephemeral_5m_input_tokens"),
-    "cache_write_1h": ("cache_creation", "ephemeral_1h_input_tokens"),
-    "output": ("output_tokens",),
-    "reasoning": ("output_tokens_details", "thinking_tokens"),
-    "web_search": ("server_tool_use", "web_search_requests"),
-    "web_fetch": ("server_tool_use", "web_fetch_requests"),
-}
+_USAGE: Final = Shape(
+    {
+        "input_tokens": "input",
+        "cache_read_input_tokens": "cache_read",
+        "cache_creation_input_tokens": "cache_write",
+        "output_tokens": "output",
+    },
+    {
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": "cache_write_5m",
+            "ephemeral_1h_input_tokens": "cache_write_1h",
+        },
+        "output_tokens_details": {"thinking_tokens": "reasoning"},
+        "server_tool_use": {
+            "web_search_requests": "web_search",
+            "web_fetch_requests": "web_fetch",
+        },
+    },
+)
 _KNOWN: Final = rb"error|ping|message_(?:start|delta|stop)|content_block_(?:start|delta|stop)"
 _TELLING: Final = rb"error|message_(?:start|delta|stop)"
 _KINDS: Final = Kinds(_KNOWN, _TELLING)
@@ -48,7 +56,7 @@ _KINDS_BEFORE_TOKENS: Final = Kinds(_KNOWN, _TELLING + rb"|content_block_(?:star
 def _read_answer(document: Json, tally: Tally) -> None:
     tally.name(document.get("model"))
     tally.stop(document.get("stop_reason"), STOP_REASONS)
-    tally.final = tally.state(document.get("usage"), _PATHS)
+    tally.final = tally.state(document.get("usage"), _USAGE)
 
 
 def _read_event(event: Event, tally: Tally) -> None:
@@ -68,14 +76,15 @@ def _read_event(event: Event, tally: Tally) -> None:
 def _read_start(document: Json, tally: Tally) -> None:
     message = document.get("message")
     tally.name(member(message, "model"))
-    tally.state(member(message, "usage"), _PATHS)
+    tally.state(member(message, "usage"), _USAGE)
 
 
 def _read_delta(document: Json, tally: Tally) -> None:
     """The one that gives the reason for stopping states the last totals."""
-    stated = tally.state(document.get("usage"), _PATHS)
+    stated = tally.state(document.get("usage"), _USAGE)
     tally.stop(member(document.get("delta"), "stop_reason"), STOP_REASONS)
     tally.final = stated and tally.stop_reason is not None and tally.note is None
 
 
-MESSAGES: Final = Row(_read_answer, _read_event, beginning_with("content_block_delta"))
+_CONTENT: Final = "content_block_delta"
+MESSAGES: Final = Row(_read_answer, _read_event, beginning_with(_CONTENT), start_of(_CONTENT))

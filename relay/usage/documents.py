@@ -23,6 +23,8 @@ _USAGE: Final = re.compile(rb'"usage"\s*:\s*')
 _MODEL: Final = re.compile(rb'"model"\s*:\s*"([^"\\]*)"')
 _STATUS: Final = re.compile(rb'"status"\s*:\s*"([^"\\]*)"')
 _REASON: Final = re.compile(rb'"(stop_reason|finish_reason)"\s*:\s*"([^"\\]*)"')
+_DECODER: Final = json.JSONDecoder()
+_SPACE: Final = " \t\n\r"
 _TYPE_FIRST: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.]+)"')
 
 
@@ -40,11 +42,12 @@ class UsageNotFound(Unreadable):
 
 def parse(data: bytes) -> Json:
     """Return the JSON object in these bytes; what is not UTF-8 in it is replaced."""
+    text = data.decode("utf-8", "replace").removeprefix("\ufeff").strip(_SPACE)
     try:
-        value = json.loads(data.decode("utf-8-sig", "replace"))
+        value, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError) as error:
         raise Unreadable from error
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or end != len(text):
         raise Unreadable
     return value
 
@@ -79,7 +82,7 @@ def excerpt(head: bytes, tail: bytes) -> Json:
 
 def _value_at(data: bytes) -> object:
     try:
-        value: object = json.JSONDecoder().raw_decode(data.decode("utf-8", "replace"))[0]
+        value: object = _DECODER.raw_decode(data.decode("utf-8", "replace"))[0]
     except (ValueError, RecursionError) as error:
         raise Unreadable from error
     return value
@@ -87,6 +90,8 @@ def _value_at(data: bytes) -> object:
 
 class Document:
     """Gathers one JSON body."""
+
+    __slots__ = ("_head", "_pieces", "_size")
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

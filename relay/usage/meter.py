@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from relay.codings import DecodedTooLarge, Decoder, Undecodable, decoder_for
 from relay.sse import Event, EventReader
@@ -33,8 +32,7 @@ _ROWS: Final[Mapping[str, Row]] = {
 _STEP: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What an answer said of itself. Times are on the clock of those handed in."""
 
     model: str | None
@@ -81,23 +79,31 @@ class Meter:
         media_type = content_type.partition(b";")[0].strip(b" \t").lower()
         self._streams = media_type == b"text/event-stream"
         self._tally = Tally()
-        self._events = EventReader()
-        self._document = Document()
+        self._events: EventReader | None = None
+        self._document: Document | None = None
         self._decoder: Decoder | None = None
         self._fault: Missing | None = None
-        self._consume = self._choose_consumer(content_encoding)
+        self._skips: Callable[[bytes], bool] | None = None
+        """Tells pieces of a plain stream that need no closer look; from the first token on."""
         self._first_token_at: float | None = None
         self._heard_at = math.inf
         self._max_gap = 0.0
+        self._consume = self._choose_consumer(content_encoding)
 
     def _choose_consumer(self, content_encoding: bytes) -> Callable[[bytes, float], None]:
-        if self._row is None or (self._streams and self._row.read_event is None):
+        row = self._row
+        if row is None or (self._streams and row.read_event is None):
             return _ignore
-        try:
-            self._decoder = decoder_for(content_encoding)
-        except Undecodable:
-            self._fault = "encoding"
-            return _ignore
+        if content_encoding:
+            try:
+                self._decoder = decoder_for(content_encoding)
+            except Undecodable:
+                self._fault = "encoding"
+                return _ignore
+        if self._streams:
+            self._events = EventReader()
+        else:
+            self._document = Document()
         return self._choose_reader() if self._decoder is None else self._take_coded
 
     def _choose_reader(self) -> Callable[[bytes, float], None]:
@@ -119,6 +125,8 @@ class Meter:
         self._heard_at = now
         if gap > self._max_gap:  # noqa: PLR1730  # max() takes as long as the rest of this
             self._max_gap = gap
+        if self._skips is not None and self._skips(piece):
+            return
         try:
             self._consume(piece, now)
         except Exception as error:  # noqa: BLE001  # whatever it is, the call goes on
@@ -129,24 +137,26 @@ class Meter:
         self._choose_reader()(self._decoder.feed(piece), now)
 
     def _take_document(self, piece: bytes, _: float) -> None:
+        assert self._document is not None
         self._document.feed(piece)
 
     def _take_events(self, piece: bytes, now: float) -> None:
-        if self._events.unread is None:
-            piece = self._take_beginning(piece, now)
+        assert self._events is not None
+        if self._first_token_at is None:
+            piece = self._take_beginning(self._events, piece, now)
         events = self._events.feed(piece)
         if events:
             self._read_events(events, now)
 
-    def _take_beginning(self, piece: bytes, now: float) -> bytes:
+    def _take_beginning(self, reader: EventReader, piece: bytes, now: float) -> bytes:
         """Read a little at a time until the first token has come; return what is left.
 
         Only then is content dropped unread, and a piece may hold most of an answer.
         """
         for start in range(0, len(piece), _STEP):
-            if self._events.unread is not None:
+            if self._first_token_at is not None:
                 return piece[start:]
-            self._read_events(self._events.feed(piece[start : start + _STEP]), now)
+            self._read_events(reader.feed(piece[start : start + _STEP]), now)
         return b""
 
     def _read_events(self, events: list[Event], now: float) -> None:
@@ -159,7 +169,16 @@ class Meter:
             self._row.read_event(event, tally)
         if tally.begun and self._first_token_at is None:
             self._first_token_at = now
-            self._events.unread = self._row.unread
+            self._ignore_content()
+
+    def _ignore_content(self) -> None:
+        """Read no more of what the model writes: the first of it is known."""
+        assert self._events is not None
+        assert self._row is not None
+        if self._row.unread is not None:
+            self._events.ignore(self._row.unread, self._row.common_start)
+            if self._row.common_start and self._decoder is None:
+                self._skips = self._events.skips
 
     def _give_up(self, error: Exception) -> None:
         """End the reading; what is known by now stays known."""
@@ -169,25 +188,30 @@ class Meter:
             self._fault = "too_large"
         else:
             self._fault = "parse"
-        self._consume = _ignore
-        self._events = EventReader()
-        self._document = Document()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Take nothing more, and let go of what has been gathered."""
+        self._consume = _ignore  # the meter held itself by it
+        self._skips = self._events = self._document = None
 
     def finish(self, end: End, now: float) -> Reading:
         """Return the reading of an answer that is over, and how. Never raises."""
-        self._max_gap = max(self._max_gap, now - self._heard_at)
-        self._consume = _ignore  # the meter held itself by it; now it goes with its call
-        try:
-            self._read_document()
-        except Exception as error:  # noqa: BLE001  # whatever it is, the call is counted
-            self._give_up(error)
+        gap = now - self._heard_at
+        self._max_gap = max(self._max_gap, gap)
+        document = self._document
+        self._forget()
+        if document is not None and not document.empty:
+            try:
+                self._read_document(document)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the call is counted
+                self._give_up(error)
         return self._make_reading(end)
 
-    def _read_document(self) -> None:
-        if self._row is None or self._document.empty:
-            return
+    def _read_document(self, document: Document) -> None:
+        assert self._row is not None
         try:
-            self._row.read_answer(self._document.read(), self._tally)
+            self._row.read_answer(document.read(), self._tally)
         except Unreadable as error:
             self._tally.note = error.reason
 
@@ -204,20 +228,19 @@ class Meter:
             error_where="http" if refused else "stream" if tally.failed else None,
             ended=tally.ended,
             stream_error=self._succeeded and tally.failed,
-            truncated=end == "clean" and self._lacks_its_end(),
+            truncated=self._streams and end == "clean" and self._lacks_its_end(),
             first_token_at=self._first_token_at,
-            max_gap=self._max_gap if self._has_gaps() else None,
-            missing=self._find_missing(end),
+            max_gap=self._max_gap if self._streams and self._has_gaps() else None,
+            missing=None if tally.complete else self._find_missing(end),
         )
 
     def _has_gaps(self) -> bool:
-        return self._succeeded and self._streams and self._heard_at < math.inf
+        return self._succeeded and self._heard_at < math.inf
 
     def _lacks_its_end(self) -> bool:
         """Whether a stream that could be read has not come to its own end."""
         return (
             self._succeeded
-            and self._streams
             and self._row is not None
             and self._row.read_event is not None
             and not (self._tally.ended or self._tally.failed)
@@ -226,7 +249,7 @@ class Meter:
         )
 
     def _find_missing(self, end: End) -> Missing | None:
-        if not self._succeeded or self._row is None or self._tally.complete:
+        if not self._succeeded or self._row is None:
             return None
         if self._fault is not None:
             return self._fault
@@ -243,7 +266,7 @@ class Meter:
             return "truncated"
         if self._tally.note is not None:
             return self._tally.note
-        return "truncated" if self._lacks_its_end() else "absent"
+        return "truncated" if self._streams and self._lacks_its_end() else "absent"
 
 
 def _ignore(_: bytes, __: float) -> None:

@@ -12,8 +12,8 @@ from typing import Final
 
 from relay.sse import Event
 from relay.usage.documents import Json, Kinds, member
-from relay.usage.rows import Row, beginning_with, document_of
-from relay.usage.tally import Paths, Tally
+from relay.usage.rows import Row, beginning_with, document_of, start_of
+from relay.usage.tally import Shape, Tally
 
 FINISH_REASONS: Final = frozenset(
     {"stop", "length", "tool_calls", "content_filter", "function_call"}
@@ -22,19 +22,21 @@ STATUSES: Final = frozenset(
     {"completed", "incomplete", "failed", "cancelled", "in_progress", "queued"}
 )
 
-_CHAT_PATHS: Final[Paths] = {
-    "input_with_cache_read": ("prompt_tokens",),
-    "cache_read": ("prompt_tokens_details", "cached_tokens"),
-    "output": ("completion_tokens",),
-    "reasoning": ("completion_tokens_details", "reasoning_tokens"),
-}
-_RESPONSES_PATHS: Final[Paths] = {
-    "input_with_cache_read": ("input_tokens",),
-    "cache_read": ("input_tokens_details", "cached_tokens"),
-    "output": ("output_tokens",),
-    "reasoning": ("output_tokens_details", "reasoning_tokens"),
-}
-_EMBEDDINGS_PATHS: Final[Paths] = {"input_with_cache_read": ("prompt_tokens",)}
+_CHAT_USAGE: Final = Shape(
+    {"prompt_tokens": "input_with_cache_read", "completion_tokens": "output"},
+    {
+        "prompt_tokens_details": {"cached_tokens": "cache_read"},
+        "completion_tokens_details": {"reasoning_tokens": "reasoning"},
+    },
+)
+_RESPONSES_USAGE: Final = Shape(
+    {"input_tokens": "input_with_cache_read", "output_tokens": "output"},
+    {
+        "input_tokens_details": {"cached_tokens": "cache_read"},
+        "output_tokens_details": {"reasoning_tokens": "reasoning"},
+    },
+)
+_EMBEDDINGS_USAGE: Final = Shape({"prompt_tokens": "input_with_cache_read"})
 
 
 # Chat Completions
@@ -51,7 +53,7 @@ def _read_completion(document: Json, tally: Tally) -> None:
     tally.name(document.get("model"))
     for choice in _items(document.get("choices"))[:1]:
         tally.stop(member(choice, "finish_reason"), FINISH_REASONS)
-    tally.final = tally.state(document.get("usage"), _CHAT_PATHS)
+    tally.final = tally.state(document.get("usage"), _CHAT_USAGE)
 
 
 def _read_chunk(event: Event, tally: Tally) -> None:
@@ -73,7 +75,7 @@ def _take_chunk(document: Json, tally: Tally) -> None:
         tally.begun = tally.begun or _has_token(member(choice, "delta"))
         if tally.stop_reason is None:
             tally.stop(member(choice, "finish_reason"), FINISH_REASONS)
-    if tally.state(document.get("usage"), _CHAT_PATHS):
+    if tally.state(document.get("usage"), _CHAT_USAGE):
         # Some servers count along, in every chunk.
         tally.final = not choices or tally.stop_reason is not None
 
@@ -122,7 +124,7 @@ _KINDS_BEFORE_TOKENS: Final = Kinds(
 def _read_response(document: Json, tally: Tally) -> None:
     tally.name(document.get("model"))
     tally.stop(document.get("status"), STATUSES)
-    tally.final = tally.state(document.get("usage"), _RESPONSES_PATHS)
+    tally.final = tally.state(document.get("usage"), _RESPONSES_USAGE)
 
 
 def _read_response_event(event: Event, tally: Tally) -> None:
@@ -149,7 +151,9 @@ def _read_end(kind: bytes, document: Json, tally: Tally) -> None:
         tally.ended = True
 
 
-RESPONSES: Final = Row(_read_response, _read_response_event, beginning_with(*_CONTENT))
+RESPONSES: Final = Row(
+    _read_response, _read_response_event, beginning_with(*_CONTENT), start_of(_CONTENT[0])
+)
 
 
 # Embeddings
@@ -157,7 +161,7 @@ RESPONSES: Final = Row(_read_response, _read_response_event, beginning_with(*_CO
 
 def _read_embeddings(document: Json, tally: Tally) -> None:
     tally.name(document.get("model"))
-    tally.final = tally.state(document.get("usage"), _EMBEDDINGS_PATHS)
+    tally.final = tally.state(document.get("usage"), _EMBEDDINGS_USAGE)
 
 
 EMBEDDINGS: Final = Row(_read_embeddings)

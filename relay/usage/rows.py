@@ -21,6 +21,8 @@ class Row:
     """Takes what an event states; None where the operation has no streams."""
     unread: Callable[[bytes], object] | None = None
     """Tells, once the first token has come, that an event is only more content."""
+    common_start: bytes = b""
+    """What most of those begin with, where they all begin alike."""
 
 
 def document_of(event: Event, tally: Tally) -> Json:
@@ -41,6 +43,11 @@ def beginning_with(*kinds: str) -> Callable[[bytes], object]:
     data = [b"data: " + start % name for name in names for start in starts]
     named = [b"event: %b\ndata: " % name + start % name for name in names for start in starts]
     return methodcaller("startswith", (*named, *data))
+
+
+def start_of(kind: str) -> bytes:
+    """Return how an event of this type begins, as the APIs write it."""
+    return b'event: %b\ndata: {"type":"%b"' % (kind.encode(), kind.encode())
 
 
 def _read_error(document: Json, tally: Tally) -> None:

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeGuard
+from typing import Final, Literal, NamedTuple
 
 from relay.usage.documents import Json, member
 
 Missing = Literal["client_abort", "truncated", "encoding", "parse", "too_large", "absent"]
 """Why usage could not be read."""
 
-Paths = Mapping[str, tuple[str, ...]]
-"""Where an API states each count in its usage object."""
+
+class Shape(NamedTuple):
+    """An API's usage object: what each count is called here, by the member that states it."""
+
+    counts: Mapping[str, str]
+    details: Mapping[str, Mapping[str, str]] = {}
+    """The same for members that are objects with counts of their own."""
+
 
 TOKEN_TYPES: Final = (
     "input",
@@ -46,8 +52,6 @@ ERROR_TYPES: Final = (
 # The longest context is some millions of tokens. Whoever states more is mistaken.
 _COUNT_LIMIT: Final = 1_000_000_000
 _MODEL_LENGTH_LIMIT: Final = 128
-# Found on the way to a count: something that has no members.
-_NO_OBJECT: Final = object()
 
 
 @dataclass(slots=True)
@@ -74,23 +78,24 @@ class Tally:
         if isinstance(model, str) and model.isprintable() and 0 < len(model) <= _MODEL_LENGTH_LIMIT:
             self.model = model
 
-    def state(self, usage: object, paths: Paths) -> bool:
+    def state(self, usage: object, shape: Shape) -> bool:
         """Take the counts of a usage object; absent or null ones stay as they are.
 
         Returns whether there were any and all could be read.
         """
         if usage is None:
             return False
-        if not isinstance(usage, dict):
+        found: dict[str, int] = {}
+        readable = _find_counts(usage, shape.counts, found)
+        if isinstance(usage, dict):
+            for key, counts in shape.details.items():
+                details = usage.get(key)
+                if details is not None and not _find_counts(details, counts, found):
+                    readable = False
+        self.stated.update(found)
+        if not readable:
             self.note = self.note or "parse"
-            return False
-        found = {name: _value_at(usage, path) for name, path in paths.items()}
-        counts = {name: value for name, value in found.items() if _is_count(value)}
-        self.stated.update(counts)
-        if any(value is not None for name, value in found.items() if name not in counts):
-            self.note = self.note or "parse"
-            return False
-        return bool(counts)
+        return readable and bool(found)
 
     def stop(self, reason: object, known: frozenset[str]) -> None:
         """Take the reason why the model stopped, if one is given."""
@@ -107,45 +112,48 @@ class Tally:
     @property
     def complete(self) -> bool:
         """Whether the counts are all that there is to count."""
-        counted = not self.stated.keys().isdisjoint(("input", "input_with_cache_read"))
+        counted = "input" in self.stated or "input_with_cache_read" in self.stated
         return counted and (self.final or (self.ended and self.note is None))
 
     def tokens(self) -> dict[str, int]:
         """Return the tokens by type, disjoint; types of which there were none are left out."""
         stated = self.stated.get
-        read, written = stated("cache_read", 0), stated("cache_write", 0)
+        tokens: dict[str, int] = {}
+        read = stated("cache_read", 0)
         if (total := stated("input_with_cache_read")) is None:
             fresh = stated("input", 0)
         else:
             read = min(read, total)
             fresh = total - read
-        written_5m, written_1h = stated("cache_write_5m", 0), stated("cache_write_1h", 0)
-        counts = (
-            fresh,
-            read,
-            written_5m,
-            written_1h,
-            max(0, written - written_5m - written_1h),
-            stated("output", 0),
-        )
-        return {name: n for name, n in zip(TOKEN_TYPES, counts, strict=True) if n}
+        if fresh:
+            tokens["input"] = fresh
+        if read:
+            tokens["cache_read"] = read
+        unsplit = stated("cache_write", 0)
+        for lifetime in ("cache_write_5m", "cache_write_1h"):
+            if written := stated(lifetime):
+                tokens[lifetime] = written
+                unsplit -= written
+        if unsplit > 0:
+            tokens["cache_write_unknown"] = unsplit
+        if output := stated("output"):
+            tokens["output"] = output
+        return tokens
 
     def server_tool_requests(self) -> dict[str, int]:
         """Return the requests of tools that run at the API, by tool, where there were any."""
         return {tool: n for tool in SERVER_TOOLS if (n := self.stated.get(tool))}
 
 
-def _value_at(usage: Json, path: tuple[str, ...]) -> object:
-    """Return what stands at the path; None where nothing does."""
-    value: object = usage
-    for name in path:
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            return _NO_OBJECT
-        value = value.get(name)
-    return value
-
-
-def _is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _COUNT_LIMIT
+def _find_counts(value: object, names: Mapping[str, str], found: dict[str, int]) -> bool:
+    """Take an object's counts; return whether all that are there can be read."""
+    if not isinstance(value, dict):
+        return False
+    readable = True
+    for key, name in names.items():
+        count = value.get(key)
+        if type(count) is int and 0 <= count <= _COUNT_LIMIT:  # true and false are no counts
+            found[name] = count
+        elif count is not None:
+            readable = False
+    return readable

@@ -124,11 +124,93 @@ def test_events_that_nobody_wants_are_dropped_unread() -> None:
         seen.append(block)
         return block.startswith(b"data: no")
 
-    reader.unread = unread
+    reader.ignore(unread)
     events = reader.feed(b"data: no 1\n\ndata: yes\n\ndata: n") + reader.feed(b"o 2\r\n\r\n")
     events += reader.feed(b"data: no 3\n\n")
     assert events == [Event(b"", b"yes")]
     assert seen == [b"data: no 1", b"data: yes", b"data: no 2", b"data: no 3"]
+
+
+COMMON = b'event: more\ndata: {"more"'
+COMMON_EVENT = COMMON + b':"a"}\n\n'
+BESIDE = [
+    b"event: end\ndata: {}\n\n",
+    b"data: {}\n\n",
+    b'event: more\ndata: {"else":1}\n\n',
+    COMMON + b"\ndata: and another line\n\n",
+    b"\n",
+    b"\n\n",
+    b"\r\n\r\n",
+    b": comment\n\n",
+    COMMON + b"\r\rdata: behind\n\n",
+    COMMON + b"\n",
+    COMMON,
+    b"x" + COMMON_EVENT,
+    COMMON_EVENT.replace(b"\n", b"\r\n"),
+    COMMON_EVENT[:-1],
+]
+
+
+@given(
+    pieces=st.lists(
+        st.one_of(
+            st.integers(min_value=1, max_value=4).map(lambda count: COMMON_EVENT * count),
+            st.sampled_from(BESIDE),
+        ),
+        max_size=8,
+    ),
+    positions=CUTS,
+    whole=st.booleans(),
+)
+def test_what_is_skipped_is_only_what_would_be_ignored(
+    pieces: list[bytes], positions: list[int], whole: bool
+) -> None:
+    """However the stream is cut, and whatever stands between the common events."""
+
+    def is_common(lines: bytes) -> bool:
+        return lines.startswith(COMMON)
+
+    stream = b"data: first\n\n" + b"".join(pieces)
+    expected = EventReader()
+    expected.ignore(is_common)
+    reader = EventReader()
+    reader.ignore(is_common, COMMON)
+    events = []
+    parts = [b"data: first\n\n", *pieces] if whole else cut(stream, positions)
+    for piece in parts:
+        if not reader.skips(piece):
+            events += reader.feed(piece)
+    assert [event for event in events if not event.data.startswith(b'{"more"')] == [
+        event
+        for byte in bytewise(stream)
+        for event in expected.feed(byte)
+        if not event.data.startswith(b'{"more"')
+    ]
+
+
+def test_common_events_are_skipped_one_by_one_and_many_at_once() -> None:
+    """Once something has been read, so that there is no byte order mark to come."""
+    reader = EventReader()
+    reader.ignore(lambda lines: lines.startswith(COMMON), COMMON)
+    assert not reader.skips(COMMON_EVENT)
+    assert reader.feed(b"data: first\n\n") == [Event(b"", b"first")]
+    assert reader.skips(COMMON_EVENT)
+    assert reader.skips(COMMON_EVENT * 1000)
+    assert not reader.skips(b"")
+    assert not reader.skips(COMMON_EVENT * 10 + BESIDE[0] + COMMON_EVENT * 10)
+    assert not reader.skips(COMMON + b"\ndata: and no end\n")
+    assert reader.feed(COMMON_EVENT[:20]) == []
+    assert not reader.skips(COMMON_EVENT)
+
+
+def test_what_stands_behind_common_events_is_read() -> None:
+    """Also where neither they nor it came in one piece."""
+    reader = EventReader()
+    reader.ignore(lambda lines: lines.startswith(COMMON), COMMON)
+    end = BESIDE[0]
+    assert reader.feed(b"data: first\n\n" + COMMON_EVENT[:20]) == [Event(b"", b"first")]
+    assert reader.feed(COMMON_EVENT[20:] + COMMON_EVENT * 3 + end[:10]) == []
+    assert reader.feed(end[10:] + COMMON_EVENT) == [Event(b"end", b"{}")]
 
 
 def test_reading_takes_time_in_proportion() -> None:

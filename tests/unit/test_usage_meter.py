@@ -103,6 +103,12 @@ def test_an_answer_without_a_body(end: End) -> None:
         (b'{"usage":{}}', "absent"),
         (b'{"usage":[]}', "parse"),
         (b"\xef\xbb\xbf{}", "absent"),
+        (b" \r\n\t{} \r\n\t", "absent"),
+        (b"\xef\xbb\xbf\n{}", "absent"),
+        (b"\x0b{}", "parse"),
+        (b"{} x", "parse"),
+        (b"{}{}", "parse"),
+        (b'{"usage":', "parse"),
         (b"\xff", "parse"),
     ],
 )
@@ -193,6 +199,15 @@ def test_a_coding_that_goes_wrong_on_the_way_is_said() -> None:
     reading = read(meter, [start, b"\xff" * 100, start])
     assert (reading.missing, reading.tokens["input"]) == ("encoding", 25)
     assert not reading.truncated
+
+
+def test_a_coded_stream_is_decoded_whatever_it_looks_like() -> None:
+    """Its bytes are not taken for events, not even once content is read no more."""
+    compressor = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    content = b"".join(ANTHROPIC_STREAM[:4])
+    start = compressor.compress(content) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    meter = Meter("messages", 200, EVENT_STREAM, b"gzip")
+    assert read(meter, [start, text_delta()]).missing == "encoding"
 
 
 @pytest.mark.parametrize(
