@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,6 +13,9 @@ from relay.errors import Api, ClientError, RelayError
 from relay.framing import MessageHead, ResponseHead
 from relay.usage import End, Meter, Reading
 
+CallFields = dict[str, str | int | float | Mapping[str, int]]
+"""What a line of the log says of a call, by the names that it has there."""
+
 ID_LIMIT: Final = 128
 """Characters: an OpenMetrics exemplar holds no more, name and value together."""
 UNKNOWN: Final = "none"
@@ -19,6 +23,8 @@ UNKNOWN: Final = "none"
 # No spaces, which would make fields of their own on a line for people, and no quotes and
 # backslashes, which not everything that reads exemplars can unescape.
 _IDENTIFIER: Final = re.compile(rb"[!#-\[\]-~]+")
+# What is read of a response's head here.
+_NOTED: Final = frozenset({b"request-id", b"x-request-id", b"content-type", b"content-encoding"})
 
 
 @dataclass(slots=True)
@@ -65,17 +71,26 @@ class Exchange:
     session_id: str = ""
     agent_id: str = ""
     """Claude Code's, as its requests state them."""
+    summary: CallFields | None = None
+    """What the log says of it, once that has been put together."""
 
     def answered(self, head: ResponseHead) -> None:
         """Note the response's head, and set up the meter that will read its body."""
         self.first_byte = time.perf_counter()
         self.status = self.code = head.status
-        self.request_id = first_value(head, b"request-id") or first_value(head, b"x-request-id")
-        content_type = b"".join(head.values(b"content-type")[:1])
-        codings = b", ".join(head.values(b"content-encoding"))
+        values: dict[bytes, bytes] = {}
+        for each in head.fields:
+            if (key := each.key) in _NOTED:
+                if key not in values:
+                    values[key] = each.value
+                elif key == b"content-encoding":  # several lines are one list
+                    values[key] += b", " + each.value
+        get = values.get
+        self.request_id = identifier(get(b"request-id")) or identifier(get(b"x-request-id"))
         # What was made before and is only fetched again (GET /v1/responses/…) is no new usage.
         makes_something = self.method == "POST" and self.is_endpoint and head.status != 204
         operation = self.operation if makes_something else "other"
+        content_type, codings = get(b"content-type", b""), get(b"content-encoding", b"")
         self.meter = Meter(operation, head.status, content_type, codings)
 
     def succeeded(self) -> None:
@@ -137,7 +152,14 @@ class Exchange:
 
 
 def first_value(head: MessageHead, key: bytes) -> str:
-    """Return an identifier from a header, as far as a log line or an exemplar may hold it."""
+    """Return an identifier from the first header of this name."""
     values = head.values(key)
-    text = values[0][:ID_LIMIT] if values else b""
+    return identifier(values[0]) if values else ""
+
+
+def identifier(value: bytes | None) -> str:
+    """Return an identifier as far as a log line or an exemplar may hold it."""
+    if not value:
+        return ""
+    text = value[:ID_LIMIT]
     return text.decode("ascii") if _IDENTIFIER.fullmatch(text) else ""

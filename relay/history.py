@@ -6,8 +6,8 @@ import time
 from collections import deque
 from typing import Final
 
-from relay.exchange import Exchange
-from relay.logs import CallFields, call_fields
+from relay.exchange import CallFields, Exchange
+from relay.logs import call_fields
 
 RECENT: Final = 100
 

@@ -17,6 +17,7 @@ import socket
 import ssl
 import struct
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,8 +29,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from relay.app import App
 from relay.config import load
+from relay.exchange import Exchange
 from relay.framing import ResponseHead, ResponseHeadReader
-from relay.logs import JsonFormatter
+from relay.logs import CallHandler, JsonFormatter, call_fields
 
 FUSE_SECONDS: Final = 10.0
 ROOT: Final = Path(__file__).parents[1]
@@ -482,18 +484,23 @@ async def running_upstream(tls: ssl.SSLContext | None = None) -> AsyncIterator[U
         await upstream.stop()
 
 
-class Log(logging.Handler):
+class Log(CallHandler):
     """The relay's log as the JSON lines it writes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(JsonFormatter())
+        self._json = JsonFormatter()
+        self.setFormatter(self._json)
         self.text: list[str] = []
         self._changed = asyncio.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record."""
         self.take(self.format(record))
+
+    def take_call(self, exchange: Exchange) -> None:
+        """Take a call that is over."""
+        self.take(self._json.format_call(call_fields(exchange), time.time_ns()))
 
     def take(self, line: str) -> None:
         """Take a line."""
