@@ -9,7 +9,6 @@ use for are dropped unread. Knows nothing of what the events mean, nor of JSON.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import filterfalse
 from typing import Final, NamedTuple
 
 # Bytes. A whole response comes in one event of OpenAI's Responses, and an image in another;
@@ -149,10 +148,9 @@ class EventReader:
 
     def _read(self, blocks: list[bytes]) -> list[Event]:
         events: list[Event] = []
-        if self._unread is not None:
-            blocks = list(filterfalse(self._unread, blocks))
+        unread = self._unread
         for block in blocks:
-            if not block:
+            if not block or (unread is not None and unread(block)):
                 continue
             if len(block) > self._limit or block.count(b"\n") > LINE_COUNT_LIMIT:
                 events.append(_oversized(block))
