@@ -87,4 +87,7 @@ def _read_delta(document: Json, tally: Tally) -> None:
 
 
 _CONTENT: Final = "content_block_delta"
-MESSAGES: Final = Row(_read_answer, _read_event, beginning_with(_CONTENT), start_of(_CONTENT))
+# Down to a colon, because events are full of them: bytes.count() is faster for a pattern
+# that ends so than for one that ends with the type.
+_START: Final = start_of(_CONTENT) + b',"index":'
+MESSAGES: Final = Row(_read_answer, _read_event, beginning_with(_CONTENT), _START)
