@@ -467,10 +467,12 @@ class Upstream:
         return caller, await caller.request()
 
     def forget(self) -> None:
-        """Drop the connections that nobody has taken, and play those to come by hand again."""
+        """Drop the connections there are, and play those to come by hand again."""
         self._play = None
+        for caller in self._connections:
+            caller.transport.abort()
         while not self._unplayed.empty():
-            self._unplayed.get_nowait().transport.abort()
+            self._unplayed.get_nowait()
 
     def stop_listening(self) -> None:
         """Refuse connections from now on."""

@@ -11,7 +11,7 @@ import asyncio
 
 import pytest
 
-from tests.expectations import GONE_SECONDS, check_error, check_gone
+from tests.expectations import check_error, check_gone
 from tests.faults.breaking import (
     BEFORE_THE_BODY,
     CHUNKED_ANSWERS,
@@ -35,8 +35,6 @@ from tests.relays import (
     Answer,
     Caller,
     Upstream,
-    chunk,
-    chunked_request,
     request,
 )
 
@@ -142,24 +140,6 @@ async def test_silence_behind_the_end_is_none(impatient: CountedRelay, upstream:
     await caller.send(LAST_OK)
     assert (await agent.answer()).complete
     assert await impatient.outcomes(2) == {("ok", "200"): 2}
-
-
-@pytest.mark.parametrize("how", [leave, reset])
-async def test_a_break_in_the_midst_of_an_upload_is_an_error(
-    relay: CountedRelay, upstream: Upstream, how: Break
-) -> None:
-    """The agent is told at once, though its body has not ended."""
-    agent = await relay.agent()
-    await agent.send(chunked_request() + chunk(b"half"))
-    caller = await upstream.accepted()
-    got = await caller.head()
-    assert await caller.piece(got) == b"half"
-    how(caller)
-    async with asyncio.timeout(GONE_SECONDS):
-        answer = await agent.answer()
-    check_error(answer, 502, "upstream_error", "api_error")
-    assert await relay.outcomes() == {("upstream_error", "none"): 1}
-    await relay.check_served(upstream)
 
 
 @pytest.mark.parametrize("place", WHOLE_ANSWERS, ids=named)

@@ -1,0 +1,185 @@
+"""Kept connections that end at the worst moment: as a request is being written on them.
+
+Each call must come to exactly one of two ends. Either nothing of it was written on the dying
+connection, and it succeeds on another; or something was, and it is a 502 that no other
+connection has ever heard of. Which of the two it is in a given round is a matter of
+microseconds, so there are many rounds, and the moments are spread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.expectations import check_error
+from tests.faults.breaking import Break, half_close, leave, named, reset
+from tests.faults.counting import CountedRelay
+from tests.relays import (
+    MESSAGES,
+    OK,
+    Agent,
+    Answer,
+    Caller,
+    Ended,
+    Upstream,
+    chunk,
+    chunked_request,
+    request,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ROUNDS = 150
+# How far apart the end and the request are: a request goes through the relay in less.
+SPREAD_SECONDS = 0.001
+# How long an upstream takes to answer, in which its end still breaks the call off.
+THINKING_SECONDS = 0.0003
+
+Step = Callable[[], None]
+
+
+class Witness:
+    """An upstream that answers each call, and remembers which connection heard of which."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.heard: Counter[bytes] = Counter()
+        self.latest: Caller
+        self.ended: set[Caller] = set()
+        """The connections that end, or are about to."""
+        self._upstream = upstream
+
+    async def serve(self) -> None:
+        """Answer whatever comes, on as many connections as there are."""
+        async with asyncio.TaskGroup() as serving:
+            while True:
+                caller = await self._upstream.accepted()
+                serving.create_task(self._serve(caller))
+
+    async def _serve(self, caller: Caller) -> None:
+        while True:
+            try:
+                got = await caller.request()
+            except Ended:
+                return
+            self.heard[got.target.partition(b"n=")[2]] += 1
+            self.latest = caller
+            await spin(THINKING_SECONDS)
+            if caller not in self.ended:
+                caller.transport.write(OK)
+
+    def end(self, how: Break) -> None:
+        """End the connection that was used last."""
+        self.ended.add(self.latest)
+        how(self.latest)
+
+
+async def spin(seconds: float) -> None:
+    """Let the event loop turn for a time that is too short for a timer."""
+    loop = asyncio.get_running_loop()
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        turn = loop.create_future()
+        loop.call_soon(turn.set_result, None)
+        await turn
+
+
+async def one_after_another(first: Step, second: Step, lag: float) -> None:
+    """Do two things, so many seconds apart; with a negative lag the other way round."""
+    if lag < 0:
+        first, second = second, first
+    first()
+    await spin(abs(lag))
+    second()
+
+
+def check_end(answer: Answer, heard: int, *, audible: bool) -> None:
+    """See that a call was answered by the one who heard it, or heard by one at most."""
+    assert heard <= 1
+    if answer.status == 200:
+        assert (answer.body, heard) == (b"ok", 1)
+        return
+    check_error(answer, 502, "upstream_error", "api_error")
+    # Who only closed its sending side hears what was written on the connection.
+    assert heard == 1 or not audible
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize("how", [leave, half_close, reset], ids=named)
+async def test_a_connection_that_ends_as_a_request_is_written(
+    relay: CountedRelay, upstream: Upstream, how: Break, method: str
+) -> None:
+    """200 and heard once, or 502 and heard by nobody else: never lost, never sent twice."""
+    witness = Witness(upstream)
+    serving = asyncio.create_task(witness.serve())
+    agent = await relay.agent()
+    chance = random.Random(7)  # noqa: S311  # the same moments in each run
+    statuses: Counter[int] = Counter()
+    for number in range(ROUNDS):
+        assert (await agent.ask(request(f"{MESSAGES}?n=warm{number}"))).status == 200
+        data = request(f"{MESSAGES}?n={number}", method=method)
+        caller = witness.latest
+        await one_after_another(
+            partial(agent.transport.write, data),
+            partial(witness.end, how),
+            chance.uniform(-SPREAD_SECONDS / 4, SPREAD_SECONDS),
+        )
+        answer = await agent.answer()
+        await caller.gone()
+        check_end(answer, witness.heard[str(number).encode()], audible=how is half_close)
+        statuses[answer.status] += 1
+    serving.cancel()
+    assert set(statuses) <= {200, 502}
+    assert statuses[200]
+    outcomes = await relay.outcomes(2 * ROUNDS)
+    assert outcomes[("ok", "200")] == ROUNDS + statuses[200]
+    assert outcomes.get(("upstream_error", "none"), 0) == statuses[502]
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["new", "kept"])
+@pytest.mark.parametrize("method", ["POST", "GET", "PUT", "DELETE"])
+@pytest.mark.parametrize("how", [leave, half_close, reset], ids=named)
+async def test_a_request_that_was_written_is_not_sent_again(
+    relay: CountedRelay, upstream: Upstream, how: Break, method: str, *, kept: bool
+) -> None:
+    """Idempotent or not, on a new connection or a kept one: a lost answer is a 502."""
+    agent = await relay.agent()
+    caller: Caller | None = None
+    if kept:
+        await agent.send(request())
+        caller, _ = await upstream.called()
+        await caller.send(OK)
+        assert (await agent.answer()).status == 200
+    await agent.send(request(method=method, body=None))
+    if caller is None:
+        caller, _ = await upstream.called()
+    else:
+        await caller.request()
+    heard = len(upstream.callers)
+    how(caller)
+    check_error(await agent.answer(), 502, "upstream_error", "api_error")
+    assert len(upstream.callers) == heard
+    assert (await relay.outcomes(1 + kept))[("upstream_error", "none")] == 1
+    await relay.check_served(upstream)
+
+
+@pytest.mark.parametrize("how", [leave, reset], ids=named)
+async def test_half_a_request_is_not_sent_again(
+    relay: CountedRelay, upstream: Upstream, how: Break
+) -> None:
+    """What is still to come of its body would be only the half of it."""
+    agent = await relay.agent()
+    await agent.send(chunked_request() + chunk(b"half"))
+    caller = await upstream.accepted()
+    got = await caller.head()
+    assert await caller.piece(got) == b"half"
+    heard = len(upstream.callers)
+    how(caller)
+    check_error(await agent.answer(), 502, "upstream_error", "api_error")
+    assert len(upstream.callers) == heard
+    await relay.check_served(upstream)
