@@ -123,10 +123,8 @@ class Serving:
             problem = _problem(client, "its calls get 401 until it is there")
             yield f"token of client {client.name}", problem, f"there now, from {client.origin()}"
         for name, route in self.routes.items():
-            address = route.settings.upstream
-            problem = f"nothing answers at {address}; calls get 502 until something does"
-            away = route.upstream.up is False
-            yield f"upstream of relay {name}", problem if away else "", f"{address} answers now"
+            news = f"{route.settings.upstream} answers now"
+            yield f"upstream of relay {name}", route.upstream.problem, news
 
     def enter(self) -> None:
         """Count a call in."""

@@ -23,7 +23,6 @@ from tests.faults.counting import CountedRelay
 from tests.relays import (
     MESSAGES,
     OK,
-    Agent,
     Answer,
     Caller,
     Ended,

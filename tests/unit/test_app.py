@@ -630,6 +630,30 @@ async def test_a_silent_connect_says_whether_the_upstream_is_there(
         await again.stop()
 
 
+async def test_a_silent_connect_says_nothing_of_tls(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upstream whose handshake failed stays down, though somebody listens there."""
+    monkeypatch.setattr(upstreams, "PROBE_SECONDS", 0.05)
+    url = f"https://127.0.0.1:{upstream.port}"
+    config = configuration(upstream.port, claude={"base_url": url})
+    async with running_relay(tmp_path, config) as relay:
+        await seen(relay, {("anthropic",): 1})
+        agent = await relay.agent()
+        await agent.send(request())
+        await (await upstream.accepted()).send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        assert (await agent.answer()).status == 502
+        probes = len(upstream._connections) + 2
+        tick = asyncio.Event()
+        async with asyncio.timeout(5):
+            while len(upstream._connections) < probes:
+                asyncio.get_running_loop().call_later(0.02, tick.set)
+                await tick.wait()
+                tick.clear()
+        assert await relay.samples("relay_upstream_up", "relay") == {}
+        await relay.log.says("TLS failed: wrong version number; calls fail until that is mended")
+
+
 async def seen(relay: LocalRelay, wanted: Mapping[tuple[str, ...], float]) -> None:
     """Wait until relay_upstream_up is like this."""
     tick = asyncio.Event()

@@ -691,14 +691,6 @@ async def test_nobody_listening_is_502(relay: LocalRelay, upstream: Upstream) ->
     assert await relay.samples("relay_upstream_up", "relay", relay="anthropic") == {}
 
 
-async def test_an_unknown_name_is_502(upstream: Upstream, tmp_path: Path) -> None:
-    """A host that has no address is a connect_error."""
-    config = configuration(upstream.port, claude={"base_url": "http://nobody.invalid"})
-    async with running_relay(tmp_path, config) as relay:
-        check_error(await relay.ask(request()), 502, "connect_error", "api_error")
-        assert await relay.outcomes() == {("connect_error", "none"): 1}
-
-
 async def test_no_head_in_time_is_504(upstream: Upstream, tmp_path: Path) -> None:
     """The headers limit ends a call whose upstream says nothing."""
     config = configuration(upstream.port, timeouts={"headers": 0.1})

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import ssl
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,10 +14,8 @@ from relay.sending import Connection
 from tests.relays import (
     CHUNKED,
     FUSE_SECONDS,
-    MESSAGES,
     OK,
     Agent,
-    Answer,
     Caller,
     LocalRelay,
     Upstream,
@@ -29,7 +24,6 @@ from tests.relays import (
     configuration,
     request,
     running_relay,
-    running_upstream,
 )
 
 
@@ -437,20 +431,6 @@ async def test_an_upstream_that_restarts_costs_no_call(
         await again.stop()
 
 
-async def test_no_connection_in_time_is_504(upstream: Upstream, tmp_path: Path) -> None:
-    """A listener whose queue is full answers no connection."""
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        port = full.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):
-            config = configuration(port, timeouts={"connect": 0.3})
-            async with running_relay(tmp_path, config) as relay:
-                answer = await relay.ask(request())
-                assert (answer.status, answer.outcome) == (504, "timeout")
-                assert await relay.outcomes() == {("timeout", "none"): 1}
-
-
 @pytest.mark.parametrize("host", ["localhost", "[::1]"])
 async def test_names_and_ipv6_addresses_are_connected_to(tmp_path: Path, host: str) -> None:
     """The Host is the one of the address, brackets and port included."""
@@ -465,141 +445,3 @@ async def test_names_and_ipv6_addresses_are_connected_to(tmp_path: Path, host: s
         assert upstream.requests[0].values("host") == [f"{host}:{upstream.port}".encode()]
     finally:
         await upstream.stop()
-
-
-# TLS
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A server's certificate with its key."""
-
-    chain: Path
-    key: Path
-
-    def context(self) -> ssl.SSLContext:
-        """Return what a server needs to show it."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.chain, self.key)
-        return context
-
-
-class Authority:
-    """A private CA."""
-
-    def __init__(self, folder: Path, name: str = "ca") -> None:
-        self._folder = folder
-        self.file = folder / f"{name}.pem"
-        self._key = folder / f"{name}.key"
-        self._openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-keyout", self._key, "-out", self.file, "-subj", f"/CN={name}", "-days", "2",
-            "-addext", "keyUsage=critical,keyCertSign",
-        )  # fmt: skip
-
-    def issue(self, name: str, alternative: str, *dates: str) -> Certificate:
-        """Return a certificate for that name; ``dates`` are options of ``openssl x509``."""
-        certificate = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
-        asked, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={alternative}\n")
-        self._openssl(
-            "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-keyout", certificate.key, "-out", asked, "-subj", f"/CN={name}",
-        )  # fmt: skip
-        self._openssl(
-            "x509", "-req", "-in", asked, "-CA", self.file, "-CAkey", self._key,
-            "-CAcreateserial", "-out", certificate.chain, "-extfile", extensions,
-            *(dates or ("-days", "2")),
-        )  # fmt: skip
-        return certificate
-
-    @staticmethod
-    def _openssl(*arguments: str | Path) -> None:
-        program = shutil.which("openssl")
-        assert program
-        subprocess.run([program, *arguments], check=True, capture_output=True)
-
-
-@dataclass(frozen=True)
-class Certificates:
-    """What the tests of TLS need, made once."""
-
-    authority: Authority
-    good: Certificate
-    wrong_name: Certificate
-    expired: Certificate
-    stranger: Certificate
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """A private CA and what it issued, well and badly."""
-    folder = tmp_path_factory.mktemp("tls")
-    authority = Authority(folder)
-    return Certificates(
-        authority,
-        authority.issue("good", "IP:127.0.0.1"),
-        authority.issue("wrong", "DNS:headroom.internal,IP:127.0.0.2"),
-        authority.issue("expired", "IP:127.0.0.1", "-days", "-1"),
-        Authority(folder, "other").issue("stranger", "IP:127.0.0.1"),
-    )
-
-
-async def ask_over_tls(
-    folder: Path, authority: Authority | None, certificate: Certificate
-) -> tuple[Answer, Upstream]:
-    """Have one call made to an upstream that shows this certificate."""
-    async with running_upstream(certificate.context()) as upstream:
-        upstream.answer_with(OK)
-        trusted = {"ca_file": str(authority.file)} if authority else {}
-        url = f"https://127.0.0.1:{upstream.port}"
-        relays = {"anthropic": {"url": url, "grant": "anthropic", **trusted}}
-        config = configuration(upstream.port, claude=None, relays=relays)
-        async with running_relay(folder, config) as relay:
-            agent = await relay.agent()
-            answer = await agent.ask(request())
-            if answer.status == 200:
-                assert (await agent.ask(request())).status == 200
-            return answer, upstream
-
-
-async def test_tls_with_a_private_ca(tmp_path: Path, certificates: Certificates) -> None:
-    """A certificate of the configured CA is accepted, and its connection kept."""
-    answer, upstream = await ask_over_tls(tmp_path, certificates.authority, certificates.good)
-    assert answer.status == 200
-    assert len(upstream.callers) == 1
-    assert len(upstream.requests) == 2
-
-
-@pytest.mark.parametrize("name", ["wrong_name", "expired", "stranger"])
-async def test_a_bad_certificate_is_502(
-    tmp_path: Path, certificates: Certificates, name: str
-) -> None:
-    """Another's name, a past date or an unknown issuer: not a byte is sent."""
-    certificate = getattr(certificates, name)
-    answer, upstream = await ask_over_tls(tmp_path, certificates.authority, certificate)
-    assert (answer.status, answer.outcome) == (502, "connect_error")
-    assert upstream.callers == []
-    assert b"ertificate" not in answer.body
-
-
-async def test_a_private_ca_is_not_trusted_unasked(
-    tmp_path: Path, certificates: Certificates
-) -> None:
-    """Without ca_file only the system's authorities count."""
-    answer, upstream = await ask_over_tls(tmp_path, None, certificates.good)
-    assert (answer.status, answer.outcome) == (502, "connect_error")
-    assert upstream.callers == []
-
-
-async def test_https_to_a_plain_port_is_502(upstream: Upstream, tmp_path: Path) -> None:
-    """An upstream that speaks no TLS cannot be reached by https."""
-    claude = {"base_url": f"https://127.0.0.1:{upstream.port}"}
-    async with running_relay(tmp_path, configuration(upstream.port, claude=claude)) as relay:
-        agent = await relay.agent()
-        await agent.send(request(MESSAGES))
-        caller = await upstream.accepted()
-        assert (await caller.some())[0] == 0x16
-        await caller.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
-        answer = await agent.answer()
-        assert (answer.status, answer.outcome) == (502, "connect_error")
