@@ -65,6 +65,8 @@ CHUNKED: Final = (
 EVENTS: Final = CHUNKED.replace(b"text/plain", b"text/event-stream")
 STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
+PIECE: Final = b"data: one\n\n"
+
 Ending = Literal["", "end", "reset"]
 Config = dict[str, Any]
 
@@ -205,12 +207,16 @@ class Peer(asyncio.Protocol):
                     await self._writable.wait()
         return sent
 
+    async def wait(self) -> None:
+        """Wait for something to come, or the end, for however long."""
+        self._changed.clear()
+        await self._changed.wait()
+
     async def _more(self) -> None:
         if self.ending:
             raise Ended
-        self._changed.clear()
         async with asyncio.timeout(FUSE_SECONDS):
-            await self._changed.wait()
+            await self.wait()
 
     def _take(self, count: int) -> bytes:
         taken = bytes(self.received[:count])
@@ -729,6 +735,13 @@ def write_configuration(folder: Path, config: Config | str) -> Path:
     return path
 
 
+def update_configuration(relay: Relay, config: Config) -> None:
+    """Put another configuration in the file's place, as editors do."""
+    new = relay.folder / "new.yaml"
+    new.write_text(json.dumps(config))
+    new.replace(relay.path)
+
+
 @asynccontextmanager
 async def running_relay(folder: Path, config: Config) -> AsyncIterator[LocalRelay]:
     """Run a relay in this process for the length of the context."""
@@ -790,3 +803,12 @@ async def _read_log(process: asyncio.subprocess.Process, log: Log) -> None:
     assert process.stderr is not None
     async for line in process.stderr:
         log.take(line.decode())
+
+
+async def begin_stream(relay: Relay, upstream: Upstream) -> tuple[Agent, Caller]:
+    """Begin a call whose answer has begun and not ended."""
+    agent = await relay.agent()
+    await agent.send(request())
+    caller, _ = await upstream.called()
+    await caller.send(CHUNKED + chunk(PIECE))
+    return agent, caller

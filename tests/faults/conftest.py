@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from tests.faults.counting import CountedRelay, counted_relay
-from tests.relays import Upstream, configuration, running_upstream
+from tests.relays import RelayProcess, Upstream, configuration, relay_process, running_upstream
 
 # Long enough that a busy machine is no stall, short enough to be waited for.
 LIMIT_SECONDS = 0.3
@@ -62,3 +63,10 @@ async def impatient(upstream: Upstream, impatient_process: CountedRelay) -> Coun
     """The relay with short limits, counting this test's calls."""
     await impatient_process.forget()
     return impatient_process
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def process(upstream: Upstream, tmp_path: Path) -> AsyncIterator[RelayProcess]:
+    """A relay of the test's own, whose life it may end."""
+    async with relay_process(tmp_path, configuration(upstream.port)) as running:
+        yield running

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import os
 import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,205 +19,33 @@ from relay import app as app_module
 from relay import credentials, sources, upstreams
 from relay.gates import Gates
 from tests.relays import (
-    CHUNKED,
     KEY,
     MESSAGES,
     OAUTH,
     OK,
     OTHER_TOKEN,
     ROOT,
-    STOP,
     TOKEN,
     Agent,
-    Caller,
     Config,
     LocalRelay,
-    Relay,
-    RelayProcess,
     Upstream,
+    begin_stream,
     both_relays,
     chunk,
-    chunked_request,
     configuration,
     relay_process,
     request,
     running_relay,
-    running_upstream,
+    update_configuration,
     write_configuration,
 )
 
 NEW_KEY = OAUTH  # any other credential that must stay secret
-PIECE = b"data: one\n\n"
 UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\nno"
 
 
-@pytest.fixture
-async def process(upstream: Upstream, tmp_path: Path) -> AsyncIterator[RelayProcess]:
-    """A relay in a process of its own."""
-    async with relay_process(tmp_path, configuration(upstream.port)) as running:
-        yield running
-
-
-async def begin_stream(relay: Relay, upstream: Upstream) -> tuple[Agent, Caller]:
-    """Begin a call whose answer has begun and not ended."""
-    agent = await relay.agent()
-    await agent.send(request())
-    caller, _ = await upstream.called()
-    await caller.send(CHUNKED + chunk(PIECE))
-    return agent, caller
-
-
-async def check_unserved(relay: Relay) -> None:
-    """See that nobody listens for agents any more."""
-    with pytest.raises(ConnectionRefusedError):
-        await relay.agent()
-
-
-def update_configuration(relay: Relay, config: Config) -> None:
-    """Put another configuration in the file's place, as editors do."""
-    new = relay.folder / "new.yaml"
-    new.write_text(json.dumps(config))
-    new.replace(relay.path)
-
-
-# SIGTERM
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_stopping_relay_finishes_its_calls(
-    process: RelayProcess, upstream: Upstream, number: int
-) -> None:
-    """It listens no more, says so, ends the call cleanly, and exits with 0."""
-    agent, caller = await begin_stream(process, upstream)
-    idle = await process.agent()
-    assert (await process.readiness())[0] == 200
-    process.signal(number)
-    await process.log.says("^stopping: 1 calls in flight have 30 s to finish")
-    status, report = await process.readiness()
-    assert (status, report["status"]) == (503, "draining")
-    assert (await process.page("/healthz")).status == 200
-    await check_unserved(process)
-    assert await idle.gone() == "end"
-    await caller.send(chunk(STOP) + chunk(b""))
-    answer = await agent.answer()
-    assert (answer.body, answer.complete) == (PIECE + STOP, True)
-    assert await agent.gone() == "end"
-    assert await process.exit_status() == 0
-    await process.log.says("^stopped$")
-    (line,) = await process.log.calls()
-    assert line["outcome"] == "ok"
-
-
-async def test_an_idle_relay_stops_at_once(process: RelayProcess) -> None:
-    """Nobody waits for nothing, and kept connections of agents are no calls."""
-    agent = await process.agent()
-    assert (await agent.ask(request("/relay/none"))).status == 404
-    process.signal(signal.SIGTERM)
-    async with asyncio.timeout(2):
-        assert await process.exit_status() == 0
-    assert await agent.gone() == "end"
-
-
-@pytest.mark.parametrize("version", ["1.1", "1.0"])
-async def test_a_call_that_outlives_the_drain_is_cut(
-    upstream: Upstream, tmp_path: Path, version: str
-) -> None:
-    """When time is over the stream breaks off, never cleanly, and the relay exits with 0."""
-    async with relay_process(tmp_path, configuration(upstream.port, drain=0.2)) as process:
-        agent = await process.agent()
-        await agent.send(request(version=version))
-        caller, _ = await upstream.called()
-        await caller.send(CHUNKED + chunk(PIECE))
-        answer = await agent.head()
-        assert await agent.piece(answer) == PIECE
-        process.signal(signal.SIGTERM)
-        await agent.finish(answer)
-        assert not answer.complete
-        assert answer.body == PIECE
-        assert await agent.gone() == ("end" if version == "1.1" else "reset")
-        assert await caller.gone()
-        assert await process.exit_status() == 0
-        (line,) = await process.log.calls()
-        assert line["outcome"] == "internal_error"
-
-
-async def test_a_call_without_an_answer_is_cut_too(upstream: Upstream, tmp_path: Path) -> None:
-    """An agent that waits for a head gets none; its upload ends unfinished."""
-    async with relay_process(tmp_path, configuration(upstream.port, drain=0.2)) as process:
-        waiting = await process.agent()
-        await waiting.send(request())
-        await upstream.called()
-        uploading = await process.agent()
-        await uploading.send(chunked_request() + chunk(b"x"))
-        caller = await upstream.accepted()
-        got = await caller.head()
-        process.signal(signal.SIGTERM)
-        assert await waiting.rest() == b""
-        assert await uploading.rest() == b""
-        await caller.finish(got)
-        assert not got.complete
-        assert await process.exit_status() == 0
-        lines = await process.log.calls(2)
-        assert [line["outcome"] for line in lines] == ["internal_error"] * 2
-
-
-async def test_a_second_signal_cuts_at_once(process: RelayProcess, upstream: Upstream) -> None:
-    """Who asks twice does not want to wait."""
-    agent, _ = await begin_stream(process, upstream)
-    process.signal(signal.SIGTERM)
-    await process.log.says("^stopping")
-    process.signal(signal.SIGTERM)
-    answer = await agent.answer()
-    assert not answer.complete
-    async with asyncio.timeout(3):
-        assert await process.exit_status() == 0
-
-
 # SIGHUP
-
-
-async def test_a_reload_puts_the_new_file_in_force(
-    process: RelayProcess, upstream: Upstream
-) -> None:
-    """New calls go by it; a call in flight finishes under the configuration it began with."""
-    agent, caller = await begin_stream(process, upstream)
-    async with running_upstream() as second:
-        second.answer_with(OK)
-        clients = [{"name": "agent", "token": {"file": "other_token"}}]
-        update_configuration(process, configuration(second.port, clients=clients))
-        process.signal(signal.SIGHUP)
-        await process.log.says("^reloaded ")
-        assert (await process.ask(request())).status == 401
-        assert (await process.ask(request(token=OTHER_TOKEN))).status == 200
-        assert len(second.requests) == 1
-    await caller.send(chunk(b"two") + chunk(b""))
-    answer = await agent.answer()
-    assert (answer.body, answer.complete) == (PIECE + b"two", True)
-    await agent.send(request())
-    assert (await agent.answer()).status == 401
-    assert await process.in_flight() == 0
-
-
-async def test_an_invalid_file_keeps_the_old_configuration(
-    process: RelayProcess, upstream: Upstream
-) -> None:
-    """Why is in the log, without a value; and the next valid file counts again."""
-    upstream.answer_with(OK)
-    texts = ("", "grants: [", '{"grants": [{"name": "anthropic", "sauce": "' + KEY + '"}]}')
-    for count, text in enumerate(texts, 1):
-        process.path.write_text(text)
-        process.signal(signal.SIGHUP)
-        await process.log.says("^not reloaded", count)
-    await process.log.says(r"agent\.yaml:1: .*unknown key")
-    assert (await process.ask(request())).status == 200
-    process.path.unlink()
-    process.signal(signal.SIGHUP)
-    await process.log.says("cannot be read")
-    assert (await process.ask(request())).status == 200
-    update_configuration(process, configuration(upstream.port))
-    process.signal(signal.SIGHUP)
-    await process.log.says("^reloaded ")
-    assert (await process.ask(request())).status == 200
 
 
 OPEN_LISTEN = ["127.0.0.1:0", "0.0.0.0:0"]
@@ -711,18 +538,6 @@ async def test_a_fault_does_not_end_what_is_done_from_time_to_time(
 # Many
 
 
-async def test_many_idle_connections_do_not_slow_a_call(
-    relay: LocalRelay, upstream: Upstream
-) -> None:
-    """A thousand agents that say nothing are no burden."""
-    for _ in range(1_000):
-        await relay.agent()
-    upstream.answer_with(OK)
-    async with asyncio.timeout(1):
-        assert (await relay.ask(request())).status == 200
-    assert len(relay.app._gates) >= 1_000
-
-
 async def test_half_a_request_does_not_slow_others(relay: LocalRelay, upstream: Upstream) -> None:
     """Agents that began and do not go on are left alone, and cost nobody anything."""
     for _ in range(200):
@@ -743,38 +558,6 @@ async def test_the_descriptor_limit_is_raised(upstream: Upstream, tmp_path: Path
         agents = [await process.agent() for _ in range(150)]
         upstream.answer_with(OK)
         assert (await agents[-1].ask(request())).status == 200
-
-
-async def test_running_out_of_descriptors_passes(upstream: Upstream, tmp_path: Path) -> None:
-    """Calls in flight are not harmed, and when agents have left, new ones are served."""
-    limit = ("prlimit", "--nofile=48:48")
-    config = configuration(upstream.port)
-    async with relay_process(tmp_path, config, None, *limit) as process:
-        agent, caller = await begin_stream(process, upstream)
-        crowd = [await process.agent() for _ in range(100)]
-        await caller.send(chunk(b"two") + chunk(b""))
-        answer = await agent.answer()
-        assert (answer.body, answer.complete) == (PIECE + b"two", True)
-        caller.leave()
-        for each in crowd:
-            each.leave()
-        for each in crowd:
-            await each.lost.wait()
-        upstream.answer_with(OK)
-        async with asyncio.timeout(5):
-            while (await ask_if_served(process)) != 200:
-                pass
-
-
-async def ask_if_served(relay: Relay) -> int:
-    """Return the status of a call, or 0 where the connection was not served."""
-    agent = await relay.agent()
-    await agent.send(request())
-    while b"\r\n" not in agent.received and not agent.ending:
-        agent._changed.clear()
-        async with asyncio.timeout(5):
-            await agent._changed.wait()
-    return int(agent.received.split(b" ")[1]) if agent.received else 0
 
 
 # Start

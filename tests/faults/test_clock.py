@@ -1,0 +1,133 @@
+"""The wall clock jumps, as when a host wakes or its time is set: calls notice nothing.
+
+Time limits count on the monotonic clock, which does not jump. The process's ``time.time`` is
+made to, a day either way; what the event loop and the kernel count by is not ours to change,
+nor is it what setting the time changes (clock_gettime(2), CLOCK_MONOTONIC). The second half
+reads the source: where the wall clock is looked at at all is known, and decides no limit.
+"""
+
+from __future__ import annotations
+
+import ast
+import signal
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.relays import (
+    KEY,
+    OAUTH,
+    OK,
+    PIECE,
+    ROOT,
+    RelayProcess,
+    Upstream,
+    begin_stream,
+    chunk,
+    configuration,
+    relay_process,
+    request,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LIMIT_SECONDS = 0.5
+WALL_CLOCK = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime"}
+READERS = {
+    "costs.py": "which day's price",
+    "credentials.py": "how old a file's time stamp is, which is the wall clock's",
+    "history.py": "what `relay top` shows",
+    "metrics/limits.py": "whether a quota's reset, an hour of the day, has passed",
+}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def jumpy(upstream: Upstream, tmp_path: Path) -> AsyncIterator[RelayProcess]:
+    """A relay whose clock jumps when it is told to."""
+    limits = {"headers": LIMIT_SECONDS, "idle": 60, "request_body": 60}
+    environment = {"PYTHONPATH": str(Path(__file__).parent / "jumping_clock")}
+    config = configuration(upstream.port, timeouts=limits)
+    async with relay_process(tmp_path, config, environment) as running:
+        yield running
+
+
+async def jump(relay: RelayProcess, number: int) -> None:
+    """Have the clock jump, and see by a line of the log that it did."""
+    relay.signal(number)
+    relay.log.text.clear()
+    await relay.ask(request("/relay/none"))
+    (line,) = await relay.log.calls()
+    away = datetime.fromisoformat(line["time"]) - datetime.now(UTC)
+    assert abs(away.total_seconds()) > 80_000
+    assert line["duration"] < 60
+
+
+JUMPS = [signal.SIGUSR1, signal.SIGUSR2]
+
+
+@pytest.mark.parametrize("number", JUMPS)
+async def test_a_stream_goes_on(jumpy: RelayProcess, upstream: Upstream, number: int) -> None:
+    """A day is longer than any limit, and yet none has passed."""
+    agent, caller = await begin_stream(jumpy, upstream)
+    answer = await agent.head()
+    assert await agent.piece(answer) == PIECE
+    await jump(jumpy, number)
+    await caller.send(chunk(b"two") + chunk(b""))
+    await agent.finish(answer)
+    assert (answer.complete, answer.body) == (True, PIECE + b"two")
+    (_, line) = await jumpy.log.calls(2)
+    assert (line["outcome"], line["duration"] < 60) == ("ok", True)
+
+
+@pytest.mark.parametrize("number", JUMPS)
+async def test_a_limit_is_as_long_as_ever(
+    jumpy: RelayProcess, upstream: Upstream, number: int
+) -> None:
+    """A silent upstream is given up when its time is over, neither at once nor never."""
+    agent = await jumpy.agent()
+    await agent.send(request())
+    await upstream.called()
+    await jump(jumpy, number)
+    answer = await agent.answer()
+    assert answer.status == 504
+    (_, line) = await jumpy.log.calls(2)
+    assert LIMIT_SECONDS <= line["duration"] < 60
+
+
+@pytest.mark.parametrize("number", JUMPS)
+async def test_a_changed_credential_is_seen(
+    jumpy: RelayProcess, upstream: Upstream, number: int
+) -> None:
+    """Its file's time may lie in the future by then, or in the past."""
+    upstream.answer_with(OK)
+    for value in (KEY, OAUTH, KEY, OAUTH):
+        new = jumpy.folder / "new"
+        new.write_text(value)
+        new.replace(jumpy.folder / "key")
+        assert (await jumpy.ask(request())).status == 200
+        assert upstream.requests[-1].values("x-api-key") == [value.encode()]
+        await jump(jumpy, number)
+
+
+def _reads_wall_clock(path: Path) -> bool:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and node.attr in WALL_CLOCK:
+            owner = node.value
+            name = owner.id if isinstance(owner, ast.Name) else ""
+            if name in ("time", "datetime", "date"):
+                return True
+    return False
+
+
+async def test_the_wall_clock_decides_no_limit() -> None:
+    """It is read in few places, each for a reason of its own."""
+    relay = ROOT / "relay"
+    found = {
+        str(path.relative_to(relay))
+        for path in relay.rglob("*.py")
+        if "top" not in path.relative_to(relay).parts and _reads_wall_clock(path)
+    }
+    assert found == set(READERS)
