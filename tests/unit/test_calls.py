@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from tests.expectations import GONE_SECONDS, check_error, check_gone
 from tests.relays import (
     BODY_SECRET,
     CHAT,
@@ -22,7 +22,6 @@ from tests.relays import (
     STOP,
     TOKEN,
     Agent,
-    Answer,
     Caller,
     LocalRelay,
     Upstream,
@@ -37,7 +36,6 @@ SIZED = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
 CLOSE_DELIMITED = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n"
 HEADS = {"chunked": CHUNKED, "sized": SIZED, "close-delimited": CLOSE_DELIMITED}
 PIECE = b"data: one\n\n"
-GONE_SECONDS = 1.0
 CLIENTS = [
     {"name": "agent", "token": {"file": "token"}},
     {"name": "other", "token": {"file": "other_token"}},
@@ -47,24 +45,6 @@ CLIENTS = [
 def framed(kind: str, piece: bytes) -> bytes:
     """Return a piece of a body as an answer of this framing holds it."""
     return chunk(piece) if kind == "chunked" else piece
-
-
-def check_error(answer: Answer, status: int, outcome: str, error_type: str) -> None:
-    """See that an answer is one of the relay's own, in Anthropic's shape."""
-    assert answer.complete
-    assert (answer.status, answer.outcome, answer.error["type"]) == (status, outcome, error_type)
-    assert set(json.loads(answer.body)) == {"type", "error"}
-    assert json.loads(answer.body)["type"] == "error"
-    assert answer.values("server") == []
-    text = answer.body.lower()
-    for word in (b"localhost", b"127.0.0.1", b"python", b"aiohttp", b"errno", b"invalid x-api-key"):
-        assert word not in text
-
-
-async def check_gone(caller: Caller) -> None:
-    """See that the relay ends an upstream call within a second."""
-    async with asyncio.timeout(GONE_SECONDS):
-        await caller.gone()
 
 
 # Who is refused, in this order
@@ -505,59 +485,6 @@ async def test_an_upstreams_error_passes_as_it_is(
 # What breaks off
 
 
-def leave(caller: Caller) -> None:
-    """Close the upstream's connection."""
-    caller.leave()
-
-
-def reset(caller: Caller) -> None:
-    """Reset the upstream's connection."""
-    caller.reset()
-
-
-def half_close(caller: Caller) -> None:
-    """Say that the upstream will send no more."""
-    caller.half_close()
-
-
-def stay_silent(_: Caller) -> None:
-    """Do nothing, until the idle limit ends it."""
-
-
-BREAKS = [
-    (kind, end, version)
-    for kind in HEADS
-    for end in (leave, reset, half_close, stay_silent)
-    for version in ("1.1", "1.0")
-    if not (kind == "close-delimited" and end in (leave, half_close))
-]
-
-
-@pytest.mark.parametrize(("kind", "end", "version"), BREAKS)
-async def test_what_breaks_off_upstream_breaks_off_here(
-    upstream: Upstream, tmp_path: Path, kind: str, end: Callable[[Caller], None], version: str
-) -> None:
-    """What came is delivered, then there is no clean end."""
-    config = configuration(upstream.port, timeouts={"idle": 0.3})
-    async with running_relay(tmp_path, config) as relay:
-        agent = await relay.agent()
-        await agent.send(request(version=version))
-        caller, _ = await upstream.called()
-        await caller.send(HEADS[kind] + framed(kind, PIECE))
-        answer = await agent.head()
-        assert await agent.piece(answer) == PIECE
-        end(caller)
-        await agent.finish(answer)
-        assert not answer.complete
-        assert answer.body == PIECE
-        has_framing = version == "1.1" or kind == "sized"
-        assert await agent.gone() == ("end" if has_framing else "reset")
-        assert agent.received == b""
-        outcome = "timeout" if end is stay_silent else "truncated"
-        assert await relay.outcomes() == {(outcome, "200"): 1}
-        assert await relay.in_flight() == 0
-
-
 @pytest.mark.parametrize("kind", ["chunked", "sized"])
 async def test_what_came_just_before_the_break_is_delivered(
     agent: Agent, upstream: Upstream, kind: str
@@ -756,74 +683,6 @@ async def test_an_upstream_that_does_not_read_is_504(upstream: Upstream, tmp_pat
 
 # Agents that leave
 
-LEAVINGS = ["leave", "reset", "half_close"]
-
-
-@pytest.mark.parametrize("how", LEAVINGS)
-async def test_an_agent_that_leaves_before_the_first_byte(
-    agent: Agent, upstream: Upstream, relay: LocalRelay, how: str
-) -> None:
-    """The upstream call ends within a second."""
-    await agent.send(request())
-    caller, _ = await upstream.called()
-    assert await relay.in_flight() == 1
-    getattr(agent, how)()
-    await check_gone(caller)
-    assert await relay.outcomes() == {("client_abort", "none"): 1}
-    assert await relay.in_flight() == 0
-
-
-@pytest.mark.parametrize("how", LEAVINGS)
-@pytest.mark.parametrize("kind", HEADS)
-async def test_an_agent_that_leaves_in_mid_stream(
-    agent: Agent, upstream: Upstream, relay: LocalRelay, kind: str, how: str
-) -> None:
-    """The upstream call ends within a second, though it is silent."""
-    await agent.send(request())
-    caller, _ = await upstream.called()
-    await caller.send(HEADS[kind] + framed(kind, PIECE))
-    answer = await agent.head()
-    assert await agent.piece(answer) == PIECE
-    getattr(agent, how)()
-    await check_gone(caller)
-    assert await relay.outcomes() == {("client_abort", "200"): 1}
-    assert await relay.in_flight() == 0
-    upstream.answer_with(OK)
-    assert (await relay.ask(request())).status == 200
-
-
-@pytest.mark.parametrize("how", LEAVINGS)
-async def test_an_agent_that_leaves_while_uploading(
-    agent: Agent, upstream: Upstream, relay: LocalRelay, how: str
-) -> None:
-    """The upstream's request is cut within a second, and never completed."""
-    await agent.send(chunked_request() + chunk(b"half"))
-    caller = await upstream.accepted()
-    got = await caller.head()
-    assert await caller.piece(got) == b"half"
-    getattr(agent, how)()
-    await check_gone(caller)
-    await caller.finish(got)
-    assert not got.complete
-    assert await relay.outcomes() == {("client_abort", "none"): 1}
-    assert await relay.in_flight() == 0
-
-
-async def test_an_agent_that_leaves_while_its_body_waits(
-    agent: Agent, upstream: Upstream, relay: LocalRelay
-) -> None:
-    """Nothing is read from an agent whose body the upstream does not take: it is noticed."""
-    await agent.send(request(MESSAGES, f"Content-Length: {64 << 20}", body=None))
-    caller = await upstream.accepted()
-    caller.hold()
-    await agent.push(b"x" * 65_536, 64 << 20)
-    agent.reset()
-    (line,) = await relay.log.calls()
-    assert line["outcome"] == "client_abort"
-    caller.read_on()
-    await check_gone(caller)
-    assert await relay.outcomes() == {("client_abort", "none"): 1}
-
 
 async def test_an_agent_that_leaves_before_the_upstream_is_connected(
     upstream: Upstream, tmp_path: Path
@@ -909,11 +768,11 @@ async def test_faults_of_every_kind_leave_nothing_in_flight(
 ) -> None:
     """After a mixture of ends, the gauge is back at zero and every call counted once."""
     ends = (
-        (OK, leave),
-        (SIZED, leave),
-        (CHUNKED + chunk(PIECE), reset),
-        (b"", leave),
-        (b"?", reset),
+        (OK, Caller.leave),
+        (SIZED, Caller.leave),
+        (CHUNKED + chunk(PIECE), Caller.reset),
+        (b"", Caller.leave),
+        (b"?", Caller.reset),
     )
     for data, end in ends:
         agent = await relay.agent()

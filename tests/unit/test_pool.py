@@ -20,7 +20,6 @@ from tests.relays import (
     LocalRelay,
     Upstream,
     chunk,
-    chunked_request,
     configuration,
     request,
     running_relay,
@@ -321,41 +320,6 @@ async def test_a_closed_pool_leaves_no_timer_behind(relay: LocalRelay, upstream:
     assert (await agents[2].answer()).status == 200
     await calls[2].gone()
     assert (kept._idle, kept._sweep) == ([], None)
-
-
-# Never twice
-
-
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
-@pytest.mark.parametrize("kept", [False, True])
-async def test_a_request_is_never_sent_twice(
-    agent: Agent, upstream: Upstream, relay: LocalRelay, method: str, *, kept: bool
-) -> None:
-    """Once a byte of it was written, a lost connection is a failed call."""
-    caller = await serve_one(agent, upstream) if kept else None
-    await agent.send(request(method=method, body=None))
-    if caller is None:
-        caller, _ = await upstream.called()
-    else:
-        await caller.request()
-    caller.leave()
-    answer = await agent.answer()
-    assert (answer.status, answer.outcome) == (502, "upstream_error")
-    assert upstream.callers == [caller]
-    outcomes = await relay.outcomes(1 + kept)
-    assert outcomes[("upstream_error", "none")] == 1
-
-
-async def test_half_a_request_is_never_sent_again(agent: Agent, upstream: Upstream) -> None:
-    """The same when its body was still on its way."""
-    await agent.send(chunked_request() + chunk(b"half"))
-    caller = await upstream.accepted()
-    got = await caller.head()
-    await caller.piece(got)
-    caller.reset()
-    answer = await agent.answer()
-    assert answer.status == 502
-    assert upstream.callers == [caller]
 
 
 # Connecting

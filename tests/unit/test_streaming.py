@@ -438,27 +438,6 @@ async def test_a_slow_agent_holds_the_upstream_back(upstream: Upstream, tmp_path
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
-async def test_an_agent_that_takes_nothing_is_cut(
-    upstream: Upstream, tmp_path: Path, version: str
-) -> None:
-    """The write limit ends it, upstream call and all, without a clean end."""
-    config = configuration(upstream.port, timeouts={"write": 0.3})
-    async with running_relay(tmp_path, config) as relay:
-        agent = await relay.agent(receive_buffer=16_384)
-        agent.hold()
-        await agent.send(request(version=version))
-        caller, _ = await upstream.called()
-        await caller.send(CHUNKED)
-        await caller.push(chunk(noise(65_536)), 64 * MEGABYTE, quiet_seconds=2)
-        assert caller.ending
-        agent.read_on()
-        answer = await agent.answer()
-        assert not answer.complete
-        assert await relay.outcomes() == {("client_abort", "200"): 1}
-        assert await relay.in_flight() == 0
-
-
-@pytest.mark.parametrize("version", ["1.1", "1.0"])
 async def test_an_agent_that_takes_nothing_of_a_whole_answer_is_cut(
     upstream: Upstream, tmp_path: Path, version: str
 ) -> None:
