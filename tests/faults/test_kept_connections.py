@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import pytest
 
 from tests.expectations import check_error
 from tests.faults.breaking import Break, half_close, leave, named, reset
-from tests.faults.counting import CountedRelay
+from tests.faults.counting import LAST_OK, CountedRelay
 from tests.relays import (
     MESSAGES,
     OK,
@@ -37,6 +38,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ROUNDS = 150
 # How far apart the end and the request are: a request goes through the relay in less.
 SPREAD_SECONDS = 0.001
+# What ended so long before has ended for the kernel, and so for the relay.
+SURE_SECONDS = 0.0002
 # How long an upstream takes to answer, in which its end still breaks the call off.
 THINKING_SECONDS = 0.0003
 
@@ -123,21 +126,49 @@ async def test_a_connection_that_ends_as_a_request_is_written(
         assert (await agent.ask(request(f"{MESSAGES}?n=warm{number}"))).status == 200
         data = request(f"{MESSAGES}?n={number}", method=method)
         caller = witness.latest
-        await one_after_another(
-            partial(agent.transport.write, data),
-            partial(witness.end, how),
-            chance.uniform(-SPREAD_SECONDS / 4, SPREAD_SECONDS),
-        )
+        lag = chance.uniform(-SPREAD_SECONDS / 2, SPREAD_SECONDS)
+        asking, ending = partial(agent.transport.write, data), partial(witness.end, how)
+        await one_after_another(asking, ending, lag)
         answer = await agent.answer()
         await caller.gone()
         check_end(answer, witness.heard[str(number).encode()], audible=how is half_close)
         statuses[answer.status] += 1
+        # The end was there first: nothing has been written on that connection.
+        assert lag > -SURE_SECONDS or answer.status == 200
     serving.cancel()
     assert set(statuses) <= {200, 502}
     assert statuses[200]
     outcomes = await relay.outcomes(2 * ROUNDS)
     assert outcomes[("ok", "200")] == ROUNDS + statuses[200]
     assert outcomes.get(("upstream_error", "none"), 0) == statuses[502]
+
+
+@pytest.mark.parametrize("first", ["the end", "the request"])
+@pytest.mark.parametrize("how", [leave, half_close, reset], ids=named)
+async def test_a_connection_that_ended_before_the_request_was_read(
+    relay: CountedRelay, upstream: Upstream, how: Break, first: str
+) -> None:
+    """The relay learns of both at once, in either order, and writes on another connection."""
+    agent = await relay.agent()
+    await agent.send(request())
+    caller, _ = await upstream.called()
+    await caller.send(OK)
+    assert (await agent.answer()).body == b"ok"
+    await relay.process.log.calls()
+    relay.process.signal(signal.SIGSTOP)
+    try:
+        steps = [partial(how, caller), partial(agent.transport.write, request())]
+        for step in steps if first == "the end" else reversed(steps):
+            step()
+            await spin(SPREAD_SECONDS)
+    finally:
+        relay.process.signal(signal.SIGCONT)
+    other, got = await upstream.called()
+    assert other is not caller
+    assert got.complete
+    await other.send(LAST_OK)
+    assert (await agent.answer()).body == b"ok"
+    assert await relay.outcomes(2) == {("ok", "200"): 2}
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["new", "kept"])

@@ -47,8 +47,13 @@ async def test_a_stopping_relay_finishes_its_calls(
     assert (await process.page("/healthz")).status == 200
     await check_unserved(process)
     assert await idle.gone() == "end"
+    answer = await agent.head()
+    assert await agent.piece(answer) == PIECE
+    with pytest.raises(TimeoutError):  # nor is it hurried
+        async with asyncio.timeout(0.5):
+            await agent.piece(answer)
     await caller.send(chunk(STOP) + chunk(b""))
-    answer = await agent.answer()
+    await agent.finish(answer)
     assert (answer.body, answer.complete) == (PIECE + STOP, True)
     assert await agent.gone() == "end"
     assert await process.exit_status() == 0
