@@ -104,3 +104,27 @@ async def test_an_answer_passes_as_it_is(ends: Ends, row: Row) -> None:
     own = (b"content-length", b"transfer-encoding", b"connection")
     crossed = [b"%b: %b" % pair for pair in answer.fields if pair[0].lower() not in own]
     assert crossed == [line for lines in row.fields for line in lines.split(b"\r\n")]
+
+
+SURPLUS: Final = [
+    row("a byte more than its length", sized() + b"x"),
+    row("an answer more than its length", sized() + sized(body=b"bad")),
+    row("half an answer more than its length", sized() + b"HTTP/1.1 200 OK\r\ncontent-"),
+    row("a line end more than its length", sized() + b"\r\n"),
+    row("an answer more than its last chunk", chunks(b"2\r\nok\r\n0\r\n\r\n") + sized(body=b"bad")),
+    row("a byte more than no body", b"HTTP/1.1 204 X\r\n\r\nx", b""),
+    row("a body to HEAD", sized(), b"", sent=HEAD),
+]
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in SURPLUS])
+async def test_a_connection_with_more_than_an_answer_on_it_is_not_used_again(
+    ends: Ends, row: Row
+) -> None:
+    """What else is to come on it would be taken for the next call's answer."""
+    ends.begin()
+    await ends.call_well()
+    (kept,) = ends.upstream.connections
+    await play(ends, row)
+    assert kept.lost
+    assert ends.upstream.connections != [kept]

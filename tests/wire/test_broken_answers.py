@@ -96,6 +96,7 @@ MALFORMED: Final = {
     },
     "a redirect without a Location": b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\n\r\n",
     "an upgrade": b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n\x81\x00",
+    "an upgrade, and an answer behind it": b"HTTP/1.1 101 X\r\nupgrade: h2c\r\n\r\n" + sized(),
     "an upgrade behind 100": b"HTTP/1.1 100 X\r\n\r\nHTTP/1.1 101 X\r\nupgrade: h2c\r\n\r\n",
 }  # fmt: skip
 REFUSED: Final = [

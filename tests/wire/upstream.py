@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
                     break
                 self.position = request.end
                 self._upstream.requests.append(request)
-                self._answer()
+                self._answer(request)
         except Wrong:
             self.refused = True
         except Partial:
@@ -82,8 +82,8 @@ class Connection(asyncio.Protocol):
         """How many bytes are no part of a whole request."""
         return len(self.received) - self.position
 
-    def _answer(self) -> None:
-        script = self._upstream.script
+    def _answer(self, request: Request) -> None:
+        script = self._upstream.script_for(request)
         self._pieces = list(script.pieces)
         self._then = script.then
         self._write()
@@ -132,6 +132,10 @@ class RawUpstream:
         for connection in list(self.connections):
             connection.transport.abort()
         await self._server.wait_closed()
+
+    def script_for(self, _: Request) -> Script:
+        """Return what is answered to a request."""
+        return self.script
 
     def changed(self) -> None:
         """Tell who waits that something came or ended."""
