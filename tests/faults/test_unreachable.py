@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.certificates import Authority, Certificates
 from tests.expectations import check_error
-from tests.faults.certificates import Authority, Certificates
 from tests.faults.counting import CountedRelay, counted_relay
 from tests.relays import (
     KEY,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from relay.doctor import calls, reaching
+from tests.certificates import Authority, Certificate
 from tests.relays import (
     CUSTOM_KEY,
     KEY,
@@ -23,7 +24,6 @@ from tests.relays import (
     running_upstream,
 )
 from tests.unit.doctoring import Diagnosis, answer, api, diagnosed, host, listening, openly
-from tests.unit.test_pool import Authority, Certificate
 
 WELL = api(models=answer())
 
