@@ -28,7 +28,10 @@ class BodyReader:
         return self._chunks.ended if self._chunks else self._remaining == 0
 
     def feed(self, data: bytes) -> bytes:
-        """Return the data in these bytes; raise UpstreamTruncated at a wrong one."""
+        """Return the data in these bytes; raise UpstreamTruncated at a wrong one.
+
+        Data that came before a wrong byte is returned; then ``check`` raises.
+        """
         if self._chunks is not None:
             piece = self._chunks.feed(data)
             if self._chunks.ended:
@@ -39,3 +42,8 @@ class BodyReader:
         piece, self.rest = data[: self._remaining], data[self._remaining :]
         self._remaining -= len(piece)
         return piece
+
+    def check(self) -> None:
+        """Raise UpstreamTruncated if a wrong byte has come."""
+        if self._chunks is not None:
+            self._chunks.check()

@@ -64,6 +64,7 @@ class ChunkReader:
         self.ended = False
         """Whether the last chunk and the trailers' end have come."""
         self._malformed = malformed
+        self._wrong = False
         self._expecting = _SIZE
         self._partial = b""
         self._remaining = 0
@@ -71,7 +72,12 @@ class ChunkReader:
         self._trailer_count = 0
 
     def feed(self, data: bytes) -> bytes:
-        """Return the data in these bytes; raise the blame's error at a wrong one."""
+        """Return the data in these bytes; raise the blame's error at a wrong one.
+
+        Data that came before a wrong byte is returned; then ``check`` raises, and any further
+        ``feed``.
+        """
+        self.check()
         if self._partial:
             data, self._partial = self._partial + data, b""
         if self._expecting is _SIZE:
@@ -85,8 +91,22 @@ class ChunkReader:
         pieces = self._take(data)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def check(self) -> None:
+        """Raise the blame's error if a wrong byte has come."""
+        if self._wrong:
+            raise self._malformed
+
     def _take(self, data: bytes) -> list[bytes]:
         pieces: list[bytes] = []
+        try:
+            self._take_into(pieces, data)
+        except self._malformed:
+            if not pieces:
+                raise
+            self._wrong = True
+        return pieces
+
+    def _take_into(self, pieces: list[bytes], data: bytes) -> None:
         position = 0
         row_tried = False
         while position < len(data) and not self.ended:
@@ -104,11 +124,10 @@ class ChunkReader:
             end = data.find(b"\r\n", position)
             if end < 0:
                 self._keep_partial(data[position:])
-                return pieces
+                return
             self._take_line(data[position:end])
             position = end + 2
         self.rest = data[position:]
-        return pieces
 
     def _take_line(self, line: bytes) -> None:
         if self._expecting is _SIZE:

@@ -156,6 +156,7 @@ class Conversation:
         piece = body.feed(data)
         if piece:
             self._sink(piece)
+            body.check()
         if body.ended:
             self._end()
 

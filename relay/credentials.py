@@ -8,6 +8,7 @@ when its time to live has passed. Nothing here shows a value: not in a repr, not
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -75,15 +76,27 @@ class FileValue:
         self._last_read: Reading | None = None
         self._stamp: tuple[int, ...] | None = None
         self._racy = True
+        self._seen = False
         self._reading = Reading(problem=NOT_THERE)
         self._bad_since: float | None = None
 
     @property
     def reading(self) -> Reading:
-        stamp = self._look()
-        if stamp is None or stamp != self._stamp or self._racy:
-            self._read(stamp)
+        if not self._seen:
+            stamp = self._look()
+            if stamp is None or stamp != self._stamp or self._racy:
+                self._read(stamp)
+            self._see()
         return self._reading
+
+    def _see(self) -> None:
+        """Let this look serve all calls of the same turn of the event loop."""
+        with contextlib.suppress(RuntimeError):  # no loop, no turns
+            asyncio.get_running_loop().call_soon(self._look_again)
+            self._seen = True
+
+    def _look_again(self) -> None:
+        self._seen = False
 
     def _look(self) -> tuple[int, ...] | None:
         try:
@@ -123,6 +136,7 @@ class FileValue:
     def refresh(self) -> None:
         """Read at the next question, even if the file looks the same."""
         self._racy = self._refreshing = True
+        self._seen = False
 
     def close(self) -> None:
         """Nothing runs."""

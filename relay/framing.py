@@ -156,8 +156,8 @@ class HeadReader:
             position = end + 2
             self._checked = 0
         self._partial = data[position:]
-        self._check_size(self._size)
         self._check_partial()
+        self._check_size(self._size)
         return False
 
     def _check_size(self, size: int) -> None:
@@ -184,7 +184,7 @@ class HeadReader:
         elif self._read_start_line(line):
             self._started = True
         else:
-            raise self._wrong()
+            raise self._misbegun(line)
 
     def _read_start_line(self, line: bytes) -> bool:
         """Take what a start line says; False if it is malformed."""

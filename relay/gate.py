@@ -161,6 +161,7 @@ class Gate(AgentConnection):
         piece = self._chunks.feed(data)
         if piece:
             body.put(piece)
+            self._chunks.check()
         if not self._chunks.ended:
             return b""
         self._take = self._hold

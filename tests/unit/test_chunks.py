@@ -30,8 +30,9 @@ def read(pieces: Iterable[bytes]) -> Read:
     try:
         while waiting and not reader.ended:
             data += reader.feed(waiting.pop(0))
+            reader.check()
     except MalformedRequest:
-        return Read(refused=True)
+        return Read(data, refused=True)
     return Read(data, reader.ended, reader.rest + b"".join(waiting))
 
 
@@ -316,3 +317,13 @@ def test_damaged_row_of_chunks_reads_as_each_of_them_would(
     expected = read(bytewise(damaged))
     assert read([damaged]) == expected
     assert read(cut(damaged, positions)) == expected
+
+
+def test_what_came_before_a_wrong_byte_is_returned() -> None:
+    """One read may hold both; the error comes behind the data, and stays."""
+    reader = ChunkReader(UpstreamMalformed)
+    assert reader.feed(b"4\r\nhalf\r\nzz\r\n") == b"half"
+    with pytest.raises(UpstreamMalformed):
+        reader.check()
+    with pytest.raises(UpstreamMalformed):
+        reader.feed(b"5\r\nlater\r\n")
