@@ -8,6 +8,7 @@ written only on connections that were open an instant ago, and never twice.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from typing import Final
@@ -131,12 +132,16 @@ class Pool:
             self._drop(self._idle[-1])
 
 
-async def reach(address: UpstreamAddress, limit_seconds: float) -> bool:
-    """Whether a bare TCP connection can be made; not a byte is sent."""
+async def reach(address: UpstreamAddress, limit_seconds: float) -> bool | None:
+    """Whether a bare TCP connection can be made; not a byte is sent.
+
+    None says that this process has no descriptor left to try it with.
+    """
     try:
         async with asyncio.timeout(limit_seconds):
             _, writer = await asyncio.open_connection(address.host, address.port)
-    except (OSError, TimeoutError, UnicodeError):
-        return False
+    except (OSError, TimeoutError, UnicodeError) as error:
+        exhausted = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+        return None if exhausted else False
     writer.close()
     return True

@@ -59,6 +59,9 @@ class UpstreamState:
                 await asyncio.sleep(wait)
                 continue
             reached = await reach(self._address, self._connect_seconds)
+            if reached is None:  # nothing was learnt
+                self._known_at = time.monotonic()
+                continue
             # A bare connect says nothing of TLS: what failed there, only a call can mend.
             up = reached and not self.reason.startswith(TLS_FAILED)
             self._know(up=up, reason="" if up else self.reason)

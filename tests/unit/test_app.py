@@ -481,6 +481,25 @@ async def test_a_silent_connect_says_nothing_of_tls(
         await relay.log.says("TLS failed: wrong version number; calls fail until that is mended")
 
 
+async def test_a_connect_without_a_descriptor_says_nothing(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the relay has none left is no news of the upstream."""
+    monkeypatch.setattr(upstreams, "PROBE_SECONDS", 0.01)
+    tried = asyncio.Semaphore(0)
+
+    async def refuse(*_: object) -> NoReturn:
+        tried.release()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with running_relay(tmp_path, configuration(upstream.port)) as relay:
+        await seen(relay, {("anthropic",): 1})
+        monkeypatch.setattr(asyncio, "open_connection", refuse)
+        for _ in range(3):
+            await tried.acquire()
+        assert await relay.samples("relay_upstream_up", "relay") == {("anthropic",): 1}
+
+
 async def seen(relay: LocalRelay, wanted: Mapping[tuple[str, ...], float]) -> None:
     """Wait until relay_upstream_up is like this."""
     tick = asyncio.Event()
