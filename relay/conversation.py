@@ -251,6 +251,7 @@ class Conversation:
         if self._closed:
             return
         self._closed = True
+        self._sink = _ignore  # who takes the body holds this: let both go at once
         self._deadline.clear()
         if self._upload is not None:
             self._upload.cancel()
@@ -261,3 +262,7 @@ class Conversation:
         if self._head is None or self._body is None or not self._sent or wants_close(self._head):
             return False
         return self._body.ended and not self._body.rest and not self._body.ends_by_closing
+
+
+def _ignore(_: bytes) -> None:
+    """Nobody wants this body any more."""
