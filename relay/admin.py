@@ -17,9 +17,9 @@ from relay.admission import Door
 from relay.calls import Lifetime
 from relay.config import Settings
 from relay.errors import RelayError, RelayFault
-from relay.framing import RequestHead
 from relay.gate import Gate, Incoming
 from relay.headers import wants_close
+from relay.heads import RequestHead
 from relay.history import History
 from relay.metrics import Metrics, RelayState
 from relay.routing import check_target

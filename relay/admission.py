@@ -17,7 +17,7 @@ from typing import Final
 from relay.config import ListenAddress
 from relay.credentials import Credential
 from relay.errors import BadHost, ForeignHost, OriginRefused, TokenRefused
-from relay.framing import RequestHead
+from relay.heads import RequestHead
 
 NO_CLIENT: Final = "none"
 

@@ -12,8 +12,8 @@ from typing import Final
 
 from relay.bodies import BODILESS
 from relay.errors import Api, RelayError
-from relay.framing import ResponseHead
 from relay.headers import serialize, to_agent
+from relay.heads import ResponseHead
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 

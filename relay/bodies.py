@@ -6,7 +6,7 @@ from typing import Final
 
 from relay.chunks import ChunkReader
 from relay.errors import UpstreamTruncated
-from relay.framing import ResponseHead
+from relay.heads import ResponseHead
 
 BODILESS: Final = frozenset({204, 304})
 """Statuses whose responses never have a body."""

@@ -21,9 +21,9 @@ from relay.errors import (
 )
 from relay.exchange import Exchange, first_value
 from relay.forwarding import check_reply
-from relay.framing import RequestHead
 from relay.gate import Gate, Incoming
 from relay.headers import expects_continue, list_items, wants_close
+from relay.heads import RequestHead
 from relay.history import History
 from relay.logs import log_call
 from relay.metrics import Metrics

@@ -24,8 +24,9 @@ from relay.errors import (
     UpstreamTruncated,
     UpstreamUpgraded,
 )
-from relay.framing import ResponseHead, ResponseHeadReader
+from relay.framing import ResponseHeadReader
 from relay.headers import wants_close
+from relay.heads import ResponseHead
 from relay.seam import Body, Limits, Reply, Sink
 
 log = logging.getLogger("relay")

@@ -10,7 +10,7 @@ from typing import Final
 
 from relay.bins import OVERHEAD_BOUNDS, Bins
 from relay.errors import Api, ClientError, RelayError
-from relay.framing import MessageHead, ResponseHead
+from relay.heads import MessageHead, ResponseHead
 from relay.usage import End, Meter, Reading
 
 CallFields = dict[str, str | int | float | Mapping[str, int]]

@@ -15,7 +15,6 @@ from relay.codings import restrict
 from relay.config import GrantSettings, RelaySettings, Timeouts
 from relay.credentials import Credential
 from relay.errors import CredentialMissing, UpstreamRedirected
-from relay.framing import Field, RequestHead, ResponseHead
 from relay.headers import (
     Crossing,
     field,
@@ -25,6 +24,8 @@ from relay.headers import (
     serialize,
     to_upstream,
 )
+from relay.heads import RequestHead, ResponseHead
+from relay.lines import Field
 from relay.pool import Pool
 from relay.routing import Target
 from relay.seam import Body, Limits, Reply

@@ -10,7 +10,7 @@ Knows nothing of sockets, and nothing of what the headers mean beyond framing.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
 from typing import ClassVar, Final
 
 from relay.errors import (
@@ -21,6 +21,7 @@ from relay.errors import (
     UpstreamMalformed,
     VersionNotSupported,
 )
+from relay.heads import MessageHead, RequestHead, ResponseHead
 from relay.lines import (
     LINE_LIMIT,
     OTHER_VERSION,
@@ -44,63 +45,8 @@ _LENGTH_DIGITS: Final = 18  # what stays below 2**63
 _HTTP_1_0: Final = (b"1", b"0")
 _SPOKEN: Final = (_HTTP_1_0, (b"1", b"1"))
 
-__all__ = [
-    "FIELD_COUNT_LIMIT",
-    "HEAD_LIMIT",
-    "Field",
-    "HeadReader",
-    "MessageHead",
-    "RequestHead",
-    "RequestHeadReader",
-    "ResponseHead",
-    "ResponseHeadReader",
-]
 
-
-@dataclass(slots=True, kw_only=True)
-class MessageHead:
-    """What requests and responses share: minor version, fields, and the body's framing.
-
-    ``length`` is None where there is no Content-Length.
-    """
-
-    minor: int
-    fields: tuple[Field, ...]
-    length: int | None
-    chunked: bool
-    by_key: dict[bytes, Field] = field(init=False, repr=False, compare=False)
-    """The fields by their lower-case names; of repeated ones the last."""
-
-    def __post_init__(self) -> None:
-        self.by_key = {each.key: each for each in self.fields}
-
-    def values(self, key: bytes) -> list[bytes]:
-        """Return the values of the fields with this lower-case name, in order."""
-        last = self.by_key.get(key)
-        if last is None:
-            return []
-        if len(self.by_key) == len(self.fields):
-            return [last.value]
-        return [each.value for each in self.fields if each.key == key]
-
-
-@dataclass(slots=True, kw_only=True)
-class RequestHead(MessageHead):
-    """A request line and its fields; with neither length nor chunks there is no body."""
-
-    method: bytes
-    target: bytes
-
-
-@dataclass(slots=True, kw_only=True)
-class ResponseHead(MessageHead):
-    """A status line and its fields; with neither length nor chunks the body ends by closing."""
-
-    status: int
-    reason: bytes
-
-
-class HeadReader:
+class HeadReader(ABC):
     """Reads lines up to the empty one that ends a head, each judged as it is complete."""
 
     partial_start_line: ClassVar[re.Pattern[bytes]]
@@ -186,9 +132,9 @@ class HeadReader:
         else:
             raise self._misbegun(line)
 
+    @abstractmethod
     def _read_start_line(self, line: bytes) -> bool:
         """Take what a start line says; False if it is malformed."""
-        raise NotImplementedError
 
     def _check_partial(self) -> None:
         line = self._partial

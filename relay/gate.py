@@ -17,7 +17,8 @@ from typing import Final, Protocol
 from relay.agent import AgentConnection
 from relay.chunks import ChunkReader
 from relay.errors import MalformedRequest, RelayError, RequestStalled
-from relay.framing import RequestHead, RequestHeadReader
+from relay.framing import RequestHeadReader
+from relay.heads import RequestHead
 from relay.intake import Intake
 
 log = logging.getLogger("relay")

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final
 
-from relay.framing import Field, MessageHead, RequestHead
+from relay.heads import MessageHead, RequestHead
+from relay.lines import Field
 
 HOP_BY_HOP: Final = frozenset(
     {

@@ -59,11 +59,7 @@ PARTIAL_STATUS_LINE: Final = re.compile(
 
 @dataclass(slots=True, repr=False)
 class Field:
-    """One header field as it came: its name, the name in lower case, and its value.
-
-    Fields, and the heads they are in, are values: nobody changes one. Freezing them would
-    cost a call more than reading it.
-    """
+    """One header field as it came: its name, the name in lower case, and its value."""
 
     name: bytes
     key: bytes

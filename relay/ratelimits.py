@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from relay.framing import Field
+from relay.lines import Field
 
 KIND_LIMIT: Final = 32
 """Kinds, and windows, of one relay: more than the API has ever had."""

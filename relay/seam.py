@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay.framing import ResponseHead
+from relay.heads import ResponseHead
 
 Sink = Callable[[bytes], None]
 """Takes each piece of a body as it arrives."""

@@ -16,9 +16,9 @@ from relay.answers import has_body, relayed_head
 from relay.chunks import LAST_CHUNK, chunk
 from relay.errors import BodyTooLarge, MalformedRequest, RequestStalled
 from relay.exchange import Exchange
-from relay.framing import RequestHead
 from relay.gate import Gate, Incoming
 from relay.headers import wants_close
+from relay.heads import RequestHead
 from relay.seam import Reply
 
 

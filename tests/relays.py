@@ -30,7 +30,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from relay.app import App
 from relay.config import load
 from relay.exchange import Exchange
-from relay.framing import ResponseHead, ResponseHeadReader
+from relay.framing import ResponseHeadReader
+from relay.heads import ResponseHead
 from relay.logs import CallHandler, JsonFormatter, call_fields
 
 FUSE_SECONDS: Final = 10.0

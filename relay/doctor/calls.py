@@ -18,8 +18,8 @@ from relay.config import GrantSettings, RelaySettings, Timeouts
 from relay.credentials import Credential
 from relay.errors import Api, UpstreamTimeout
 from relay.forwarding import Forwarder
-from relay.framing import RequestHead, ResponseHead
 from relay.headers import field as header
+from relay.heads import RequestHead, ResponseHead
 from relay.routing import Target
 
 MODELS: Final = "/v1/models"

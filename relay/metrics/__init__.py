@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from relay.exchange import UNKNOWN, Exchange
-from relay.framing import Field
+from relay.lines import Field
 from relay.metrics.catalogue import Catalogue
 from relay.metrics.costs import CostCounters, Pricing
 from relay.metrics.families import Families

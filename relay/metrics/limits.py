@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from relay.framing import Field
+from relay.lines import Field
 from relay.ratelimits import PREFIX, Book, Reading, read_limits
 
 _Value = Literal["limit", "remaining", "reset", "utilization"]

@@ -9,8 +9,8 @@ from relay.admission import NO_CLIENT, Door
 from relay.config import EnvSource, parse_listen
 from relay.credentials import Credential
 from relay.errors import BadHost, ForeignHost, OriginRefused, TokenRefused
-from relay.framing import RequestHead
 from relay.headers import field
+from relay.heads import RequestHead
 
 TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa_Eu-oIiUuYt"
 OTHER = "relay-Aa1Bb2Cc3Dd4Ee5Ff6Gg7Hh8Ii9Jj0Kk_Ll-mMnNoOpP"

@@ -7,8 +7,10 @@ import pytest
 
 from relay import answers, errors
 from relay.errors import RelayError
-from relay.framing import Field, ResponseHead, ResponseHeadReader
+from relay.framing import ResponseHeadReader
 from relay.headers import field
+from relay.heads import ResponseHead
+from relay.lines import Field
 
 
 def upstream_head(

@@ -9,7 +9,7 @@ import pytest
 from relay import errors
 from relay import exchange as exchange_module
 from relay.exchange import ID_LIMIT, Exchange, first_value
-from relay.framing import Field
+from relay.lines import Field
 from relay.logs import call_fields
 from tests.relays import response_head
 from tests.unit.model_answers import (

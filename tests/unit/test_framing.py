@@ -19,14 +19,11 @@ from relay.errors import (
 from relay.framing import (
     FIELD_COUNT_LIMIT,
     HEAD_LIMIT,
-    Field,
-    MessageHead,
-    RequestHead,
     RequestHeadReader,
-    ResponseHead,
     ResponseHeadReader,
 )
-from relay.lines import LINE_LIMIT
+from relay.heads import MessageHead, RequestHead, ResponseHead
+from relay.lines import LINE_LIMIT, Field
 
 
 class Read(NamedTuple):

@@ -5,7 +5,6 @@ import pytest
 from relay.config import EnvSource, GrantSettings
 from relay.config.settings import built_in_grant
 from relay.forwarding import Injection
-from relay.framing import Field, RequestHead, ResponseHead
 from relay.headers import (
     field,
     list_items,
@@ -16,6 +15,8 @@ from relay.headers import (
     to_upstream,
     wants_close,
 )
+from relay.heads import RequestHead, ResponseHead
+from relay.lines import Field
 
 API_KEY = b"sk-ant-api03-Zm9vYmFyYmF6cXV4-AAAA"
 OAUTH_TOKEN = b"sk-ant-oat01-c29tZXRoaW5nZWxzZQ-BBBB"

@@ -17,9 +17,10 @@ from prometheus_client import CollectorRegistry
 from relay.chunks import ChunkReader
 from relay.errors import UpstreamTruncated
 from relay.exchange import Exchange
-from relay.framing import RequestHead, RequestHeadReader
+from relay.framing import RequestHeadReader
 from relay.gate import Gate, Incoming
 from relay.gates import Gates
+from relay.heads import RequestHead
 from relay.metrics import Metrics, RelayState, limits
 from relay.metrics.catalogue import DURATION_BUCKETS
 from relay.seam import Limits

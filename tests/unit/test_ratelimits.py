@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.framing import Field
+from relay.lines import Field
 from relay.ratelimits import KIND_LIMIT, WITHOUT_RESET_SECONDS, Book, Reading, read_limits
 
 NOW = 1_800_000_000.0

@@ -17,7 +17,7 @@ from relay import logs
 from relay.app import App
 from relay.config import load
 from relay.exchange import Exchange
-from relay.framing import ResponseHead
+from relay.heads import ResponseHead
 
 TAPPED: Final = "tapped"
 UNTAPPED: Final = "untapped"
