@@ -127,8 +127,6 @@ def _serve(options: argparse.Namespace) -> int:
     async def serve() -> None:
         app = App(settings)
         gc.freeze()
-        # A call leaves no cycles behind: what is allocated is in use, and goes with its call.
-        gc.set_threshold(50_000)
         gc.enable()
         await app.run()
 

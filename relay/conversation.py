@@ -79,6 +79,8 @@ class Conversation:
         self._paused = False
         self._closed = False
         self._error: RelayError | None = None
+        self._over = False
+        """Whether the body has ended, or something has gone wrong."""
         self._change: asyncio.Future[None] | None = None
         """What waits for the head, and later for the body's end."""
         self.has_ended = False
@@ -163,8 +165,8 @@ class Conversation:
 
     def _end(self) -> None:
         self._deadline.clear()
-        if self._error is None:
-            self.has_ended = True
+        if not self._over:
+            self.has_ended = self._over = True
             self._wake()
 
     def take_end(self) -> None:
@@ -186,8 +188,8 @@ class Conversation:
 
     def _fail(self, error: RelayError) -> None:
         self._deadline.clear()
-        if self._error is None and not self.has_ended:
-            self._error = error
+        if not self._over:
+            self._error, self._over = error, True
             self._wake()
         self._line.abort()
 
@@ -200,15 +202,15 @@ class Conversation:
     async def answered(self) -> Reply:
         """Wait for the response's head; raise what came instead."""
         try:
-            while self._head is None and self._error is None:
+            while self._head is None and not self._over:
                 self._change = self._loop.create_future()
                 await self._change
         except BaseException:
             self.close()
             raise
-        if self._head is None and self._error is not None:
+        if self._head is None:
             self.close()
-            raise self._error
+            raise self._take_error()
         return self
 
     @property
@@ -225,16 +227,20 @@ class Conversation:
     async def ended(self) -> None:
         """Wait for the body's clean end; raise what ended it otherwise."""
         while not self.has_ended:
-            if self._error is not None:
-                raise self._error
+            if self._over:
+                raise self._take_error()
             self._change = self._loop.create_future()
             await self._change
+
+    def _take_error(self) -> RelayError:
+        """Return what went wrong, and let go of it: what is raised holds who raises it."""
+        error, self._error = self._error, None
+        return error or UpstreamTruncated()
 
     def pause(self) -> None:
         """Read no more for now."""
         transport = self._line.transport
-        over = self.has_ended or self._error is not None
-        if not self._paused and transport is not None and not over:
+        if not self._paused and transport is not None and not self._over:
             self._paused = True
             transport.pause_reading()
 
