@@ -18,7 +18,6 @@ from relay.calls import Lifetime
 from relay.config import Settings
 from relay.errors import RelayError, RelayFault
 from relay.gate import Gate, Incoming
-from relay.headers import wants_close
 from relay.heads import RequestHead
 from relay.history import History
 from relay.metrics import Metrics, RelayState
@@ -63,7 +62,7 @@ class Admin:
 
     def _answer(self, gate: Gate, incoming: Incoming) -> bool:
         head = incoming.head
-        close = head is None or wants_close(head)
+        close = answers.ends_connection(head, draining=self._lifetime.draining)
         head_only = head is not None and head.method == b"HEAD"
         try:
             page = self._page(incoming, gate.local_address)

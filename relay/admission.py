@@ -11,13 +11,13 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Final
 
 from relay.config import ListenAddress
 from relay.credentials import Credential
 from relay.errors import BadHost, ForeignHost, OriginRefused, TokenRefused
 from relay.heads import RequestHead
+from relay.remembering import Remembered
 
 NO_CLIENT: Final = "none"
 
@@ -39,7 +39,7 @@ class Door:
         ``local`` is the address the connection came to, whatever the listener's was.
         """
         values = head.values(b"host")
-        host = _host_in(values[0]) if len(values) == 1 else None
+        host = _hosts[values[0]] if len(values) == 1 else None
         if host is None:
             raise BadHost
         if not self._clients and not self._is_own(host, local):
@@ -86,11 +86,13 @@ class Door:
         return owner
 
 
-@lru_cache(maxsize=64)
-def _host_in(value: bytes) -> str | None:
+def _read_host(value: bytes) -> str | None:
     """Return the host that a Host field names (RFC 9110 §7.2), or None if it is malformed."""
     match = _HOST.fullmatch(value)
     return match[1].decode("ascii") if match else None
+
+
+_hosts: Final = Remembered(_read_host)
 
 
 def _presented(head: RequestHead) -> list[bytes | None]:

@@ -8,6 +8,7 @@ holds. Knows nothing of requests: the gate reads them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import select
 import socket
@@ -74,10 +75,13 @@ class AgentConnection(asyncio.Protocol):
         caught_up = asyncio.Event()
         self.watch(lambda writable: caught_up.set() if writable else None)
         try:
-            async with asyncio.timeout(limit_seconds):
-                await caught_up.wait()
-        except TimeoutError:
-            self.abort()
+            while not caught_up.is_set():
+                untaken = self.untaken
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(caught_up.wait(), limit_seconds)
+                if not caught_up.is_set() and self.untaken >= untaken:
+                    self.abort()
+                    return
         finally:
             self.watch(None)
 
@@ -85,6 +89,13 @@ class AgentConnection(asyncio.Protocol):
     def unsent(self) -> int:
         """Bytes that wait for the agent in this process."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    @property
+    def untaken(self) -> int:
+        """Bytes that the agent has not taken: here, in the kernel, and on the way."""
+        if self._transport is None:
+            return 0
+        return self.unsent + _unacknowledged(self._transport.get_extra_info("socket"))
 
     def abort(self) -> None:
         """Cut the connection at once; what waits for the agent is lost.

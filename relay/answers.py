@@ -12,8 +12,8 @@ from typing import Final
 
 from relay.bodies import BODILESS
 from relay.errors import Api, RelayError
-from relay.headers import serialize, to_agent
-from relay.heads import ResponseHead
+from relay.headers import expects_continue, serialize, to_agent, wants_close
+from relay.heads import RequestHead, ResponseHead
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -34,6 +34,17 @@ def relayed_head(head: ResponseHead, *, chunked: bool, close: bool) -> bytes:
 def has_body(head: ResponseHead, method: bytes) -> bool:
     """Whether a response to this method has a body (RFC 9112 §6.3)."""
     return method != b"HEAD" and head.status not in BODILESS
+
+
+def ends_connection(head: RequestHead | None, *, draining: bool, continued: bool = False) -> bool:
+    """Whether an answer of the relay's own is the last on its connection.
+
+    An agent that waited to be told to go on, and was not, may send its body or leave it: what
+    follows could be either (RFC 9110 §10.1.1).
+    """
+    if head is None or draining or wants_close(head):
+        return True
+    return expects_continue(head) and not continued
 
 
 def own_answer(error: RelayError, api: Api, *, head_only: bool, close: bool) -> bytes:

@@ -22,7 +22,7 @@ from relay.errors import (
 from relay.exchange import Exchange, first_value
 from relay.forwarding import check_reply
 from relay.gate import Gate, Incoming
-from relay.headers import expects_continue, list_items, wants_close
+from relay.headers import expects_continue, list_items
 from relay.heads import RequestHead
 from relay.history import History
 from relay.logs import log_call
@@ -123,8 +123,9 @@ class Call:
         credential = await route.forwarder.take_credential()
         body = self._open_body(head, route)
         reply = await self._forward(route, head, target, credential, body)
-        delivery = self._delivery(head, reply)
         try:
+            self._accept(reply)
+            delivery = self._delivery(head, reply)
             await delivery.run()
         finally:
             reply.close()
@@ -144,7 +145,7 @@ class Call:
     def _answer_probe(self, head: RequestHead) -> bool:
         """Claude Code asks whether anybody is there: no call, and nothing to measure."""
         self._measured = False
-        close = wants_close(head)
+        close = self._is_last(head)
         self._gate.write(answers.plain_answer(200, [], b"", head_only=True, close=close))
         return not close
 
@@ -189,15 +190,13 @@ class Call:
             route.upstream.failed(error)
             raise
         route.upstream.answered()
+        return reply
+
+    def _accept(self, reply: Reply) -> None:
         self._metrics.read_limits(self._exchange.relay, reply.head.fields)
-        try:
-            check_reply(reply.head)
-        except RelayError:
-            reply.close()
-            raise
+        check_reply(reply.head)
         self._reply = reply
         self._exchange.answered(reply.head)
-        return reply
 
     def _delivery(self, head: RequestHead, reply: Reply) -> Delivery:
         return Delivery(
@@ -218,19 +217,17 @@ class Call:
             await self._gate.break_off(self._serving.settings.timeouts.write)
             return False
         head = self._incoming.head
-        close = error.closes or head is None or wants_close(head) or self._waits_for_leave(head)
+        close = error.closes or self._is_last(head)
         head_only = head is not None and head.method == b"HEAD"
         self._gate.write(
             answers.own_answer(error, self._exchange.api, head_only=head_only, close=close)
         )
         return not close
 
-    def _waits_for_leave(self, head: RequestHead) -> bool:
-        """Whether the agent may send its body or not, now that it was not told to go on.
-
-        What follows on the connection could be either (RFC 9110 §10.1.1).
-        """
-        return expects_continue(head) and not self._continued
+    def _is_last(self, head: RequestHead | None) -> bool:
+        return answers.ends_connection(
+            head, draining=self._lifetime.draining, continued=self._continued
+        )
 
     def _give_up(self) -> None:
         """The agent has left, or the relay is cutting what still runs."""

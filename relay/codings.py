@@ -13,7 +13,7 @@ import sys
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Final, Protocol
@@ -248,7 +248,6 @@ def decoder_for(content_encoding: bytes) -> Decoder | None:
     return Decoder([_CODINGS[name] for name in reversed(coded)]) if coded else None
 
 
-@lru_cache(maxsize=64)  # every client has its own, and sends it with every request
 def restrict(accept_encoding: bytes) -> bytes:
     """Return an Accept-Encoding without the codings that there is no decoder for.
 

@@ -117,7 +117,7 @@ class Conversation:
 
     def _request_sent(self) -> None:
         self._sent = True
-        if self._head is None:
+        if self._head is None and not self._over:
             self._deadline.set(self._limits.headers, self._time_out)
 
     def _time_out(self) -> None:
@@ -180,8 +180,10 @@ class Conversation:
 
     def _check_idle(self) -> None:
         silence = time.perf_counter() - self.heard_at
-        if self._paused or silence < self._limits.idle:
-            wait = self._limits.idle if self._paused else self._limits.idle - silence
+        # Whoever is not read, or is still being told something, cannot be called silent.
+        excused = self._paused or not self._sent
+        if excused or silence < self._limits.idle:
+            wait = self._limits.idle if excused else self._limits.idle - silence
             self._deadline.set(wait, self._check_idle)
         else:
             self._fail(UpstreamStalled())

@@ -27,6 +27,7 @@ from relay.headers import (
 from relay.heads import RequestHead, ResponseHead
 from relay.lines import Field
 from relay.pool import Pool
+from relay.remembering import Remembered
 from relay.routing import Target
 from relay.seam import Body, Limits, Reply
 
@@ -35,6 +36,9 @@ _VERSION: Final = field(b"anthropic-version", b"2023-06-01")
 _ACCEPT_ENCODING: Final = b"accept-encoding"
 _NOT_MODIFIED: Final = 304
 _UNAUTHORIZED: Final = 401
+
+
+_restricted: Final = Remembered(restrict)
 
 
 class Injection:
@@ -57,7 +61,7 @@ class Injection:
             fields = merge_list(fields, _BETA, self._betas)
         if self._anthropic and not any(field.key == _VERSION.key for field in fields):
             fields.append(_VERSION)
-        if any(restrict(value) is not value for value in head.values(_ACCEPT_ENCODING)):
+        if any(_restricted[value] != value for value in head.values(_ACCEPT_ENCODING)):
             fields = [_readable(f) if f.key == _ACCEPT_ENCODING else f for f in fields]
         return [*fields, *self._added, self._credential_field(credential)]
 
@@ -71,7 +75,7 @@ class Injection:
 
 def _readable(accepted: Field) -> Field:
     """Return an Accept-Encoding that asks for nothing that the meter could not read."""
-    return field(accepted.name, restrict(accepted.value))
+    return field(accepted.name, _restricted[accepted.value])
 
 
 class Timing(Protocol):

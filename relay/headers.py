@@ -8,12 +8,12 @@ and the framing, which each side states anew. Knows nothing of sockets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Final
 
 from relay.heads import MessageHead, RequestHead
-from relay.lines import Field
+from relay.lines import CREDENTIALS, Field
+from relay.remembering import Remembered
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -25,9 +25,6 @@ HOP_BY_HOP: Final = frozenset(
         b"transfer-encoding",
         b"upgrade",
     }
-)
-CREDENTIALS: Final = frozenset(
-    {b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie", b"cookie2"}
 )
 # The relay states these itself, or answers them itself.
 _OWN_TO_UPSTREAM: Final = frozenset({b"host", b"content-length", b"expect", b"forwarded"})
@@ -45,9 +42,6 @@ _NEVER_TO_UPSTREAM: Final = HOP_BY_HOP | CREDENTIALS | _OWN_TO_UPSTREAM
 _NEVER_TO_AGENT: Final = HOP_BY_HOP | {b"content-length", b"set-cookie", b"set-cookie2"}
 _TO_AGENT_PREFIXES: Final = (b"proxy-", b"access-control-")
 _NOTHING_NAMED: Final[frozenset[bytes]] = frozenset()
-# An agent may make up names without end, and long ones.
-_REMEMBERED_NAMES: Final = 1024
-_REMEMBERED_LENGTH: Final = 64
 
 
 def goes_upstream(key: bytes) -> bool:
@@ -61,21 +55,8 @@ def goes_to_agent(key: bytes) -> bool:
     return not (key in _NEVER_TO_AGENT or key.startswith(_TO_AGENT_PREFIXES))
 
 
-class Crossing(dict[bytes, bool]):
-    """Which names cross, by a rule that is asked once for each of them."""
-
-    def __init__(self, rule: Callable[[bytes], bool]) -> None:
-        super().__init__()
-        self._rule = rule
-
-    def __missing__(self, key: bytes) -> bool:
-        crosses = self._rule(key)
-        if len(key) <= _REMEMBERED_LENGTH:
-            if len(self) >= _REMEMBERED_NAMES:
-                self.clear()
-            self[key] = crosses
-        return crosses
-
+Crossing = Remembered[bool]
+"""Which lower-case names cross."""
 
 _TO_UPSTREAM: Final = Crossing(goes_upstream)
 _TO_AGENT: Final = Crossing(goes_to_agent)
@@ -102,17 +83,15 @@ def named_by_connection(head: MessageHead) -> frozenset[bytes]:
     """Return the lower-case tokens of the Connection fields (RFC 9110 §7.6.1)."""
     if b"connection" not in head.by_key:
         return _NOTHING_NAMED
-    return _tokens(b",".join(head.values(b"connection")))
-
-
-@lru_cache(maxsize=64)  # nearly every one is keep-alive or close
-def _tokens(value: bytes) -> frozenset[bytes]:
-    return frozenset(list_items(value.lower()))
+    return _tokens[b",".join(head.values(b"connection"))]
 
 
 def list_items(value: bytes) -> list[bytes]:
     """Return the elements of a comma-separated field value (RFC 9110 §5.6.1)."""
     return [item for part in value.split(b",") if (item := part.strip(b" \t"))]
+
+
+_tokens: Final = Remembered(lambda value: frozenset(list_items(value.lower())))
 
 
 def merge_list(fields: list[Field], name: bytes, extra: Iterable[bytes] = ()) -> list[Field]:

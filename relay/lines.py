@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final, NamedTuple
+
+from relay.remembering import Remembered
 
 # Bytes. Apache allows 8190 a line, nginx 4 × 8 KiB, Node 16 KiB in all; Claude Code sends
 # long beta lists and custom headers.
 LINE_LIMIT: Final = 16 * 1024
-# What is remembered: lines that are not too long, and not too many of them, which bounds the
-# memory that a peer can have used.
-_KNOWN_LINE_LIMIT: Final = 256
-_KNOWN_COUNT_LIMIT: Final = 1024
+CREDENTIALS: Final = frozenset(
+    {b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie", b"cookie2"}
+)
+"""What an agent authenticates itself with; nothing of it is remembered, or goes upstream."""
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 FIELD_LINE: Final = re.compile(rb"(" + TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
@@ -78,29 +79,24 @@ class NoField(Exception):
     """A line is no header field."""
 
 
-class _KnownFields(dict[bytes, Field]):
-    """The field in each line that was seen lately; another line is read."""
-
-    def __missing__(self, line: bytes) -> Field:
-        match = FIELD_LINE.fullmatch(line)
-        if match is None or len(line) > LINE_LIMIT:
-            raise NoField
-        name, value = match.groups()
-        found = Field(name, name.lower(), value.rstrip(b" \t"))
-        if len(line) <= _KNOWN_LINE_LIMIT:
-            if len(self) >= _KNOWN_COUNT_LIMIT:
-                self.clear()
-            self[line] = found
-        return found
+def _read_field(line: bytes) -> Field:
+    match = FIELD_LINE.fullmatch(line)
+    if match is None or len(line) > LINE_LIMIT:
+        raise NoField
+    name, value = match.groups()
+    return Field(name, name.lower(), value.rstrip(b" \t"))
 
 
-_known_fields: Final = _KnownFields()
-_remembering: Final = lru_cache(maxsize=64)
+def _is_credential(field: Field) -> bool:
+    return field.key in CREDENTIALS
+
+
+_fields: Final = Remembered(_read_field, _is_credential)
 
 
 def read_fields(lines: list[bytes]) -> list[Field]:
     """Return the field in each line (RFC 9112 §5); raise NoField if there is none in one."""
-    return [_known_fields[line] for line in lines]
+    return [_fields[line] for line in lines]
 
 
 class RequestLine(NamedTuple):
@@ -119,15 +115,25 @@ class StatusLine(NamedTuple):
     reason: bytes
 
 
-@_remembering
-def read_request_line(line: bytes) -> RequestLine | None:
-    """Return what a line says, of whatever version (RFC 9112 §3); None if it is malformed."""
+def _read_request_line(line: bytes) -> RequestLine | None:
     match = _REQUEST_LINE.fullmatch(line)
     return RequestLine(match[1], match[2], (match[3], match[4])) if match else None
 
 
-@_remembering
-def read_status_line(line: bytes) -> StatusLine | None:
-    """Return what a line says (RFC 9112 §4); None if it is malformed, or not of HTTP/1."""
+def _read_status_line(line: bytes) -> StatusLine | None:
     match = _STATUS_LINE.fullmatch(line)
     return StatusLine(int(match[1]), int(match[2]), match[3] or b"") if match else None
+
+
+_request_lines: Final = Remembered(_read_request_line)
+_status_lines: Final = Remembered(_read_status_line)
+
+
+def read_request_line(line: bytes) -> RequestLine | None:
+    """Return what a line says, of whatever version (RFC 9112 §3); None if it is malformed."""
+    return _request_lines[line]
+
+
+def read_status_line(line: bytes) -> StatusLine | None:
+    """Return what a line says (RFC 9112 §4); None if it is malformed, or not of HTTP/1."""
+    return _status_lines[line]

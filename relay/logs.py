@@ -25,8 +25,8 @@ FORMATS: Final = ("text", "json")
 DELAY_SECONDS: Final = 0.01
 # For a loop that has no time for its timers, or is closed: whatever comes next writes.
 _LATEST_NANOSECONDS: Final = 40_000_000
-# Lines. All together stay below what a pipe holds (64 KiB), so that a write need not wait
-# for the reader within.
+# Lines. All together usually stay below what a pipe holds (64 KiB), so that a write need not
+# wait for the reader within.
 _MOST_LINES: Final = 32
 
 log = logging.getLogger("relay")

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from relay.errors import BadTarget, MethodRefused, PathRefused, UnknownRelay
+from relay.remembering import Remembered
 
 RELAY_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -42,10 +42,6 @@ _OPERATIONS: Final = (
 OPERATIONS: Final = (*(name for _, name in _OPERATIONS), "other")
 
 
-# Clients ask for the same few targets over and over; a target has up to 16 KiB.
-_remembering: Final = lru_cache(maxsize=64)
-
-
 @dataclass(frozen=True, slots=True)
 class Target:
     """A relay's name and what follows it; ``rest`` begins with a slash or is empty."""
@@ -70,10 +66,9 @@ def check_target(method: bytes, target: bytes) -> None:
     """Raise unless the target is a clean origin-form one (RFC 9112 §3.2.1)."""
     if method.upper() in _TUNNELLING:
         raise MethodRefused
-    _check_form(target)
+    _ = _clean[target]
 
 
-@_remembering
 def _check_form(target: bytes) -> None:
     if not target.startswith(b"/") or _RAW_REFUSED.search(target):
         raise BadTarget
@@ -90,13 +85,16 @@ def has_dot_segment(path: bytes) -> bool:
     return any(segment.partition(b";")[0] in (b".", b"..") for segment in segments)
 
 
-@_remembering
 def split_target(target: bytes) -> Target:
     """Return the parts of ``/relay/<name>/<rest>?<query>``, in exactly that spelling.
 
     Raises:
         UnknownRelay: The path has another form.
     """
+    return _split[target]
+
+
+def _split_target(target: bytes) -> Target:
     path, mark, query = target.partition(b"?")
     if not path.startswith(_PREFIX):
         raise UnknownRelay
@@ -105,6 +103,11 @@ def split_target(target: bytes) -> Target:
     if not RELAY_NAME.fullmatch(text):
         raise UnknownRelay
     return Target(text, slash + rest, mark + query)
+
+
+# Clients ask for the same few targets over and over.
+_clean: Final = Remembered(_check_form)
+_split: Final = Remembered(_split_target)
 
 
 def find_relay(target: Target, relays: Mapping[str, Relay]) -> Relay:
@@ -122,7 +125,6 @@ def is_probe(method: bytes, target: Target) -> bool:
     return target.rest == b"/api/hello" and method in (b"HEAD", b"GET")
 
 
-@_remembering
 def check_path(rest: bytes, allow: tuple[bytes, ...]) -> None:
     """Raise PathRefused unless the path starts with one of the allowed prefixes."""
     if not rest or not any(has_segments(rest, prefix) for prefix in allow):

@@ -58,9 +58,9 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self.deadline.cancel()
         self._on_lost(self)
-        self._writable.set()
         if self._conversation is not None:
             self._conversation.lose()
+        self._writable.set()
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol):
 
         ``bodiless`` says that the response has no body whatever its head says (HEAD). What is
         returned must be awaited. It raises an UpstreamError if there is no valid answer, or
-        what the body's iterator raised.
+        what of the relay's errors the body's iterator raised.
         """
         if not self.is_open:
             raise UpstreamUnreachable

@@ -100,7 +100,7 @@ class Delivery:
         self._write_seconds = write_seconds
         self._loop = asyncio.get_running_loop()
         self._stall_timer: asyncio.TimerHandle | None = None
-        self._unsent = 0
+        self._untaken = 0
         unsized = has_body(reply.head, request.method) and reply.head.length is None
         self._chunked = unsized and request.minor == 1
         gate.framed = not unsized or self._chunked
@@ -151,11 +151,11 @@ class Delivery:
             self._reply.resume()
         else:
             self._reply.pause()
-            self._unsent = self._gate.unsent
+            self._untaken = self._gate.untaken
             self._stall_timer = self._loop.call_later(self._write_seconds, self._check_progress)
 
     def _check_progress(self) -> None:
-        if self._gate.unsent < self._unsent:
+        if self._gate.untaken < self._untaken:
             self._follow(writable=False)
         else:
             self._gate.abort()

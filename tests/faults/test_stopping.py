@@ -32,6 +32,22 @@ async def check_unserved(relay: Relay) -> None:
         await relay.agent()
 
 
+async def test_what_needs_no_upstream_does_not_hold_a_stopping_relay(
+    process: RelayProcess,
+) -> None:
+    """However many of its own answers somebody asks for, each of them is the last then."""
+    probe = request("/relay/anthropic", method="HEAD", body=None, token=None)
+    stubborn = await process.agent()
+    stubborn.transport.write(probe * 2_000)
+    await stubborn.wait()
+    process.signal(signal.SIGTERM)
+    while not stubborn.ending:
+        stubborn.transport.write(probe * 100)
+        await stubborn.wait()
+    assert await process.exit_status() == 0
+    assert not any("cutting" in line for line in process.log.text)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_stopping_relay_finishes_its_calls(
     process: RelayProcess, upstream: Upstream, number: int

@@ -627,6 +627,23 @@ async def test_no_100_for_a_refused_request(
     assert upstream.callers == []
 
 
+@pytest.mark.parametrize(
+    ("target", "port"), [("/relay/anthropic/api/hello", "port"), ("/healthz", "admin_port")]
+)
+async def test_who_was_not_told_to_go_on_is_not_read_on(
+    upstream: Upstream, relay: LocalRelay, target: str, port: str
+) -> None:
+    """It may leave its body out, and what it sends next would be taken for that."""
+    agent = await relay.agent(port=getattr(relay, port))
+    lines = ("Expect: 100-continue", "Content-Length: 4")
+    head = request(target, *lines, method="GET", body=None, token=None)
+    answer = await agent.ask(head.replace(b"relay.test", b"localhost"))
+    assert (answer.status, answer.values("connection")) == (200, [b"close"])
+    await agent.send(request())
+    assert await agent.rest() == b""
+    assert upstream.callers == []
+
+
 async def test_no_100_for_http_1_0(agent: Agent, upstream: Upstream) -> None:
     """HTTP/1.0 knows no interim answers."""
     upstream.answer_with(OK)

@@ -509,6 +509,57 @@ async def test_a_paused_answer_is_not_idle(upstream: Upstream, tmp_path: Path) -
         assert await relay.outcomes() == {("ok", "200"): 1}
 
 
+async def moment(seconds: float) -> None:
+    """Let time go by, where time itself is what a limit is about."""
+    loop = asyncio.get_running_loop()
+    passed = loop.create_future()
+    loop.call_later(seconds, passed.set_result, None)
+    await passed
+
+
+async def test_an_upstream_that_is_still_being_told_is_not_idle(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """It may begin its answer early, and say no more until it has read the whole request."""
+    config = configuration(upstream.port, timeouts={"idle": 0.2})
+    async with running_relay(tmp_path, config) as relay:
+        agent = await relay.agent()
+        await agent.send(chunked_request() + chunk(b"piece"))
+        caller = await upstream.accepted()
+        await caller.send(CHUNKED)
+        for _ in range(6):
+            await moment(0.1)
+            await agent.send(chunk(b"piece"))
+        await agent.send(chunk(b""))
+        assert (await caller.request()).body == b"piece" * 7
+        await caller.send(chunk(b"answer") + chunk(b""))
+        answer = await agent.answer()
+        assert (answer.complete, answer.body) == (True, b"answer")
+
+
+async def test_an_agent_that_takes_little_at_a_time_is_not_cut(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """The write limit is for those who take nothing: the kernel empties its buffers in lumps."""
+    config = configuration(upstream.port, timeouts={"write": 0.2})
+    async with running_relay(tmp_path, config) as relay:
+        agent = await relay.agent(receive_buffer=16_384)
+        agent.hold()
+        await agent.send(request())
+        caller, _ = await upstream.called()
+        total = 6 * MEGABYTE
+        await caller.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % total)
+        sending = asyncio.create_task(caller.send(noise(total)))
+        received = 0
+        while received < total:
+            agent.read_on()
+            received += len(await agent.some())
+            agent.hold()
+            await moment(0.004)
+        await sending
+        assert received > total  # the head came as well
+
+
 async def test_parallel_streams_each_get_their_own(relay: LocalRelay, upstream: Upstream) -> None:
     """Twenty streams move in turns, event by event."""
     calls = []
