@@ -24,7 +24,7 @@ FORMATS: Final = ("text", "json")
 # Who watches does not notice; and of a relay that is killed, no more than this is lost.
 DELAY_SECONDS: Final = 0.01
 # For a loop that has no time for its timers, or is closed: whatever comes next writes.
-_LATEST_NANOSECONDS: Final = 40_000_000
+_LATEST_SECONDS: Final = 0.04
 # Lines. All together usually stay below what a pipe holds (64 KiB), so that a write need not
 # wait for the reader within.
 _MOST_LINES: Final = 32
@@ -110,7 +110,7 @@ class Journal(CallHandler):
         self._format_call = formatter.format_call
         self._stream = stream
         self._lines: list[str] = []
-        self._oldest = 0
+        self._oldest = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a message."""
@@ -123,13 +123,13 @@ class Journal(CallHandler):
 
     def take_call(self, exchange: Exchange) -> None:
         """Have a call's line written soon, or with what comes next."""
-        now = time.time_ns()
         lines = self._lines
-        lines.append(self._format_call(call_fields(exchange), now))
+        lines.append(self._format_call(call_fields(exchange), time.time_ns()))
+        now = time.monotonic()
         if len(lines) == 1:
             self._oldest = now
             self._flush_soon()
-        elif len(lines) >= _MOST_LINES or now - self._oldest > _LATEST_NANOSECONDS:
+        elif len(lines) >= _MOST_LINES or now - self._oldest > _LATEST_SECONDS:
             self.flush()
 
     def _flush_soon(self) -> None:

@@ -42,6 +42,8 @@ READERS = {
     "costs.py": "which day's price",
     "credentials.py": "how old a file's time stamp is, which is the wall clock's",
     "history.py": "what `relay top` shows",
+    "logs.py": "when a call was over",
+    "metrics/__init__.py": "when an exemplar was seen, and the configuration loaded",
     "metrics/limits.py": "whether a quota's reset, an hour of the day, has passed",
 }
 
