@@ -129,9 +129,9 @@ class Forwarder:
         asked_at = time.perf_counter()
         connection = self._pool.take() or await self._pool.connect()
         timing.waited = time.perf_counter() - asked_at
-        exchange = connection.begin(request, body, self._limits, bodiless=head.method == b"HEAD")
+        answer = connection.begin(request, body, self._limits, bodiless=head.method == b"HEAD")
         timing.sent_at = time.perf_counter()
-        reply = await exchange
+        reply = await answer
         if reply.head.status == _UNAUTHORIZED:
             self.credential.refused()
         return reply

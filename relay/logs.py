@@ -14,6 +14,7 @@ import json
 import logging
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, TextIO
@@ -85,20 +86,20 @@ def log_call(exchange: Exchange) -> None:
                 handler.take_call(exchange)
 
 
-class CallHandler(logging.Handler):
+class CallHandler(logging.Handler, ABC):
     """A handler that takes calls as well, without a record made of each."""
 
+    @abstractmethod
     def take_call(self, exchange: Exchange) -> None:
         """Take a call that is over."""
-        raise NotImplementedError
 
 
-class CallFormatter(logging.Formatter):
+class CallFormatter(logging.Formatter, ABC):
     """A formatter of calls, too."""
 
+    @abstractmethod
     def format_call(self, fields: CallFields, now: int) -> str:
         """Return a call's line; ``now`` is in nanoseconds of Unix time."""
-        raise NotImplementedError
 
 
 class Journal(CallHandler):

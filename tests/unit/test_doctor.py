@@ -320,18 +320,26 @@ async def test_a_name_that_does_not_resolve(
     assert not diagnosis.of("connect")
 
 
-async def test_every_address_of_a_name_is_tried(
-    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As the relay does: localhost may be another address first, where nobody listens."""
+async def diagnosed_at(
+    addresses: list[str], upstream: Upstream, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Diagnosis:
+    """Examine a relay whose upstream is well, and whose upstream's name has these addresses."""
 
     async def resolve(_: object) -> list[str]:
-        return ["127.0.0.9", "127.0.0.1"]
+        return addresses
 
     monkeypatch.setattr(reaching, "_resolve", resolve)
     upstream.answer_with(WELL)
     claude = {"base_url": f"http://localhost:{upstream.port}"}
-    diagnosis = await diagnosed(tmp_path, openly(upstream.port, claude=claude))
+    return await diagnosed(folder, openly(upstream.port, claude=claude))
+
+
+async def test_every_address_of_a_name_is_tried(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the relay does: localhost may be another address first, where nobody listens."""
+    addresses = ["127.0.0.9", "127.0.0.1"]
+    diagnosis = await diagnosed_at(addresses, upstream, tmp_path, monkeypatch)
     assert diagnosis.the("name").text == "localhost is 127.0.0.9, 127.0.0.1"
     assert diagnosis.the("connect").text.startswith("127.0.0.1:")
     assert diagnosis.the("credential").level == "ok"
@@ -437,13 +445,7 @@ async def test_a_credential_in_clear_beyond_loopback_is_warned_of(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever is on the way can read it."""
-
-    async def resolve(_: object) -> list[str]:
-        return ["127.0.0.1", "192.0.2.7"]
-
-    monkeypatch.setattr(reaching, "_resolve", resolve)
-    upstream.answer_with(WELL)
-    claude = {"base_url": f"http://localhost:{upstream.port}"}
-    diagnosis = await diagnosed(tmp_path, openly(upstream.port, claude=claude))
+    addresses = ["127.0.0.1", "192.0.2.7"]
+    diagnosis = await diagnosed_at(addresses, upstream, tmp_path, monkeypatch)
     assert diagnosis.the("tls").text == "the credential goes to localhost unencrypted"
     assert (diagnosis.levels["tls"], diagnosis.status) == ("warn", 0)
