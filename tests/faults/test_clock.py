@@ -37,6 +37,8 @@ from tests.relays import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIMIT_SECONDS = 1.0
+LEAST_SECONDS = LIMIT_SECONDS - 0.01
+"""What a call that met the limit lasted at least: the event loop counts whole milliseconds."""
 WALL_CLOCK = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime"}
 READERS = {
     "costs.py": "which day's price",
@@ -107,7 +109,7 @@ async def test_a_limit_is_as_long_as_ever(
     answer = await agent.answer()
     assert answer.status == 504
     (line,) = await calls_to(jumpy, MESSAGES, 1)
-    assert LIMIT_SECONDS <= line["duration"] < 60
+    assert LEAST_SECONDS <= line["duration"] < 60
 
 
 @pytest.mark.parametrize("number", JUMPS)
@@ -123,7 +125,7 @@ async def test_a_silence_is_as_long_as_ever(
     assert not answer.complete
     (line,) = await calls_to(jumpy, MESSAGES, 1)
     assert line["outcome"] == "timeout"
-    assert LIMIT_SECONDS <= line["duration"] < 60
+    assert LEAST_SECONDS <= line["duration"] < 60
 
 
 @pytest.mark.parametrize("number", JUMPS)
