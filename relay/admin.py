@@ -21,6 +21,7 @@ from relay.gate import Gate, Incoming
 from relay.heads import RequestHead
 from relay.history import History
 from relay.metrics import Metrics, RelayState
+from relay.observing import Observation
 from relay.routing import check_target
 
 log = logging.getLogger("relay")
@@ -41,11 +42,17 @@ class Admin:
     """Serves the admin pages."""
 
     def __init__(
-        self, lifetime: Lifetime, metrics: Metrics, history: History, settings: Settings
+        self,
+        lifetime: Lifetime,
+        metrics: Metrics,
+        history: History,
+        observation: Observation,
+        settings: Settings,
     ) -> None:
         self._lifetime = lifetime
         self._metrics = metrics
         self._history = history
+        self._observation = observation
         self._door = Door(settings.admin, [])
         self._pages: dict[bytes, Callable[[RequestHead], Page]] = {
             b"/metrics": self._show_metrics,
@@ -89,6 +96,7 @@ class Admin:
             return Page(404, "text/plain", b"There are /metrics, /healthz, /readyz and /calls.\n")
         if head.method not in (b"GET", b"HEAD"):
             return Page(405, "text/plain", b"Only GET and HEAD are answered here.\n")
+        self._observation.settle()
         return page(head)
 
     def _show_metrics(self, head: RequestHead) -> Page:

@@ -27,6 +27,7 @@ from relay.gates import Gates
 from relay.history import History
 from relay.listeners import Listeners
 from relay.metrics import Metrics
+from relay.observing import Observation
 from relay.serving import Serving
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ class App:
         self._gates = Gates()
         self._admin_gates = Gates()
         history = History()
-        calls = Calls(self, self._metrics, history)
-        admin = Admin(self, self._metrics, history, settings)
+        self._observation = Observation(self._metrics, history)
+        calls = Calls(self, self._metrics, self._observation)
+        admin = Admin(self, self._metrics, history, self._observation, settings)
         self._listeners = Listeners(lambda: Gate(calls, self._gates), "relays")
         self._admin_listeners = Listeners(lambda: Gate(admin, self._admin_gates), "admin pages")
         self._stop = asyncio.Event()

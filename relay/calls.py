@@ -24,9 +24,8 @@ from relay.forwarding import check_reply
 from relay.gate import Gate, Incoming
 from relay.headers import expects_continue, list_items
 from relay.heads import RequestHead
-from relay.history import History
-from relay.logs import log_call
 from relay.metrics import Metrics
+from relay.observing import Observation
 from relay.routing import (
     Target,
     check_path,
@@ -61,14 +60,14 @@ class Lifetime(Protocol):
 class Calls:
     """Handles calls to the relays."""
 
-    def __init__(self, lifetime: Lifetime, metrics: Metrics, history: History) -> None:
+    def __init__(self, lifetime: Lifetime, metrics: Metrics, observation: Observation) -> None:
         self._lifetime = lifetime
         self._metrics = metrics
-        self._history = history
+        self._observation = observation
 
     async def handle(self, gate: Gate, incoming: Incoming) -> bool:
         """Answer one request; return whether another may follow on its connection."""
-        observers = (self._metrics, self._history)
+        observers = (self._metrics, self._observation)
         keep = await Call(self._lifetime, observers, gate, incoming).run()
         if not gate.writable:
             await gate.catch_up(self._lifetime.serving.settings.timeouts.write)
@@ -81,13 +80,13 @@ class Call:
     def __init__(
         self,
         lifetime: Lifetime,
-        observers: tuple[Metrics, History],
+        observers: tuple[Metrics, Observation],
         gate: Gate,
         incoming: Incoming,
     ) -> None:
         self._lifetime = lifetime
         self._serving = lifetime.serving
-        self._metrics, self._history = observers
+        self._metrics, self._observation = observers
         self._gate = gate
         self._incoming = incoming
         self._exchange = Exchange()
@@ -110,7 +109,8 @@ class Call:
             return await self._fail(RelayFault())
         finally:
             self._serving.leave()
-            self._observe()
+            if self._measured:
+                self._observation.end(self._exchange)
 
     async def _relay(self) -> bool:
         head = self._incoming.read()
@@ -156,8 +156,7 @@ class Call:
         self._exchange.session_id = first_value(head, b"x-claude-code-session-id")
         self._exchange.agent_id = first_value(head, b"x-claude-code-agent-id")
         self._exchange.api = route.settings.api
-        self._metrics.begin(self._exchange)
-        self._history.begin(self._exchange)
+        self._observation.begin(self._exchange)
 
     def _admit(self, head: RequestHead, target: Target, route: Route) -> None:
         if any(b"websocket" in list_items(v.lower()) for v in head.values(b"upgrade")):
@@ -235,10 +234,3 @@ class Call:
             self._exchange.succeeded()
         elif self._lifetime.cutting:
             self._exchange.outcome = RelayFault.outcome
-
-    def _observe(self) -> None:
-        if self._measured:
-            self._exchange.finish()
-            self._history.end(self._exchange)
-            self._metrics.observe(self._exchange)
-            log_call(self._exchange)

@@ -8,7 +8,6 @@ when its time to live has passed. Nothing here shows a value: not in a repr, not
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -91,9 +90,12 @@ class FileValue:
 
     def _see(self) -> None:
         """Let this look serve all calls of the same turn of the event loop."""
-        with contextlib.suppress(RuntimeError):  # no loop, no turns
-            asyncio.get_running_loop().call_soon(self._look_again)
-            self._seen = True
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # no loop, no turns
+            return
+        loop.call_soon(self._look_again)
+        self._seen = True
 
     def _look_again(self) -> None:
         self._seen = False

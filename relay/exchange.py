@@ -25,6 +25,8 @@ UNKNOWN: Final = "none"
 _IDENTIFIER: Final = re.compile(rb"[!#-\[\]-~]+")
 # What is read of a response's head here.
 _NOTED: Final = frozenset({b"request-id", b"x-request-id", b"content-type", b"content-encoding"})
+# Where no metrics have begun to count a call.
+_UNSEEN: Final = Bins(OVERHEAD_BOUNDS)
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ class Exchange:
     """Seconds until there was a connection to the upstream."""
     sent_at: float | None = None
     """When the request's head went out."""
-    piece_overheads: Bins = field(default_factory=lambda: Bins(OVERHEAD_BOUNDS))
+    piece_overheads: Bins = _UNSEEN
     """For each piece of the answer, the seconds from reading it to writing it."""
     meter: Meter | None = None
     """What reads the usage, once an answer has begun."""
@@ -109,13 +111,19 @@ class Exchange:
             self.code = error.upstream_status
             self.status = error.status
 
-    def finish(self) -> None:
-        """Stop the clock, and let what the answer said of itself have its say."""
+    def stop(self) -> None:
+        """Stop the clock: the call is over."""
         self.finished = time.perf_counter()
+
+    def finish(self) -> None:
+        """Let what the answer said of itself have its say, once the call is over."""
+        if self.finished is None:
+            self.stop()
         if self.outcome == "client_abort" and self.code is not None and self.code >= 400:
             self.outcome = "upstream_error"  # that is why it left, or it makes no difference
         if self.meter is None:
             return
+        assert self.finished is not None
         self.reading = self.meter.finish(self._end(), self.finished)
         if self.outcome in ("ok", "client_abort") and self.reading.stream_error:
             self.outcome = "stream_error"  # agents leave when they read of it
@@ -128,6 +136,11 @@ class Exchange:
         if self.outcome == "client_abort":
             return "aborted"
         return "clean" if self.outcome in ("ok", "upstream_error") else "broken"
+
+    @property
+    def age(self) -> float:
+        """Seconds since the call was over."""
+        return 0.0 if self.finished is None else time.perf_counter() - self.finished
 
     @property
     def duration(self) -> float:

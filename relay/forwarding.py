@@ -59,9 +59,9 @@ class Injection:
         fields = to_upstream(head, self._crossing)
         if self._betas or (self._anthropic and len(head.values(_BETA)) > 1):
             fields = merge_list(fields, _BETA, self._betas)
-        if self._anthropic and not any(field.key == _VERSION.key for field in fields):
+        if self._anthropic and _VERSION.key not in [field.key for field in fields]:
             fields.append(_VERSION)
-        if any(_restricted[value] != value for value in head.values(_ACCEPT_ENCODING)):
+        if [v for v in head.values(_ACCEPT_ENCODING) if _restricted[v] != v]:
             fields = [_readable(f) if f.key == _ACCEPT_ENCODING else f for f in fields]
         return [*fields, *self._added, self._credential_field(credential)]
 

@@ -30,11 +30,11 @@ class MessageHead:
 
     def values(self, key: bytes) -> list[bytes]:
         """Return the values of the fields with this lower-case name, in order."""
-        last = self.by_key.get(key)
-        if last is None:
+        by_key = self.by_key
+        if key not in by_key:
             return []
-        if len(self.by_key) == len(self.fields):
-            return [last.value]
+        if len(by_key) == len(self.fields):
+            return [by_key[key].value]
         return [each.value for each in self.fields if each.key == key]
 
 

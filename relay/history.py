@@ -27,7 +27,7 @@ class History:
         """Note a call's end. Its meter, which may hold much of a body, is not kept."""
         self._in_flight.pop(id(exchange), None)
         exchange.meter = None
-        self._recent.append((exchange, time.time()))
+        self._recent.append((exchange, time.time() - exchange.age))
 
     def describe(self) -> dict[str, object]:
         """Return the calls as plain data."""

@@ -1,34 +1,27 @@
 """The log: one line for each call, for people on a terminal and as JSON elsewhere.
 
 A line holds no header value, no query and no body. What an agent chose (its path and
-method) is shown with control characters escaped, so that it can forge no line. The lines of
-calls are written together, a moment later, and before anything else that is logged: one
-write for each of them would be a fair part of what a call costs.
+method) is shown with control characters escaped, so that it can forge no line. Calls are
+handed in many at a time, and written by one write.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final, TextIO
+
+import orjson
 
 from relay.exchange import UNKNOWN, CallFields, Exchange
 
 FORMATS: Final = ("text", "json")
-# Who watches does not notice; and of a relay that is killed, no more than this is lost.
-DELAY_SECONDS: Final = 0.01
-# For a loop that has no time for its timers, or is closed: whatever comes next writes.
-_LATEST_SECONDS: Final = 0.04
-# Lines. All together usually stay below what a pipe holds (64 KiB), so that a write need not
-# wait for the reader within.
-_MOST_LINES: Final = 32
 
 log = logging.getLogger("relay")
 
@@ -78,20 +71,41 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else int(seconds * 1e6 + 0.5) / 1e6
 
 
-def log_call(exchange: Exchange) -> None:
-    """Have the line of a call that is over written."""
+def log_calls(exchanges: Iterable[Exchange]) -> None:
+    """Write the lines of calls that are over."""
     if log.isEnabledFor(logging.INFO):
-        for handler in (*log.handlers, *log.root.handlers):
-            if isinstance(handler, CallHandler):
-                handler.take_call(exchange)
+        for handler in _call_handlers():
+            handler.take_calls(exchanges)
+
+
+def announce_messages(prepare: Callable[[], None]) -> None:
+    """Have a function called before each message: what happened earlier is logged earlier."""
+    for handler in _call_handlers():
+        handler.prepare = prepare
+
+
+def _call_handlers() -> Iterable[CallHandler]:
+    handlers = (*log.handlers, *log.root.handlers)
+    return (handler for handler in handlers if isinstance(handler, CallHandler))
 
 
 class CallHandler(logging.Handler, ABC):
     """A handler that takes calls as well, without a record made of each."""
 
+    prepare: Callable[[], None]
+    """Is called before anything but calls is logged, and at the end of the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prepare = lambda: None
+
     @abstractmethod
-    def take_call(self, exchange: Exchange) -> None:
-        """Take a call that is over."""
+    def take_calls(self, exchanges: Iterable[Exchange]) -> None:
+        """Take calls that are over."""
+
+    def flush(self) -> None:
+        """Have the last calls handed in; at the end of the process, logging asks for it."""
+        self.prepare()
 
 
 class CallFormatter(logging.Formatter, ABC):
@@ -103,60 +117,39 @@ class CallFormatter(logging.Formatter, ABC):
 
 
 class Journal(CallHandler):
-    """Writes to a stream: messages at once, and before them the calls that wait."""
+    """Writes to a stream."""
 
     def __init__(self, stream: TextIO, formatter: CallFormatter) -> None:
         super().__init__()
         self.setFormatter(formatter)
         self._format_call = formatter.format_call
         self._stream = stream
-        self._lines: list[str] = []
-        self._oldest = 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a message."""
+        self.prepare()
         try:
             line = self.format(record)
         except Exception:  # noqa: BLE001  # whatever it is, the caller goes on, as with any handler
             self.handleError(record)
         else:
-            self._write(line)
+            self._write([line])
 
-    def take_call(self, exchange: Exchange) -> None:
-        """Have a call's line written soon, or with what comes next."""
-        lines = self._lines
-        lines.append(self._format_call(call_fields(exchange), time.time_ns()))
-        now = time.monotonic()
-        if len(lines) == 1:
-            self._oldest = now
-            self._flush_soon()
-        elif len(lines) >= _MOST_LINES or now - self._oldest > _LATEST_SECONDS:
-            self.flush()
+    def take_calls(self, exchanges: Iterable[Exchange]) -> None:
+        """Write the lines of calls."""
+        now = time.time()
+        self._write(
+            [
+                self._format_call(call_fields(each), int((now - each.age) * 1e9))
+                for each in exchanges
+            ]
+        )
 
-    def _flush_soon(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self.flush()
-        else:
-            loop.call_later(DELAY_SECONDS, self.flush)
-
-    def flush(self) -> None:
-        """Write what waits; at the end of the process, logging asks for it."""
-        if self._lines:
-            self._write()
-
-    def _write(self, *messages: str) -> None:
-        self.acquire()
-        try:
-            waiting = self._lines[:]
-            del self._lines[: len(waiting)]  # another thread may have added to them
-            # Where nobody reads the log any more, there is nobody to tell.
-            with contextlib.suppress(OSError, ValueError):
-                self._stream.write("\n".join([*waiting, *messages, ""]))
-                self._stream.flush()
-        finally:
-            self.release()
+    def _write(self, lines: list[str]) -> None:
+        # Where nobody reads the log any more, there is nobody to tell.
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write("\n".join([*lines, ""]))
+            self._stream.flush()
 
 
 class TextFormatter(CallFormatter):
@@ -224,8 +217,16 @@ class JsonFormatter(CallFormatter):
         if second != self._second:
             moment = datetime.fromtimestamp(second, UTC)
             self._second, self._call_start = second, f'{{"time":"{moment:%Y-%m-%dT%H:%M:%S}.'
-        members = self._encode(fields)[1:]
+        members = self._encode_quickly(fields)[1:]
         return f'{self._call_start}{rest // 1_000_000:03}Z","level":"info","event":"call",{members}'
+
+    def _encode_quickly(self, fields: CallFields) -> str:
+        """Return the same as ``_encode``, which escapes what not every terminal or stream takes."""
+        try:
+            text = orjson.dumps(fields).decode()
+        except orjson.JSONEncodeError:  # a lone surrogate
+            return self._encode(fields)
+        return text if text.isascii() and text.isprintable() else self._encode(fields)
 
 
 def set_up(style: str | None, stream: TextIO = sys.stderr) -> None:

@@ -519,11 +519,13 @@ class Log(CallHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record."""
+        self.prepare()
         self.take(self.format(record))
 
-    def take_call(self, exchange: Exchange) -> None:
-        """Take a call that is over."""
-        self.take(self._json.format_call(call_fields(exchange), time.time_ns()))
+    def take_calls(self, exchanges: Iterable[Exchange]) -> None:
+        """Take calls that are over."""
+        for each in exchanges:
+            self.take(self._json.format_call(call_fields(each), time.time_ns()))
 
     def take(self, line: str) -> None:
         """Take a line."""
@@ -678,6 +680,7 @@ class LocalRelay(Relay):
 
     async def _families(self, name: str) -> Iterable[Metric]:
         # What a scrape would show, without the writing and parsing of a thousand lines.
+        self.app._observation.settle()
         metrics = self.app._metrics
         metrics.show(self.app.serving.states())
         return metrics._registry.restricted_registry([name]).collect()

@@ -111,7 +111,7 @@ class Metrics:
         outcome_class = "ok" if exchange.outcome in _GOOD_OUTCOMES else "error"
         duration = self._all.duration[relay, exchange.operation, outcome_class]
         if request_id:
-            duration.observe_example(request_id, exchange.duration, time.time())
+            duration.observe_example(request_id, exchange.duration, time.time() - exchange.age)
         else:
             duration.observe(exchange.duration)
         first_byte = exchange.time_to_first_byte

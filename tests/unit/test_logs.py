@@ -1,31 +1,20 @@
 """The log: what a call's line says, in both forms, and what nobody can make it say."""
 
-import asyncio
 import io
 import json
 import logging
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime, time
-from pathlib import Path
 
 import pytest
 
 from relay import logs
 from relay.errors import CredentialMissing, TokenRefused, UpstreamRedirected
 from relay.exchange import Exchange
-from relay.logs import JsonFormatter, TextFormatter, call_fields, log_call, set_up
+from relay.logs import JsonFormatter, TextFormatter, call_fields, log_calls, set_up
 from tests.relays import (
-    FUSE_SECONDS,
-    OK,
-    ROOT,
-    configuration,
-    relay_process,
-    request,
     response_head,
-    running_upstream,
 )
 from tests.unit.model_answers import MESSAGE_TOKENS, MODEL, STREAM, message_body, message_events
 
@@ -90,7 +79,7 @@ def line_of(exchange: Exchange, style: str) -> str:
     """Return what is logged of a call, as it comes out of the stream."""
     stream = io.StringIO()
     set_up(style, stream)
-    log_call(exchange)
+    log_calls([exchange])
     return stream.getvalue()
 
 
@@ -390,171 +379,4 @@ def test_silenced_log_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fields are not even put together."""
     logging.getLogger("relay").setLevel(logging.WARNING)
     monkeypatch.setattr(logs, "call_fields", None)
-    log_call(good_call())
-
-
-# When lines are written
-
-
-class Pipe(io.StringIO):
-    """A stream that keeps what each write brought, and says when one came."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[str] = []
-        self.broken = False
-        self._written = asyncio.Event()
-
-    def write(self, text: str) -> int:
-        """Take text."""
-        if self.broken:
-            raise BrokenPipeError
-        self.writes.append(text)
-        self._written.set()
-        return len(text)
-
-    async def written(self) -> str:
-        """Wait for a write, and return what it brought."""
-        async with asyncio.timeout(FUSE_SECONDS):
-            await self._written.wait()
-        self._written.clear()
-        return self.writes[-1]
-
-
-def paths_in(text: str) -> list[str]:
-    """Return the paths of the calls in these lines, and the messages."""
-    lines = [json.loads(line) for line in text.splitlines()]
-    return [line.get("path") or line["message"] for line in lines]
-
-
-async def test_calls_are_written_together_and_soon() -> None:
-    """Nobody has to ask for them, and one write takes them all."""
-    pipe = Pipe()
-    set_up("json", pipe)
-    for path in ("/1", "/2", "/3"):
-        log_call(call(path=path))
-    assert pipe.writes == []
-    assert paths_in(await pipe.written()) == ["/1", "/2", "/3"]
-    log_call(call(path="/4"))
-    assert paths_in(await pipe.written()) == ["/4"]
-    assert len(pipe.writes) == 2
-
-
-async def test_soon_is_sooner_than_one_notices() -> None:
-    """Whoever watches sees a call end when it ends."""
-    assert logs.DELAY_SECONDS <= 0.05
-
-
-async def test_message_comes_at_once_and_behind_the_calls_before_it() -> None:
-    """The order of the lines is that of what happened."""
-    pipe = Pipe()
-    set_up("json", pipe)
-    log_call(call(path="/1"))
-    log_call(call(path="/2"))
-    logging.getLogger("relay").warning("a message")
-    assert [paths_in(text) for text in pipe.writes] == [["/1", "/2", "a message"]]
-    log_call(call(path="/3"))
-    logging.getLogger("asyncio").error("of somebody else")
-    assert paths_in(pipe.writes[1]) == ["/3", "of somebody else"]
-
-
-async def test_many_calls_do_not_pile_up() -> None:
-    """What is written together stays below what a pipe holds."""
-    pipe = Pipe()
-    set_up("json", pipe)
-    for number in range(100):
-        log_call(call(path=f"/{number}"))
-    assert len(pipe.writes) == 3
-    assert all(len(text) < 64 * 1024 for text in pipe.writes)
-    await pipe.written()
-    await pipe.written()
-    assert paths_in("".join(pipe.writes)) == [f"/{number}" for number in range(100)]
-
-
-async def test_busy_loop_keeps_no_line_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the timer does not come to run, the next call writes."""
-    pipe = Pipe()
-    set_up("json", pipe)
-    now = 1_000.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    log_call(call(path="/1"))
-    now += 0.05
-    assert pipe.writes == []
-    log_call(call(path="/2"))
-    assert [paths_in(text) for text in pipe.writes] == [["/1", "/2"]]
-
-
-def test_call_without_a_loop_is_written_at_once() -> None:
-    """There is nobody to do it later."""
-    pipe = Pipe()
-    set_up("json", pipe)
-    log_call(call(path="/1"))
-    assert len(pipe.writes) == 1
-
-
-async def test_log_that_nobody_reads_harms_no_call() -> None:
-    """Neither the calls nor what is logged beside them; when it is read again, it goes on."""
-    pipe = Pipe()
-    set_up("json", pipe)
-    pipe.broken = True
-    for number in range(100):
-        log_call(call(path=f"/{number}"))
-    logging.getLogger("relay").warning("not heard")
-    pipe.broken = False
-    log_call(call(path="/heard"))
-    assert paths_in(await pipe.written()) == ["/heard"]
-
-
-LEAVING = """
-import asyncio, os, signal, sys
-from relay.exchange import Exchange
-from relay.logs import log_call, set_up
-
-async def serve():
-    set_up("json")
-    for number in range(40):
-        log_call(Exchange(path=f"/{{number}}"))
-    {leave}
-
-asyncio.run(serve())
-"""
-
-
-@pytest.mark.parametrize(
-    ("leave", "last"),
-    [
-        ("pass", ""),
-        ("sys.exit(3)", ""),
-        ("int('boom')", "ValueError: invalid literal for int() with base 10: 'boom'"),
-        ("os.kill(os.getpid(), signal.SIGINT); await asyncio.sleep(60)", "KeyboardInterrupt"),
-    ],
-)
-def test_no_line_is_lost_when_the_process_ends(leave: str, last: str) -> None:
-    """However it does, unless it is killed."""
-    code = LEAVING.format(leave=leave)
-    process = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    lines = process.stderr.splitlines()
-    calls = "\n".join(line for line in lines if line.startswith("{"))
-    assert paths_in(calls) == [f"/{number}" for number in range(40)]
-    assert not last or last in lines
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_relay_that_is_stopped_has_its_calls_in_the_log(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    """Before what it says last."""
-    async with running_upstream() as upstream:
-        upstream.answer_with(OK)
-        async with relay_process(tmp_path, configuration(upstream.port)) as relay:
-            agent = await relay.agent()
-            for _ in range(5):
-                assert (await agent.ask(request())).status == 200
-            relay.signal(number)
-            agent.leave()
-            assert await relay.exit_status() == 0
-        events = [line["event"] for line in relay.log.lines]
-        assert events.count("call") == 5
-        assert relay.log.lines[-1]["message"] == "stopped"
+    log_calls([good_call()])

@@ -413,8 +413,8 @@ async def test_a_meter_that_raises_does_not_touch_the_stream(
     await caller.send(chunk(b""))
     await agent.finish(answer)
     assert answer.complete
-    assert raised == [error]
     await check_counted_once(relay, "ok")
+    assert raised == [error]
     assert await missing(relay) == {"parse": 1}
     assert await tokens(relay) == {}
 
@@ -772,6 +772,7 @@ async def test_models_paths_and_sessions_make_no_series(
     shown: list[set[tuple[str, frozenset[tuple[str, str]]]]] = []
     for number in range(1000):
         if number in (0, 80):
+            await relay.log.calls(number)
             shown.append(series(relay.app._metrics))
         line = f"X-Claude-Code-Session-Id: session-{number}"
         target = (
