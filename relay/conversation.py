@@ -132,7 +132,7 @@ class Conversation:
             while self._head is None:
                 if not self._reader.feed(data):
                     return
-                data = self._reader.rest
+                data, self._reader.rest = self._reader.rest, b""
                 self._take_head(self._reader.head())
             self._take_body(data)
         except RelayError as error:
@@ -224,7 +224,9 @@ class Conversation:
     def attach(self, sink: Sink) -> bytes:
         """Return what is here of the body; from now on the sink gets what comes."""
         self._sink = sink
-        return b"".join(self._early)
+        early = b"".join(self._early)
+        self._early.clear()
+        return early
 
     async def ended(self) -> None:
         """Wait for the body's clean end; raise what ended it otherwise."""

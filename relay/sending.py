@@ -31,8 +31,10 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._conversation: Conversation | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._full = False
+        """Whether the upstream does not keep up with what is written."""
+        self._writable: asyncio.Future[None] | None = None
+        """What waits until it does."""
         self._poll: select.poll | None = None
         self.deadline = Deadline(asyncio.get_running_loop())
         """By when the upstream must have been heard."""
@@ -60,13 +62,15 @@ class Connection(asyncio.Protocol):
         self._on_lost(self)
         if self._conversation is not None:
             self._conversation.lose()
-        self._writable.set()
+        self.resume_writing()
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        self._full = True
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        self._full = False
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
 
     # For the pool
 
@@ -128,11 +132,12 @@ class Connection(asyncio.Protocol):
         Raises:
             UpstreamTimeout: It took nothing for so long.
         """
-        if self._writable.is_set():
+        if not self._full:
             return
+        self._writable = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(limit_seconds):
-                await self._writable.wait()
+                await self._writable
         except TimeoutError:
             raise UpstreamTimeout from None
 

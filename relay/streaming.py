@@ -114,12 +114,7 @@ class Delivery:
             RelayError: It broke off; the agent has what came until then.
         """
         reply = self._reply
-        head = relayed_head(reply.head, chunked=self._chunked, close=self.closes)
-        piece = reply.attach(self._pass_on)
-        # What is there of the body goes out with the head, in one write.
-        self._gate.write(head + (chunk(piece) if self._chunked else piece))
-        if piece:
-            self._note(piece)
+        self._begin()
         if not reply.has_ended:
             self._gate.watch(self._follow)
             try:
@@ -131,6 +126,14 @@ class Delivery:
                 self._disarm()
         if self._chunked:
             self._gate.write(LAST_CHUNK)
+
+    def _begin(self) -> None:
+        """Write the head, and what is there of the body with it, in one write."""
+        head = relayed_head(self._reply.head, chunked=self._chunked, close=self.closes)
+        piece = self._reply.attach(self._pass_on)
+        self._gate.write(head + (chunk(piece) if self._chunked else piece))
+        if piece:
+            self._note(piece)
 
     def _pass_on(self, piece: bytes) -> None:
         """Write to the agent first; only then is anything counted or read."""
