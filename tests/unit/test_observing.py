@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -240,6 +241,27 @@ def test_no_line_is_lost_when_the_process_ends(leave: str, last: str) -> None:
     calls = "\n".join(line for line in lines if line.startswith("{"))
     assert paths_in(calls) == [f"/{number}" for number in range(40)]
     assert not last or last in lines
+
+
+@pytest.mark.parametrize("page", ["/metrics", "/calls"])
+async def test_who_asks_is_shown_all_that_is_over(tmp_path: Path, page: str) -> None:
+    """Without waiting for the moment when it would be observed anyway."""
+    async with running_upstream() as upstream:
+        upstream.answer_with(OK)
+        async with relay_process(tmp_path, configuration(upstream.port)) as relay:
+            agent, looker = await relay.agent(), await relay.agent(port=relay.admin_port)
+            for count in range(1, 20):
+                assert (await agent.ask(request())).status == 200
+                shown = await looker.ask(f"GET {page} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                assert calls_in(shown.body.decode(), page) == count
+
+
+def calls_in(text: str, page: str) -> int:
+    """Return how many calls are over, as a page has it."""
+    if page == "/calls":
+        return len(json.loads(text)["recent"])
+    counts = re.findall(r'^relay_requests_total{.*outcome="ok".*} ([1-9]\S*)$', text, re.MULTILINE)
+    return int(sum(map(float, counts)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
