@@ -6,7 +6,8 @@ from a second process (``streaming``) and go to a third (``reading``). Events pe
 clock are what users have of it; the relay's CPU time per event says the same of a busy relay,
 and neighbours on the machine disturb it least. The tap's cost is the share of events per second
 that is lost to it: 1 - without / with, by CPU time, in pairs of rounds that follow each other;
-the median of those. Exit status 1 says that it is over the limit in one of the variants.
+the median of those. Exit status 1 says that in one of the variants it is over the limit: a share of
+what an event costs otherwise, or, where that is next to nothing, a time of its own.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from tests.bench.tap.relaying import TAPPED, UNTAPPED
 
 COST_LIMIT: Final = 0.15
 """Of the events per second that the relay passes on without the tap."""
+COST_MICROSECONDS: Final = 0.2
+"""Of CPU time an event; as a share it is over the limit only beyond 800,000 events a second."""
 ROUNDS: Final = 15
 # Of the relay's CPU time. Rounds are short, so that a pair sees the machine in one state, and
 # long enough for streams of a thousand events, whose beginnings and ends hardly count.
@@ -107,12 +110,24 @@ class Comparison:
         """The same by the least CPU times."""
         return 1 - self.untapped.least_relay_microseconds / self.tapped.least_relay_microseconds
 
+    @property
+    def microseconds(self) -> float:
+        """What the tap takes for an event, in CPU time."""
+        return self.tapped.relay_microseconds - self.untapped.relay_microseconds
+
+    @property
+    def within_limits(self) -> bool:
+        """Whether it is cheap, as a share or in itself."""
+        return self.cost <= COST_LIMIT or self.microseconds <= COST_MICROSECONDS
+
     def as_json(self) -> dict[str, object]:
         """Return all of it."""
         return {
             **asdict(self),
             "bound_by": self.untapped.bound_by,
             "cost_by_least": self.cost_by_least,
+            "microseconds": self.microseconds,
+            "within_limits": self.within_limits,
         }
 
 
@@ -169,7 +184,8 @@ def table(comparisons: Sequence[Comparison]) -> str:
         lines += [_row(one.variant.name, "off", one.untapped), _row("", "on", one.tapped)]
         lines.append(
             f"{'':20} costs {one.cost:.1%} of events per second by CPU time "
-            f"({one.cost_by_least:.1%} by the least, {one.cost_by_clock:.1%} by the clock); "
+            f"({one.cost_by_least:.1%} by the least, {one.cost_by_clock:.1%} by the clock), "
+            f"{one.microseconds:.2f} µs an event; "
             f"{one.deltas} deltas a stream; bound by: {one.untapped.bound_by}"
         )
     if any(one.untapped.bound_by != "relay" for one in comparisons):
@@ -198,6 +214,7 @@ def report(comparisons: Sequence[Comparison], rounds: int) -> dict[str, object]:
         "rounds": rounds,
         "events_beside_deltas": OTHER_EVENTS,
         "limit": COST_LIMIT,
+        "limit_microseconds": COST_MICROSECONDS,
         "variants": [one.as_json() for one in comparisons],
     }
 
@@ -216,10 +233,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         text = json.dumps(report(comparisons, options.rounds), indent=2) + "\n"
         options.json.write_text(text, encoding="utf-8")
-    dearest = max(comparisons, key=lambda one: one.cost)
-    verdict = "over" if dearest.cost > COST_LIMIT else "within"
-    sys.stdout.write(f"The tap costs at most {dearest.cost:.1%}: {verdict} {COST_LIMIT:.0%}.\n")
-    return int(dearest.cost > COST_LIMIT)
+    over = [one.variant.name for one in comparisons if not one.within_limits]
+    sys.stdout.write(
+        f"An event costs {'over' if over else 'within'} {COST_LIMIT:.0%} or "
+        f"{COST_MICROSECONDS} µs more with the tap: {', '.join(over) or 'in all variants'}.\n"
+    )
+    return int(bool(over))
 
 
 if __name__ == "__main__":
