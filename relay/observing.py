@@ -11,7 +11,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from relay.exchange import Exchange
 from relay.history import History
@@ -29,6 +30,8 @@ _MOST_CALLS: Final = 32
 _LARGE_ANSWER: Final = 64 * 1024
 
 log = logging.getLogger("relay")
+
+T = TypeVar("T")
 
 
 class Observation:
@@ -78,12 +81,16 @@ class Observation:
         calls = []
         while self._over:
             exchange = self._over.popleft()
-            try:
-                self._observe(exchange)
-            except Exception:
-                log.exception("a fault of the relay")
+            self._guard(self._observe, exchange)
             calls.append(exchange)
-        log_calls(calls)
+        self._guard(log_calls, calls)
+
+    def _guard(self, work: Callable[[T], None], what: T) -> None:
+        """Have a fault end neither the work on other calls, nor the call that happens to ask."""
+        try:
+            work(what)
+        except Exception:
+            log.exception("a fault of the relay")
 
     def _observe(self, exchange: Exchange) -> None:
         exchange.finish()

@@ -155,6 +155,17 @@ async def test_call_that_cannot_be_observed_harms_no_other() -> None:
     assert sorted(said) == ["/1", "/2", "/odd", "a fault of the relay"]
 
 
+async def test_line_that_cannot_be_written_harms_no_call() -> None:
+    """The fault is in the log, and whoever came last goes on."""
+    pipe = Pipe()
+    observation = observed_by(pipe)
+    odd = call("/odd")
+    odd.request_bytes = object()  # type: ignore[assignment]  # on purpose
+    observation.end(odd)
+    observation.settle()
+    assert paths_in("".join(pipe.writes)) == ["a fault of the relay"]
+
+
 async def test_line_tells_when_the_call_was_over() -> None:
     """Not when it was written."""
     pipe = Pipe()
