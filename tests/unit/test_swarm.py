@@ -37,7 +37,10 @@ def test_agents_meet_the_relay_alone() -> None:
     assert "encrypted" in network["driver_opts"]
     agents = stack("agents.yaml")
     assert agents["networks"] == {"relay": {"external": True, "name": "relay_agents"}}
-    assert agents["services"]["agent"]["networks"] == ["relay"]
+    agent = agents["services"]["agent"]
+    assert agent["networks"] == ["relay"]
+    assert agent["dns"] == ["127.0.0.1"], "Docker asks the outside for names"
+    assert (agent["cap_drop"], agent["read_only"]) == (["ALL"], True)
 
 
 def members(network: str) -> set[str]:
