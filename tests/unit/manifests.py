@@ -44,9 +44,9 @@ def _config_map(folder: Path, plan: Manifest) -> Manifest:
     }
 
 
-def job() -> Manifest:
-    """Return the agent's Job, under a name as the cluster gives it one."""
-    (found,) = documents(KUBERNETES / "agent" / "job.yaml")
+def job(file: str = "job.yaml") -> Manifest:
+    """Return a Job in an agent's place, under a name as the cluster gives it one."""
+    (found,) = documents(KUBERNETES / "agent" / file)
     found["metadata"]["name"] = found["metadata"].pop("generateName") + "x7k2p"
     return found
 

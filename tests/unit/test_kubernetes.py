@@ -38,7 +38,7 @@ README: Final = (KUBERNETES / "README.md").read_text()
 @pytest.mark.parametrize("version", [OLDEST, LATEST])
 def test_manifests_are_valid_by_the_schemas_of(version: str) -> None:
     """Strictly: a field that Kubernetes does not know is none that it would drop in silence."""
-    for manifest in [*render(KUBERNETES), job()]:
+    for manifest in [*render(KUBERNETES), job(), job("doctor.yaml")]:
         assert kubernetes_validate.validate(manifest, version, strict=True) == version
 
 
@@ -113,7 +113,9 @@ def test_agents_reach_the_relay_and_nothing_else() -> None:
     assert peer["namespaceSelector"] == named(relay["metadata"]["namespace"])
     assert_selected(peer["podSelector"], pod_of(relay))
     assert rule["ports"] == [{"protocol": "TCP", "port": load(CONFIG).listen[0].port}]
-    assert pod_of(job())["spec"]["dnsPolicy"] == "None"
+    for each in (job(), job("doctor.yaml")):
+        assert each["metadata"]["namespace"] == policy["metadata"]["namespace"]
+        assert pod_of(each)["spec"]["dnsPolicy"] == "None"
 
 
 def named(namespace: str) -> Manifest:

@@ -27,10 +27,10 @@ README: Final = (KUBERNETES / "README.md").read_text()
 NEW_KEY: Final = "sk-ant-api03-r0T4tEd8Qm2Lx7Vt1RcY5dWk9Zp3Hs6Nf-Bj4GgAA"
 
 
-@pytest.fixture(params=["relay", "agent"])
+@pytest.fixture(params=["relay", "job.yaml", "doctor.yaml"])
 def pod(request: pytest.FixtureRequest) -> Manifest:
-    """The relay's Pod, and the agent's."""
-    return pod_of(only("Deployment") if request.param == "relay" else job())
+    """The relay's Pod, and those in an agent's place."""
+    return pod_of(only("Deployment") if request.param == "relay" else job(request.param))
 
 
 def test_every_container_is_hardened(pod: Manifest) -> None:
@@ -76,13 +76,15 @@ def mounted_secrets(volume: Manifest) -> set[str]:
     return {source["secret"]["name"] for source in volume["projected"]["sources"]}
 
 
-def test_agents_pod_has_its_token_and_no_other_secret() -> None:
+@pytest.mark.parametrize("file", ["job.yaml", "doctor.yaml"])
+def test_agents_pod_has_its_token_and_no_other_secret(file: str) -> None:
     """In a namespace where the credential is not, so that nobody could mount it there."""
-    agent = job()
+    agent = job(file)
     assert agent["metadata"]["namespace"] != only("Deployment")["metadata"]["namespace"]
     (each,) = containers(pod_of(agent))
     assert each["envFrom"] == [{"secretRef": {"name": "relay-agent"}}]
-    assert all("emptyDir" in volume for volume in pod_of(agent)["spec"]["volumes"])
+    volumes = pod_of(agent)["spec"].get("volumes", [])
+    assert all("emptyDir" in volume for volume in volumes)
     assert "env" not in each
 
 
