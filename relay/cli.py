@@ -24,6 +24,9 @@ OK: Final = 0
 FAILED: Final = 1
 UNUSABLE: Final = 2
 
+AGENTS: Final = ("claude-code", "codex", "anthropic", "openai")
+FORMATS: Final = ("dotenv", "shell", "compose", "docker", "settings", "toml")
+
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -56,7 +59,21 @@ def _parser() -> argparse.ArgumentParser:
 
     add("serve", _serve, "Serve until SIGTERM; SIGHUP reloads the configuration.")
     add("check", _check, "Validate the configuration and show what would be served.")
-    env = add("env", _env, "Print the variables that an agent needs, as a dotenv file.")
+    env = add("env", _env, "Print what an agent needs to call through the relay.")
+    env.add_argument(
+        "agent",
+        nargs="?",
+        choices=AGENTS,
+        help="whom it is for; anthropic and openai are the SDKs; by default all that could call",
+    )
+    env.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="dotenv for compose's env_file, docker for docker run --env-file; settings is Claude "
+        "Code's settings.json, toml is Codex's config.toml",
+    )
+    env.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
     env.add_argument("--host", help="host, or host:port, by which the agent reaches the relay")
     env.add_argument("--client", help="whose token to print; by default the first client's")
     token = add("token", _token, "Print a fresh random client token.", config=False)
@@ -150,17 +167,26 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _env(options: argparse.Namespace) -> int:
+    from relay.commands import CommandError  # noqa: PLC0415  # see above
+    from relay.environment import Wish, agent_environment, ambiguities  # noqa: PLC0415  # see above
+    from relay.notations import NOTATIONS, OWN_FILE  # noqa: PLC0415  # see above
+
+    agent = options.agent or OWN_FILE.get(options.format)
+    if OWN_FILE.get(options.format, agent) != agent:
+        _complain(f"{options.format} is the file of {OWN_FILE[options.format]} alone")
+        return UNUSABLE
     settings = _load(options)
     if settings is None:
         return UNUSABLE
-    from relay.commands import CommandError, agent_environment, dotenv  # noqa: PLC0415  # see above
-
+    wish = Wish(agent, options.host, options.client, options.relay)
     try:
-        variables = asyncio.run(agent_environment(settings, options.host, options.client))
+        environment = asyncio.run(agent_environment(settings, wish))
     except CommandError as error:
         _complain(str(error))
         return FAILED
-    for line in dotenv(variables):
+    for remark in ambiguities(settings, wish):
+        _complain(remark)
+    for line in NOTATIONS[options.format](environment):
         _print(line)
     return OK
 

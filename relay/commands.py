@@ -1,21 +1,17 @@
-"""What `relay check`, `relay env`, `relay token` and `relay health` do."""
+"""What `relay check`, `relay token` and `relay health` do."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from relay.config import DEFAULT_ADMIN, ListenAddress, RelaySettings, Settings, parse_listen
 from relay.credentials import Credential
 
-_PLAIN_VALUE: Final = re.compile(r"[A-Za-z0-9_.:/@%+=,\[\]-]+")
-# What agents send where no token is asked for: they insist on having one.
-_ANY_TOKEN: Final = "unused"  # noqa: S105  # deliberately worthless
 TOKEN_BYTES: Final = 32
 HEALTH_SECONDS: Final = 5.0
 
@@ -64,71 +60,6 @@ def _state(credential: Credential) -> str:
     if credential.ready:
         return f"is there, from {credential.origin()}"
     return f"is MISSING: {credential.explain()}"
-
-
-async def agent_environment(
-    settings: Settings, host: str | None, client: str | None
-) -> dict[str, str]:
-    """Return the variables that send an agent's calls to the relays.
-
-    Raises:
-        CommandError: There is no such client, or it has no token yet.
-    """
-    _, clients = await credentials_of(settings)
-    token = _token_of(clients, client)
-    address = _address_for_agents(settings.listen, host)
-    variables: dict[str, str] = {}
-    for relay in settings.relays:
-        url = f"http://{address}/relay/{relay.name}"
-        names = _VARIABLES[relay.api]
-        if names[0] not in variables:
-            variables |= {names[0]: url + names[2], names[1]: token}
-    if "ANTHROPIC_BASE_URL" in variables:
-        # Updates and telemetry go past the relay, and nowhere from an internal network.
-        variables["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] = "1"
-    return variables
-
-
-# Source: https://docs.anthropic.com/en/docs/claude-code/settings#environment-variables,
-# https://github.com/openai/openai-python#configuring-the-http-client
-_VARIABLES: Final = {
-    "anthropic": ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", ""),
-    "openai": ("OPENAI_BASE_URL", "OPENAI_API_KEY", "/v1"),
-}
-
-
-def _token_of(clients: Iterable[Credential], name: str | None) -> str:
-    clients = list(clients)
-    if not clients and name is None:
-        return _ANY_TOKEN
-    chosen = next((client for client in clients if name in (None, client.name)), None)
-    if chosen is None:
-        raise CommandError("there is no client of that name in the configuration")
-    value = chosen.value()
-    if value is None:
-        raise CommandError(f"client {chosen.name} has no token yet: {chosen.explain()}")
-    return value.decode("ascii")
-
-
-def _address_for_agents(listen: Iterable[ListenAddress], host: str | None) -> str:
-    addresses = list(listen)
-    first = addresses[0]
-    if host is None:
-        usable = (each for each in addresses if each.ip is not None and not each.ip.is_unspecified)
-        return str(next(usable, ListenAddress("127.0.0.1", first.port)))
-    bare = host.startswith("[") or host.count(":") != 1
-    if not bare or (host.startswith("[") and "]:" in host):
-        return host
-    host = host.removeprefix("[").removesuffix("]")
-    return str(ListenAddress(host, first.port))
-
-
-def dotenv(variables: Mapping[str, str]) -> Iterator[str]:
-    """Yield the variables as a dotenv file holds them."""
-    for name, value in variables.items():
-        plain = _PLAIN_VALUE.fullmatch(value)
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        yield f"{name}={value}" if plain else f"{name}='{escaped}'"
 
 
 def fresh_token() -> str:

@@ -1,6 +1,6 @@
 """The configuration: agent.yaml checked, explained and resolved into frozen settings."""
 
-from relay.config.addresses import ListenAddress, UpstreamAddress, parse_listen
+from relay.config.addresses import ListenAddress, UpstreamAddress, parse_listen, parse_upstream
 from relay.config.loading import DEFAULT_ADMIN, find_file, load
 from relay.config.problems import ConfigurationError, Problem
 from relay.config.schema import CommandSource, EnvSource, FileSource, Timeouts
@@ -30,4 +30,5 @@ __all__ = [
     "find_file",
     "load",
     "parse_listen",
+    "parse_upstream",
 ]

@@ -155,10 +155,16 @@ def test_env_prints_what_an_agent_needs(
     monkeypatch.setenv("ANTHROPIC_API_KEY", API_KEY)
     monkeypatch.setenv("RELAY_TOKEN", TOKEN)
     assert main(["env"]) == OK
-    assert capsys.readouterr().out == (
-        f"ANTHROPIC_BASE_URL=http://127.0.0.1:8484/relay/anthropic\nANTHROPIC_AUTH_TOKEN={TOKEN}\n"
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1\n"
-    )
+    comment, *lines = capsys.readouterr().out.splitlines()
+    assert comment.startswith("# WebFetch ")
+    assert lines == [
+        "ANTHROPIC_BASE_URL=http://127.0.0.1:8484/relay/anthropic",
+        f"ANTHROPIC_AUTH_TOKEN={TOKEN}",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
+        "ENABLE_TOOL_SEARCH=true",
+        "NO_PROXY=127.0.0.1",
+        "no_proxy=127.0.0.1",
+    ]
     assert main(["env", "--host", "10.84.84.1", "--client", "agent"]) == OK
     out = capsys.readouterr().out
     assert "ANTHROPIC_BASE_URL=http://10.84.84.1:8484/relay/anthropic\n" in out
@@ -172,6 +178,30 @@ def test_env_without_a_token_has_status_1(file: Path, capsys: Output) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "relay: client agent has no token yet: $RELAY_TEST_TOKEN is not set\n"
+
+
+def test_env_of_one_agents_own_file_needs_no_agents_name(file: Path, capsys: Output) -> None:
+    """Only Claude Code reads settings.json, and only Codex config.toml."""
+    assert main(["env", "--format", "settings"]) == OK
+    page = json.loads(capsys.readouterr().out)
+    assert page["skipWebFetchPreflight"] is True
+    assert page["env"]["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:8484/relay/anthropic"
+    assert main(["env", "codex", "--format", "settings"]) == UNUSABLE
+    assert capsys.readouterr() == ("", "relay: settings is the file of claude-code alone\n")
+
+
+def test_env_says_which_of_several_relays_it_is_for(file: Path, capsys: Output) -> None:
+    """Aside from what it prints; the other is had by its name."""
+    url = "http://localhost:8787"
+    file.write_text(f"grants: [anthropic]\nrelays: {{a: {{url: {url}}}, b: {{url: {url}}}}}\n")
+    assert main(["env"]) == OK
+    out, err = capsys.readouterr()
+    assert "/relay/a\n" in out
+    assert err == "relay: this is for the relay a; --relay chooses another: b\n"
+    assert main(["env", "--relay", "b"]) == OK
+    out, err = capsys.readouterr()
+    assert "/relay/b\n" in out
+    assert err == ""
 
 
 # relay token

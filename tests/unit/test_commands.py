@@ -1,4 +1,4 @@
-"""What ``relay check``, ``env``, ``token`` and ``health`` do, below the command line."""
+"""What ``relay check``, ``token`` and ``health`` do, below the command line."""
 
 import re
 import socket
@@ -9,16 +9,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from dotenv import dotenv_values
 
 from relay.commands import (
     CommandError,
     admin_address,
-    agent_environment,
     ask,
     configured_admin,
     describe,
-    dotenv,
     fresh_token,
     interface_host,
     write_token,
@@ -112,101 +109,6 @@ async def test_check_runs_commands_once(folder: Path) -> None:
     shown = "\n".join(await describe(settings_of(folder, text)))
     assert "anthropic, is there, from the command echo" in shown
     assert API_KEY not in shown
-
-
-# relay env
-
-
-async def test_environment_has_an_address_and_a_token_for_each_api(folder: Path) -> None:
-    """Under the names that the agents read."""
-    assert await agent_environment(settings_of(folder), None, None) == {
-        "ANTHROPIC_BASE_URL": "http://127.0.0.1:8484/relay/anthropic",
-        "ANTHROPIC_AUTH_TOKEN": TOKEN,
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "OPENAI_BASE_URL": "http://127.0.0.1:8484/relay/openai/v1",
-        "OPENAI_API_KEY": TOKEN,
-    }
-
-
-@pytest.mark.parametrize(
-    ("host", "authority"),
-    [
-        (None, "127.0.0.1:8484"),
-        ("10.84.84.1", "10.84.84.1:8484"),
-        ("10.84.84.1:9000", "10.84.84.1:9000"),
-        ("host.docker.internal", "host.docker.internal:8484"),
-        ("relay:80", "relay:80"),
-        ("::1", "[::1]:8484"),
-        ("[::1]", "[::1]:8484"),
-        ("[::1]:9000", "[::1]:9000"),
-        ("2001:db8::1", "[2001:db8::1]:8484"),
-    ],
-)
-async def test_address_may_be_the_one_by_which_the_agent_reaches_the_relay(
-    folder: Path, host: str | None, authority: str
-) -> None:
-    """With or without a port; an IPv6 address in brackets."""
-    variables = await agent_environment(settings_of(folder, SHORT), host, None)
-    assert variables["ANTHROPIC_BASE_URL"] == f"http://{authority}/relay/anthropic"
-
-
-async def test_first_relay_of_an_api_is_the_agents(folder: Path) -> None:
-    """There is one variable for each."""
-    text = (
-        "grants: [anthropic]\n"
-        "relays: {first: {url: http://h}, second: {url: http://h}}\n"
-        "listen: ['[::1]:8484']\n"
-    )
-    variables = await agent_environment(settings_of(folder, text), None, None)
-    assert variables == {
-        "ANTHROPIC_BASE_URL": "http://[::1]:8484/relay/first",
-        "ANTHROPIC_AUTH_TOKEN": "unused",
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-    }
-
-
-async def test_agent_of_one_api_hears_nothing_of_another(folder: Path) -> None:
-    """Nothing is said to Claude Code where only OpenAI's API is relayed."""
-    text = "grants: [openai]\nrelays: {r: {url: http://h}}\n"
-    variables = await agent_environment(settings_of(folder, text), None, None)
-    assert set(variables) == {"OPENAI_BASE_URL", "OPENAI_API_KEY"}
-
-
-async def test_token_may_be_another_clients(folder: Path) -> None:
-    """By its name."""
-    variables = await agent_environment(settings_of(folder), None, "other")
-    assert variables["ANTHROPIC_AUTH_TOKEN"] == OTHER
-
-
-async def test_unknown_client_is_an_error(folder: Path) -> None:
-    """With clients and without."""
-    for text in (TEXT, SHORT):
-        with pytest.raises(CommandError, match="no client of that name"):
-            await agent_environment(settings_of(folder, text), None, "nobody")
-
-
-async def test_client_without_a_token_is_an_error(folder: Path) -> None:
-    """And says where it should be."""
-    with pytest.raises(CommandError, match=f"late has no token yet: {folder}/late is not there"):
-        await agent_environment(settings_of(folder), None, "late")
-
-
-@pytest.mark.parametrize(
-    "value", ["", TOKEN, "http://[::1]:8484/a", "a b", "#", "$HOME", '"', "it's", "a\\b", "`id`"]
-)
-def test_dotenv_lines_are_read_back_as_they_are(tmp_path: Path, value: str) -> None:
-    """Whatever a token is made of."""
-    file = tmp_path / ".env"
-    file.write_text("\n".join(dotenv({"A": value, "B": "c"})))
-    assert dotenv_values(file, interpolate=False) == {"A": value, "B": "c"}
-
-
-def test_plain_values_are_not_quoted() -> None:
-    """With "docker run --env-file" quotes would become a part of the value."""
-    assert list(dotenv({"A": TOKEN, "B": "http://[::1]:1/x"})) == [
-        f"A={TOKEN}",
-        "B=http://[::1]:1/x",
-    ]
 
 
 # relay token
