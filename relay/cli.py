@@ -1,4 +1,4 @@
-"""The command line: arguments, the log, exit statuses.
+"""The command line: what each command does with its arguments, the log, exit statuses.
 
 0 is success, 1 a failure while running, 2 a configuration or command line that cannot be
 used. Imports stand in the commands, so that none pays for what another needs.
@@ -11,97 +11,32 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from relay import __version__
+from relay.arguments import parser
 
 if TYPE_CHECKING:
-    from relay.config import ListenAddress, Settings
+    from relay.config import ConfigurationError, ListenAddress, Settings
 
 OK: Final = 0
 FAILED: Final = 1
 UNUSABLE: Final = 2
-
-AGENTS: Final = ("claude-code", "codex", "anthropic", "openai")
-FORMATS: Final = ("dotenv", "shell", "compose", "docker", "settings", "toml")
 
 Command = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    options = _parser().parse_args(arguments)
-    command: Command = options.run
+    options = parser().parse_args(arguments)
+    command = COMMANDS[options.command]
     try:
         return command(options)
     except BrokenPipeError:
         # Whoever read our output has had enough (`relay check | head -1`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="relay",
-        description="Puts the real credential into an agent's LLM calls, and measures them.",
-    )
-    parser.add_argument("--version", action="version", version=f"relay {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    def add(name: str, run: Command, text: str, *, config: bool = True) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(run=run)
-        if config:
-            command.add_argument("--config", metavar="FILE", help="the agent.yaml to use")
-        return command
-
-    add("serve", _serve, "Serve until SIGTERM; SIGHUP reloads the configuration.")
-    add("check", _check, "Validate the configuration and show what would be served.")
-    env = add("env", _env, "Print what an agent needs to call through the relay.")
-    env.add_argument(
-        "agent",
-        nargs="?",
-        choices=AGENTS,
-        help="whom it is for; anthropic and openai are the SDKs; by default all that could call",
-    )
-    env.add_argument(
-        "--format",
-        choices=FORMATS,
-        default=FORMATS[0],
-        help="dotenv for compose's env_file, docker for docker run --env-file; settings is Claude "
-        "Code's settings.json, toml is Codex's config.toml",
-    )
-    env.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
-    env.add_argument("--host", help="host, or host:port, by which the agent reaches the relay")
-    env.add_argument("--client", help="whose token to print; by default the first client's")
-    token = add("token", _token, "Print a fresh random client token.", config=False)
-    token.add_argument(
-        "--to", metavar="FILE", type=Path, help="write it there instead, unless one is there"
-    )
-    health = add("health", _health, "Ask a running relay whether it serves; exit status 1 if not.")
-    health.add_argument("--ready", action="store_true", help="ask whether it is ready, too")
-    doctor = add("doctor", _doctor, "Say what is wrong, and what to do about it.")
-    doctor.add_argument(
-        "--stream",
-        action="store_true",
-        help="also check that answers stream: each relay makes a call of up to 100 tokens",
-    )
-    doctor.add_argument("--model", help="the model for that; by default a cheap one")
-    doctor.add_argument("--json", action="store_true", help="print the findings for scripts")
-    doctor.add_argument(
-        "--from-agent",
-        metavar="URL",
-        help="instead, in an agent's container: see what is reached from there; URL is the relay's",
-    )
-    top = add("top", _top, "Show what a running relay is doing, live.")
-    top.add_argument("--once", action="store_true", help="print it once")
-    top.add_argument("--json", action="store_true", help="print the figures once, for scripts")
-    top.add_argument(
-        "--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks"
-    )
-    return parser
 
 
 def _load(options: argparse.Namespace) -> Settings | None:
@@ -111,11 +46,15 @@ def _load(options: argparse.Namespace) -> Settings | None:
     try:
         return load(find_file(options.config, os.environ))
     except ConfigurationError as error:
-        for line in error.explain():
-            _complain(line)
-        count = len(error.problems)
-        _complain(f"{count} mistake{'s' if count > 1 else ''} in the configuration")
+        _explain(error)
         return None
+
+
+def _explain(error: ConfigurationError) -> None:
+    for line in error.explain():
+        _complain(line)
+    count = len(error.problems)
+    _complain(f"{count} mistake{'s' if count > 1 else ''} in the configuration")
 
 
 def _complain(text: str) -> None:
@@ -152,6 +91,45 @@ def _serve(options: argparse.Namespace) -> int:
     except OSError as error:
         _complain(f"cannot listen: {(error.strerror or str(error)).lower()}")
         return FAILED
+    return OK
+
+
+def _init(options: argparse.Namespace) -> int:
+    from relay import setup  # noqa: PLC0415  # see above
+    from relay.config import ConfigurationError  # noqa: PLC0415  # see above
+
+    flags = setup.Flags(
+        case=options.case,
+        credentials=tuple(dict.fromkeys(options.credential or ())),
+        upstream=options.upstream,
+        bridge=options.bridge,
+        store=options.store,
+        port=options.port,
+        admin_port=options.admin_port,
+    )
+    on_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not options.yes
+    try:
+        work = setup.Setup(
+            options.folder, flags, os.environ, setup.Terminal() if on_terminal else None
+        )
+        for line in chain(work.found(), work.write(force=options.force)):
+            _print(line)
+        for line in asyncio.run(work.check()):
+            _print(line)
+    except setup.Unusable as error:
+        _complain(str(error))
+        return UNUSABLE
+    except (setup.InTheWay, setup.Unwritable) as error:
+        _complain(str(error))
+        return FAILED
+    except ConfigurationError as error:
+        _explain(error)
+        return UNUSABLE
+    except (EOFError, KeyboardInterrupt):
+        _complain("nothing was written")
+        return FAILED
+    for number, line in enumerate(work.next_steps()):
+        _print(f"{'' if number else 'next':<9} {line}")
     return OK
 
 
@@ -269,3 +247,15 @@ def _top(options: argparse.Namespace) -> int:
         interval=options.interval,
         out=sys.stdout,
     )
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "serve": _serve,
+    "init": _init,
+    "check": _check,
+    "doctor": _doctor,
+    "env": _env,
+    "token": _token,
+    "health": _health,
+    "top": _top,
+}

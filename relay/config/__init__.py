@@ -5,6 +5,7 @@ from relay.config.loading import DEFAULT_ADMIN, find_file, load
 from relay.config.problems import ConfigurationError, Problem
 from relay.config.schema import CommandSource, EnvSource, FileSource, Timeouts
 from relay.config.settings import (
+    GRANT_VARIABLES,
     ClientSettings,
     GrantSettings,
     RelaySettings,
@@ -14,6 +15,7 @@ from relay.config.settings import (
 
 __all__ = [
     "DEFAULT_ADMIN",
+    "GRANT_VARIABLES",
     "ClientSettings",
     "CommandSource",
     "ConfigurationError",

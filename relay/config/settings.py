@@ -92,7 +92,7 @@ GRANT_API: Final[dict[str, Api]] = {
     "openai": "openai",
 }
 
-_GRANT_VARIABLES: Final = {
+GRANT_VARIABLES: Final = {
     "anthropic": "ANTHROPIC_API_KEY",
     "claude": "CLAUDE_CODE_OAUTH_TOKEN",
     "openai": "OPENAI_API_KEY",
@@ -111,7 +111,7 @@ def built_in_grant(name: str, sources: Sources | None, folders: tuple[str, ...])
     Source: https://docs.anthropic.com/en/api/overview#authentication,
     https://platform.openai.com/docs/api-reference/authentication
     """
-    sources = sources or default_sources(_GRANT_VARIABLES[name], folders)
+    sources = sources or default_sources(GRANT_VARIABLES[name], folders)
     if name == "anthropic":
         return GrantSettings(name, sources, b"x-api-key")
     add = ((b"anthropic-beta", OAUTH_BETA),) if name == "claude" else ()

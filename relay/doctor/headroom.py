@@ -19,7 +19,8 @@ from relay.doctor.system import System
 from relay.errors import RelayError
 from relay.routing import has_segments
 
-_SERVICE: Final = "headroom-proxy"
+SERVICE: Final = "headroom-proxy"
+"""What its ``/livez`` calls itself."""
 _VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{1,30}")
 # The agent has no business on these; under /v1/, too.
 PAGES: Final = (
@@ -76,7 +77,7 @@ async def find_version(relay: RelaySettings, settings: Settings) -> str | None:
             page = (await stranger.ask("GET", "/livez")).json()
     except RelayError:
         return None
-    if page.get("service") != _SERVICE:
+    if page.get("service") != SERVICE:
         return None
     version = page.get("version")
     known = isinstance(version, str) and _VERSION.fullmatch(version)

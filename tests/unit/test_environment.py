@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from relay.cli import AGENTS, FORMATS
+from relay.arguments import AGENTS, FORMATS
 from relay.commands import CommandError
 from relay.config import Settings, load
 from relay.environment import KINDS, Wish, agent_environment, ambiguities

@@ -1,0 +1,121 @@
+"""The commands with their arguments and help, and nothing of what they do.
+
+What a command offers to choose from stands here once more, for help must cost no imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from relay import __version__
+
+AGENTS: Final = ("claude-code", "codex", "anthropic", "openai")
+CREDENTIALS: Final = ("anthropic", "claude", "subscription", "openai")
+FORMATS: Final = ("dotenv", "shell", "compose", "docker", "settings", "toml")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; the command's name is in ``command``."""
+    top_level = argparse.ArgumentParser(
+        prog="relay",
+        description="Puts the real credential into an agent's LLM calls, and measures them.",
+    )
+    top_level.add_argument("--version", action="version", version=f"relay {__version__}")
+    commands = top_level.add_subparsers(
+        dest="command", title="commands", required=True, metavar="COMMAND"
+    )
+
+    def add(name: str, text: str, *, config: bool = True) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        if config:
+            command.add_argument("--config", metavar="FILE", help="the agent.yaml to use")
+        return command
+
+    add("serve", "Serve until SIGTERM; SIGHUP reloads the configuration.")
+    _add_init(add("init", "Write a configuration for the case at hand.", config=False))
+    add("check", "Validate the configuration and show what would be served.")
+    env = add("env", "Print what an agent needs to call through the relay.")
+    env.add_argument(
+        "agent",
+        nargs="?",
+        choices=AGENTS,
+        help="whom it is for; anthropic and openai are the SDKs; by default all that could call",
+    )
+    env.add_argument(
+        "--format",
+        choices=FORMATS,
+        default=FORMATS[0],
+        help="dotenv for compose's env_file, docker for docker run --env-file; settings is Claude "
+        "Code's settings.json, toml is Codex's config.toml",
+    )
+    env.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
+    env.add_argument("--host", help="host, or host:port, by which the agent reaches the relay")
+    env.add_argument("--client", help="whose token to print; by default the first client's")
+    token = add("token", "Print a fresh random client token.", config=False)
+    token.add_argument(
+        "--to", metavar="FILE", type=Path, help="write it there instead, unless one is there"
+    )
+    health = add("health", "Ask a running relay whether it serves; exit status 1 if not.")
+    health.add_argument("--ready", action="store_true", help="ask whether it is ready, too")
+    doctor = add("doctor", "Say what is wrong, and what to do about it.")
+    doctor.add_argument(
+        "--stream",
+        action="store_true",
+        help="also check that answers stream: each relay makes a call of up to 100 tokens",
+    )
+    doctor.add_argument("--model", help="the model for that; by default a cheap one")
+    doctor.add_argument("--json", action="store_true", help="print the findings for scripts")
+    doctor.add_argument(
+        "--from-agent",
+        metavar="URL",
+        help="instead, in an agent's container: see what is reached from there; URL is the relay's",
+    )
+    top = add("top", "Show what a running relay is doing, live.")
+    top.add_argument("--once", action="store_true", help="print it once")
+    top.add_argument("--json", action="store_true", help="print the figures once, for scripts")
+    top.add_argument(
+        "--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks"
+    )
+    return top_level
+
+
+def _add_init(init: argparse.ArgumentParser) -> None:
+    init.add_argument("--yes", action="store_true", help="ask nothing; take what is proposed")
+    init.add_argument(
+        "--for",
+        dest="case",
+        choices=("compose", "host"),
+        help="the relay in Docker, beside compose.yaml, or on this host",
+    )
+    init.add_argument(
+        "--credential",
+        action="append",
+        choices=CREDENTIALS,
+        help="what the relay holds: an API key (anthropic, openai), a token of claude setup-token "
+        "(claude), or Claude Code's own login on this host (subscription); may be repeated",
+    )
+    init.add_argument("--upstream", metavar="URL", help="where calls go; by default Headroom's")
+    init.add_argument(
+        "--bridge",
+        action=argparse.BooleanOptionalAction,
+        help="listen on docker0 too, for agents in ordinary containers",
+    )
+    init.add_argument(
+        "--store",
+        action=argparse.BooleanOptionalAction,
+        help="copy the credential from its variable into the folder secrets",
+    )
+    init.add_argument("--port", type=_port, help="the relay's; by default 8484")
+    init.add_argument("--admin-port", type=_port, help="its admin pages'; by default 9484")
+    init.add_argument(
+        "--folder", type=Path, default=Path(), help="where to write; by default this one"
+    )
+    init.add_argument("--force", action="store_true", help="replace what is there")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError("must be a port, from 1 to 65535")
+    return int(text)
