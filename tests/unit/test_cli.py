@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from relay import __version__
-from relay.cli import FAILED, OK, UNUSABLE, main
+from relay.cli import COMMANDS, FAILED, OK, UNUSABLE, main
 
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
 TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa_Eu-oIiUuYt"
@@ -72,7 +72,9 @@ def test_command_line_that_cannot_be_used_has_status_2(
     assert "usage: relay" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "env", "token", "health", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["serve", "init", "check", "env", "token", "health", "doctor", "top"]
+)
 def test_every_command_has_help(command: str, capsys: Output) -> None:
     """With status 0."""
     with pytest.raises(SystemExit) as caught:
