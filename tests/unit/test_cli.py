@@ -72,9 +72,7 @@ def test_command_line_that_cannot_be_used_has_status_2(
     assert "usage: relay" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "command", ["serve", "init", "check", "env", "token", "health", "doctor", "top"]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: Output) -> None:
     """With status 0."""
     with pytest.raises(SystemExit) as caught:
