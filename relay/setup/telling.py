@@ -78,6 +78,7 @@ def _compose_steps(choices: Choices, found: Found) -> Iterator[str]:
 
 def _host_steps(choices: Choices) -> Iterator[str]:
     yield "relay serve"
+    yield "# in another shell:"
     if choices.bridge:
         yield "relay env --host host.docker.internal > agent.env"
     elif choices.credentials == ("openai",):

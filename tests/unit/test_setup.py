@@ -1,6 +1,7 @@
 """``relay init`` without a terminal: what it finds, writes, leaves alone and says."""
 
 import asyncio
+import errno
 import json
 import os
 import stat
@@ -102,9 +103,8 @@ def test_host_gets_a_configuration_and_a_token(folder: Path, capsys: Output) -> 
     assert err == ""
     assert "wrote     agent.yaml\nwrote     relay_token\n" in out
     assert "serves    /relay/anthropic forwards to http://localhost:8787, API anthropic\n" in out
-    assert (
-        'relay serve\n          eval "$(relay env claude-code --format shell)" && claude\n' in out
-    )
+    assert "next      relay serve\n" in out
+    assert 'eval "$(relay env claude-code --format shell)" && claude\n' in out
     assert main(["check"]) == OK
     assert "token is there, from " in capsys.readouterr().out
     assert sorted(each.name for each in folder.iterdir()) == ["agent.yaml", "relay_token"]
@@ -201,6 +201,16 @@ def test_dotenv_keeps_what_it_has_and_its_mode(compose: Path, capsys: Output) ->
     text = (compose / ".env").read_text()
     assert text.startswith(f"# mine\nexport ANTHROPIC_API_KEY={KEY}\nRELAY_CONFIG_DIR=./config\n")
     assert mode_of(compose / ".env") == 0o640
+
+
+def test_dotenv_that_is_a_link_stays_one(compose: Path) -> None:
+    """Somebody keeps it elsewhere."""
+    elsewhere = compose.parent / "shared.env"
+    elsewhere.write_text("A=b\n")
+    (compose / ".env").symlink_to(elsewhere)
+    assert main(["init", "--yes"]) == OK
+    assert (compose / ".env").is_symlink()
+    assert elsewhere.read_text().startswith("A=b\nRELAY_CONFIG_DIR=./config\n")
 
 
 def test_nothing_is_replaced_without_force(compose: Path, capsys: Output) -> None:
@@ -365,6 +375,21 @@ def test_port_that_is_none_has_status_2(port: str, capsys: Output) -> None:
         main(["init", f"--port={port}"])
     assert caught.value.code == UNUSABLE
     assert "must be a port, from 1 to 65535" in capsys.readouterr().err
+
+
+def test_half_a_file_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    """Where the disk is full, nothing is left behind, and what was there is as it was."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (folder / "agent.yaml").write_text("grants: [openai]\n")
+    monkeypatch.setattr(os, "fsync", full)
+    assert main(["init", "--yes", "--force"]) == FAILED
+    said = "agent.yaml cannot be written: no space left on device"
+    assert capsys.readouterr().err == f"relay: {said}\n"
+    assert [each.name for each in folder.iterdir()] == ["agent.yaml"]
+    assert (folder / "agent.yaml").read_text() == "grants: [openai]\n"
 
 
 def test_folder_that_cannot_be_written_has_status_1(folder: Path, capsys: Output) -> None:
