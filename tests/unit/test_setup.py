@@ -123,7 +123,9 @@ async def test_relay_serves_by_what_was_written(folder: Path, upstream: Upstream
     async with relay_process(folder, text, ports | {"ANTHROPIC_API_KEY": KEY}) as relay:
         assert (await relay.ask(request(token=token))).status == 200
         assert (await relay.ask(request(token=None))).status == 401
-    assert upstream.requests[0].values("x-api-key") == [KEY.encode()]
+    probe, call = upstream.requests
+    assert (probe.target, probe.values("x-api-key")) == (b"/livez", [])
+    assert call.values("x-api-key") == [KEY.encode()]
 
 
 def test_host_may_serve_agents_in_containers(folder: Path, capsys: Output) -> None:
@@ -328,7 +330,7 @@ def test_each_api_goes_to_its_own_where_there_is_no_headroom(folder: Path) -> No
     [
         (HEADROOM, 200, "found     Headroom 0.42.0 at "),
         (HEADROOM | {"version": "<b>"}, 200, "found     Headroom unknown at "),
-        ({"service": "another"}, 200, "missing   no Headroom answers at "),
+        ({"service": "another", "version": "0.42.0"}, 200, "missing   no Headroom answers at "),
         (["headroom-proxy"], 200, "missing   no Headroom answers at "),
     ],
 )
