@@ -210,5 +210,7 @@ def _ask_store(
     return tuple(
         name
         for name in loose
-        if _ask(console, f"Keep it in secrets/{secret_name(name)}, for you to read?", "n", _flag)
+        if _ask(
+            console, f"Keep it in secrets/{secret_name(name)}, for you alone to read?", "n", _flag
+        )
     )

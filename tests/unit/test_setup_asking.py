@@ -118,7 +118,7 @@ def test_every_question_proposes_an_answer(folder: Path, conversation: Conversat
     conversation.types("\n")
     conversation.hears("Where should calls go? [http://localhost:8787] ")
     conversation.types("\n")
-    conversation.hears("Keep it in secrets/anthropic_api_key, for you to read? [n] ")
+    conversation.hears("Keep it in secrets/anthropic_api_key, for you alone to read? [n] ")
     conversation.types("\n")
     conversation.hears("wrote     agent.yaml\n")
     assert conversation.status() == OK
@@ -151,10 +151,10 @@ def test_answers_decide(folder: Path, conversation: Conversation) -> None:
     conversation.hears("the address must begin with http:// or https://")
     conversation.hears("Where should calls go?")
     conversation.types("http://127.0.0.1:9\n")
-    conversation.hears("for you to read? [n] ")
+    conversation.hears("for you alone to read? [n] ")
     conversation.types("perhaps\n")
     conversation.hears("answer y or n\n")
-    conversation.hears("for you to read? [n] ")
+    conversation.hears("for you alone to read? [n] ")
     conversation.types("Y\n")
     assert conversation.status() == OK
     relays = load(folder / "config/agent.yaml").relays
