@@ -28,7 +28,7 @@ def agent_yaml(choices: Choices, found: Found) -> str:
 
 
 def _agent_yaml(choices: Choices, found: Found) -> Iterator[str]:
-    yield "# Written by relay init. What else can stand here is in the relay's README.md."
+    yield "# Written by relay init. What else can stand here: docs/configuration.md of the relay."
     yield "grants:"
     for name in choices.credentials:
         yield f"  - {_grant(name, choices, found)}"
