@@ -1,0 +1,1 @@
+"""Programs that use a client as its users do; each runs in the environment of that client."""
