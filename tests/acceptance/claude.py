@@ -7,10 +7,13 @@ that lets nobody through and keeps count.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -22,6 +25,7 @@ LOCK: Final = environments.LOCKS / "claude.txt"
 PROGRAM: Final = Path(__file__).with_name("clients") / "claude_agent.py"
 FUSE_SECONDS: Final = 60.0
 MODEL: Final = "claude-sonnet-4-5"
+_AS_RELAY_ENV_SAYS: Final = {"ANTHROPIC_AUTH_TOKEN": TOKEN}
 TOOLS: Final = ("Write", "Read", "Bash", "mcp__own__weather")
 
 Message = dict[str, Any]
@@ -34,7 +38,6 @@ class Session:
 
     messages: list[Message]
     complaints: str
-    status: int
     seconds: float
 
     def of(self, kind: str, **members: object) -> list[Message]:
@@ -94,32 +97,33 @@ class Claude:
         base_url: str,
         *prompts: str,
         way: Way = "client",
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] = _AS_RELAY_ENV_SAYS,
+        heard: Callable[[Message], None] = lambda _: None,
     ) -> Session:
-        """Have it answer prompts; its environment is what `relay env` says, or another token."""
-        if self.settings:
-            (self.home / "settings.json").write_text(json.dumps(self.settings))
-        tokens = {"ANTHROPIC_AUTH_TOKEN": TOKEN} if environment is None else environment
+        """Have it answer prompts; each message is `heard` as soon as it comes."""
+        (self.home / "settings.json").write_text(json.dumps(self.settings))
         order = {"way": way, "prompts": prompts, "options": self._options}
         began = time.monotonic()
         process = await asyncio.create_subprocess_exec(
             *(str(self.python), str(PROGRAM)),
             cwd=self.project,
-            env=self._environment(base_url) | dict(tokens),
+            env=self._environment(base_url) | dict(environment),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
             limit=1 << 24,
         )
         try:
             async with asyncio.timeout(FUSE_SECONDS):
-                out, complaints = await process.communicate(json.dumps(order).encode())
-        except BaseException:
-            process.kill()
-            await process.wait()
-            raise
-        assert process.returncode is not None
-        return _session(out, complaints, process.returncode, time.monotonic() - began)
+                messages, complaints = await _converse(process, order, heard)
+        finally:
+            # Claude Code too, which the SDK has started: it would go on for minutes.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        printed = json.dumps(messages) + complaints
+        assert not [credential for credential in CREDENTIALS if credential in printed]
+        return Session(messages, complaints, time.monotonic() - began)
 
     @property
     def _options(self) -> dict[str, object]:
@@ -146,11 +150,22 @@ class Claude:
         }
 
 
-def _session(out: bytes, complaints: bytes, status: int, seconds: float) -> Session:
-    printed = out + complaints
-    assert not [each for each in CREDENTIALS if each.encode() in printed]
-    messages = [json.loads(line) for line in out.splitlines()]
-    return Session(messages, complaints.decode(), status, seconds)
+async def _converse(
+    process: asyncio.subprocess.Process,
+    order: Mapping[str, object],
+    heard: Callable[[Message], None],
+) -> tuple[list[Message], str]:
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    process.stdin.write(json.dumps(order).encode())
+    process.stdin.close()
+    complaining = asyncio.create_task(process.stderr.read())
+    messages = []
+    async for line in process.stdout:
+        messages.append(json.loads(line))
+        heard(messages[-1])
+    return messages, (await complaining).decode()
 
 
 def installed_claude() -> Path:

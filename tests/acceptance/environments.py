@@ -28,7 +28,7 @@ versions: Final[dict[str, str]] = {}
 
 def python_with(lock: Path) -> Path:
     """Return a Python that has what a lock file names, and nothing else."""
-    python = installed([lock], _install_python) / "bin" / "python"
+    python = installed(lock.stem, [lock], _install_python) / "bin" / "python"
     for requirement in lock.with_suffix(".in").read_text().split():
         name, _, version = requirement.partition("==")
         versions[f"{name} ({lock.stem})"] = version
@@ -38,13 +38,13 @@ def python_with(lock: Path) -> Path:
 def node_modules(folder: Path) -> Path:
     """Return the packages that a folder's package-lock.json names."""
     files = [folder / "package.json", folder / "package-lock.json"]
-    return installed(files, _install_node) / "node_modules"
+    return installed(folder.name, files, _install_node) / "node_modules"
 
 
-def installed(files: list[Path], install: Callable[[Path, list[Path]], None]) -> Path:
-    """Return the folder that was installed from these files, installing what is not there yet."""
+def installed(name: str, files: list[Path], install: Callable[[Path, list[Path]], None]) -> Path:
+    """Return the folder that was installed from these files; it is, where it is not there yet."""
     content = hashlib.sha256(sys.version.encode() + b"".join(each.read_bytes() for each in files))
-    folder = INSTALLED / files[0].stem / content.hexdigest()[:16]
+    folder = INSTALLED / name / content.hexdigest()[:16]
     if not (folder / "complete").exists():
         shutil.rmtree(folder.parent, ignore_errors=True)
         folder.mkdir(parents=True)

@@ -7,7 +7,7 @@ nothing of the relay.
 """
 
 from .calls import Call
-from .replies import Plan, Reply, Usage, breaking, fails, late, says, uses
+from .replies import Plan, Reply, Usage, breaking, fails, held, late, says, uses
 from .server import Api, running_api
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Usage",
     "breaking",
     "fails",
+    "held",
     "late",
     "running_api",
     "says",

@@ -6,6 +6,7 @@ Shapes as in https://docs.anthropic.com/en/api/messages-streaming.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -71,6 +72,9 @@ class Reply:
     streamed: bool = False
     ending: Ending = "whole"
     delay_seconds: float = 0.0
+    gate: asyncio.Event | None = None
+    """What is waited for before the piece after `held_after`."""
+    held_after: int = 4
 
 
 Plan = Callable[[Call], Reply]
@@ -102,6 +106,11 @@ def breaking(plan: Plan, ending: Ending, pieces: int = 4) -> Plan:
         return replace(reply, pieces=reply.pieces[:pieces], ending=ending)
 
     return broken
+
+
+def held(plan: Plan, gate: asyncio.Event, pieces: int = 4) -> Plan:
+    """Plan that after so many pieces nothing more comes until a test says so."""
+    return lambda call: replace(plan(call), gate=gate, held_after=pieces)
 
 
 def late(plan: Plan, seconds: float) -> Plan:

@@ -126,7 +126,9 @@ async def send(caller: Caller, reply: Reply) -> None:
     """Write a reply, and end it as it says."""
     await asyncio.sleep(reply.delay_seconds)
     await caller.send(_head(reply))
-    for piece in reply.pieces:
+    for index, piece in enumerate(reply.pieces):
+        if reply.gate and index == reply.held_after:
+            await reply.gate.wait()
         await caller.send(chunk(piece) if reply.streamed else piece)
     match reply.ending:
         case "whole":
