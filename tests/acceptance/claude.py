@@ -13,7 +13,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -24,6 +25,7 @@ from tests.relays import CREDENTIALS, TOKEN, Upstream
 LOCK: Final = environments.LOCKS / "claude.txt"
 PROGRAM: Final = Path(__file__).with_name("clients") / "claude_agent.py"
 FUSE_SECONDS: Final = 60.0
+LINE_BYTES: Final = 16 * 1024 * 1024
 MODEL: Final = "claude-sonnet-4-5"
 _AS_RELAY_ENV_SAYS: Final = {"ANTHROPIC_AUTH_TOKEN": TOKEN}
 TOOLS: Final = ("Write", "Read", "Bash", "mcp__own__weather")
@@ -32,13 +34,13 @@ Message = dict[str, Any]
 Way = Literal["client", "query"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Session:
     """What came out of Claude Code."""
 
-    messages: list[Message]
-    complaints: str
-    seconds: float
+    messages: list[Message] = field(default_factory=list)
+    complaints: str = ""
+    seconds: float = 0.0
 
     def of(self, kind: str, **members: object) -> list[Message]:
         """Return the messages of a kind that have these members."""
@@ -103,27 +105,40 @@ class Claude:
         """Have it answer prompts; each message is `heard` as soon as it comes."""
         (self.home / "settings.json").write_text(json.dumps(self.settings))
         order = {"way": way, "prompts": prompts, "options": self._options}
+        session = Session()
         began = time.monotonic()
+        async with self._started(self._environment(base_url) | dict(environment)) as process:
+            try:
+                async with asyncio.timeout(FUSE_SECONDS):
+                    await _converse(process, order, session, heard)
+            except TimeoutError:
+                last = session.messages[-3:]
+                raise AssertionError(f"not done in {FUSE_SECONDS:g} s; it said {last}") from None
+        session.seconds = time.monotonic() - began
+        assert not [each for each in CREDENTIALS if each in repr(session)]
+        return session
+
+    @asynccontextmanager
+    async def _started(
+        self, environment: Mapping[str, str]
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
         process = await asyncio.create_subprocess_exec(
             *(str(self.python), str(PROGRAM)),
             cwd=self.project,
-            env=self._environment(base_url) | dict(environment),
+            env=environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES,
             start_new_session=True,
-            limit=1 << 24,
         )
         try:
-            async with asyncio.timeout(FUSE_SECONDS):
-                messages, complaints = await _converse(process, order, heard)
+            yield process
         finally:
             # Claude Code too, which the SDK has started: it would go on for minutes.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-        printed = json.dumps(messages) + complaints
-        assert not [credential for credential in CREDENTIALS if credential in printed]
-        return Session(messages, complaints, time.monotonic() - began)
+            await process.wait()
 
     @property
     def _options(self) -> dict[str, object]:
@@ -153,19 +168,19 @@ class Claude:
 async def _converse(
     process: asyncio.subprocess.Process,
     order: Mapping[str, object],
+    session: Session,
     heard: Callable[[Message], None],
-) -> tuple[list[Message], str]:
+) -> None:
     assert process.stdin
     assert process.stdout
     assert process.stderr
     process.stdin.write(json.dumps(order).encode())
     process.stdin.close()
     complaining = asyncio.create_task(process.stderr.read())
-    messages = []
     async for line in process.stdout:
-        messages.append(json.loads(line))
-        heard(messages[-1])
-    return messages, (await complaining).decode()
+        session.messages.append(json.loads(line))
+        heard(session.messages[-1])
+    session.complaints = (await complaining).decode()
 
 
 def installed_claude() -> Path:

@@ -52,7 +52,7 @@ class ContainedRelay(Relay):
     def __init__(self, path: Path, log: Log, name: str) -> None:
         super().__init__(path, log)
         self.name = name
-        self._before: dict[tuple[object, ...], dict[Sample, float]] = {}
+        """The container's."""
         self._earlier: list[Metric] = []
 
     def url(self, relay: str = "anthropic") -> str:
@@ -63,13 +63,6 @@ class ContainedRelay(Relay):
         """Forget the calls so far: in the log, and in what was counted."""
         await self.forget_calls()
         self._earlier = list(await super()._families("relay_"))
-
-    async def follow(self, config: Config) -> None:
-        """Have it read another configuration, and wait until it has."""
-        count = sum("reloaded" in line for line in self.log.text)
-        write_agent_yaml(self.folder, config)
-        await docker("kill", "--signal=HUP", self.name)
-        await self.log.says("^reloaded", count + 1)
 
     async def samples(self, name: str, *labels: str, **where: str) -> dict[Sample, float]:
         """Return a metric's samples that are not 0, by the values of these labels."""

@@ -14,7 +14,6 @@ from tests.acceptance.api.replies import Plan, Reply, as_json, fails
 from tests.headroom import anthropic
 from tests.relays import KEY, OAUTH, Caller, Ended, Upstream, chunk, running_upstream
 
-_PATIENCE_SECONDS: Final = 60.0
 _MODELS: Final = "/v1/models"
 # What x-api-key and Authorization hold.
 _Credentials = tuple[list[str], list[str]]
@@ -34,7 +33,6 @@ class Api:
         """What went wrong and fails the test that it happened in."""
         self._planned: deque[Plan] = deque()
         self._upstream = upstream
-        self._changed = asyncio.Event()
         self._connections: set[asyncio.Task[None]] = set()
 
     def plan(self, *plans: Plan) -> None:
@@ -50,21 +48,13 @@ class Api:
 
     def check(self) -> None:
         """See that there was no fault and that everything that was planned has come."""
-        assert self.faults == []
+        assert not self.faults, "; ".join(self.faults)
         assert not self._planned, f"{len(self._planned)} planned replies were not asked for"
 
     @property
     def messages(self) -> list[Call]:
         """The calls of /v1/messages."""
         return [call for call in self.calls if call.path == "/v1/messages"]
-
-    async def called(self, count: int = 1) -> Call:
-        """Return the count-th call, once it has come."""
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            while len(self.calls) < count:
-                self._changed.clear()
-                await self._changed.wait()
-        return self.calls[count - 1]
 
     async def serve(self) -> None:
         """Answer on every connection there is."""
@@ -90,7 +80,6 @@ class Api:
 
     def _answer(self, call: Call) -> Reply:
         self.calls.append(call)
-        self._changed.set()
         where = f"{call.method} {call.path}"
         self.faults += [f"{where}: a client's token in its {part}" for part in call.leaks()]
         if (call.values("x-api-key"), call.values("authorization")) != self._credential:
