@@ -1,0 +1,1 @@
+"""Everyone else's clients through the relay: the SDKs of Anthropic and OpenAI, and Codex."""

@@ -1,0 +1,1 @@
+"""What runs in the clients' own environments: a script for each SDK, in either language."""

@@ -1,0 +1,40 @@
+"""Both APIs at the end of the line, and the relay's image in front of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.acceptance.container import ContainedRelay, forwarding_to, relay_container
+from tests.acceptance.sdks.provider import Provider, running_provider
+from tests.relays import Config
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def provider() -> AsyncIterator[Provider]:
+    """The APIs at the end of the line."""
+    async with running_provider() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def relay(
+    relay_image: str, provider: Provider, nowhere: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[ContainedRelay]:
+    """The relay in its container, in front of both."""
+    folder = tmp_path_factory.mktemp("relay")
+    async with relay_container(relay_image, folder, both_apis(provider.url, nowhere)) as running:
+        yield running
+
+
+def both_apis(url: str, nowhere: str) -> Config:
+    """Return a configuration with a relay for each API, and some that serve less or more."""
+    config = forwarding_to(url, nowhere)
+    config["relays"] |= {
+        "openai-batches": {"url": url, "grant": "openai", "allow": ["/v1/batches"]},
+        "openai-away": {"url": nowhere, "grant": "openai"},
+        "openai-unready": {"url": url, "grant": "later", "api": "openai"},
+    }
+    return config
