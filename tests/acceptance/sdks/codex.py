@@ -1,0 +1,136 @@
+"""Codex as an agent has it: `codex exec` with the config.toml that `relay env` prints.
+
+Its home and its working directory are folders of the test's, and what it tries to reach beside
+the relay ends at a proxy that lets nobody through and keeps count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tests.acceptance import environments
+from tests.acceptance.sdks.runs import LOCKS
+from tests.relays import CREDENTIALS, TOKEN, Upstream
+
+MODEL: Final = "gpt-5.5"
+FUSE_SECONDS: Final = 60.0
+# The provider that is built in, at another address: the way that takes a WebSocket first.
+BUILT_IN: Final = """\
+openai_base_url = "{url}/v1"
+check_for_update_on_startup = false
+
+[analytics]
+enabled = false
+
+[features]
+plugins = false
+"""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What came out of Codex."""
+
+    events: list[dict[str, Any]]
+    complaints: str
+    status: int
+    seconds: float
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Return the events of a kind."""
+        return [each for each in self.events if each["type"] == kind]
+
+    def items(self, kind: str) -> list[dict[str, Any]]:
+        """Return what was done, of a kind."""
+        done = [each["item"] for each in self.of("item.completed")]
+        return [item for item in done if item["type"] == kind]
+
+    @property
+    def failure(self) -> str:
+        """What the user is told in the end; empty where all went well."""
+        return "".join(each["error"]["message"] for each in self.of("turn.failed"))
+
+
+@dataclass
+class Codex:
+    """Codex, installed, with a home and a project of its own."""
+
+    folder: Path
+    outside: Upstream
+    """The proxy for everything that is not on this machine."""
+
+    def __post_init__(self) -> None:
+        packages = environments.node_modules(LOCKS / "node")
+        # The script in front of it only looks for it.
+        (self.program,) = packages.glob("@openai/codex-linux-*/vendor/*/bin/codex")
+        package = json.loads((packages / "@openai/codex/package.json").read_text())
+        environments.versions["@openai/codex"] = package["version"]
+        self.home.mkdir(parents=True)
+        self.project.mkdir()
+        (self.project / "notes.txt").write_text("a note of the project's\n")
+
+    @property
+    def home(self) -> Path:
+        """Where its settings are."""
+        return self.folder / "home" / ".codex"
+
+    @property
+    def project(self) -> Path:
+        """Where it works."""
+        return self.folder / "project"
+
+    def configure(self, config: str) -> None:
+        """Write its config.toml."""
+        (self.home / "config.toml").write_text(config)
+
+    async def run(self, prompt: str, *overrides: str, token: str = TOKEN) -> Session:
+        """Run one prompt without anybody to ask; overrides are settings for this time."""
+        started = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            *(*self._command(), *(f"-c{each}" for each in overrides), prompt),
+            cwd=self.project,
+            env=self._environment(token),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(FUSE_SECONDS):
+                out, complaints = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert not any(secret in (out + complaints).decode() for secret in (*CREDENTIALS, TOKEN))
+        events = [json.loads(line) for line in out.splitlines()]
+        seconds = time.monotonic() - started
+        return Session(events, complaints.decode(), process.returncode or 0, seconds)
+
+    def _command(self) -> list[str]:
+        # The machine is a container already: Codex's own sandbox wants rights that this has not.
+        options = [
+            "--model",
+            MODEL,
+            "--json",
+            "--skip-git-repo-check",
+            "--dangerously-bypass-approvals-and-sandbox",
+        ]
+        return [str(self.program), "exec", *options]
+
+    def _environment(self, token: str) -> dict[str, str]:
+        outside = f"http://127.0.0.1:{self.outside.port}"
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home.parent),
+            "OPENAI_API_KEY": token,  # what the provider is told to take in its config.toml
+            "CODEX_API_KEY": token,  # what the built-in one takes
+            "HTTPS_PROXY": outside,
+            "HTTP_PROXY": outside,
+            "NO_PROXY": "127.0.0.1",
+        }
