@@ -37,6 +37,7 @@ _HARDENED: Final = (
     "--memory-swap=512m",
     "--ipc=none",
     "--init",
+    "--no-healthcheck",  # it would look for ports that nobody chose
 )
 _ENVIRONMENT: Final = {
     "RELAY_LISTEN": "127.0.0.1:0",
