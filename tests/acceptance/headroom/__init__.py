@@ -1,0 +1,1 @@
+"""The real Headroom between the relay's image and the imitation of the API."""

@@ -1,0 +1,158 @@
+"""Headroom itself, by the image and the service of compose.yaml: what users get, hardening and all.
+
+Only its port and the API's address are the test's own, and what a test wants otherwise. What it
+would send to OpenAI or Google goes to a trap that keeps count. Its own log tells what it was
+asked, so that a page which the agent must not reach is known not to have been asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from tests.acceptance import environments
+from tests.acceptance.container import IMAGE, docker
+from tests.e2e.stack import free_ports
+from tests.relays import KEY, ROOT, Agent, Answer, Upstream, request
+
+READY_SECONDS: Final = 90.0
+RUN_SECONDS: Final = 300.0
+_ASK_AGAIN_SECONDS: Final = 0.2
+_ASKED: Final = re.compile(r"event=proxy_inbound_request .*?path=(\S*)")
+_HEALTH_CHECK: Final = "/livez"
+_ROUTES: Final = """
+import json
+from headroom.proxy.models import ProxyConfig
+from headroom.proxy.server import create_app
+print(json.dumps(sorted({route.path for route in create_app(ProxyConfig()).routes})))
+"""
+
+
+@dataclass
+class Headroom:
+    """A running Headroom."""
+
+    name: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where the relay finds it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def connect(self) -> Agent:
+        """Connect to it without the relay, as someone on its host could."""
+        loop = asyncio.get_running_loop()
+        _, agent = await loop.create_connection(Agent, "127.0.0.1", self.port)
+        return agent
+
+    async def ask(self, target: str, *lines: str, method: str = "GET", body: str = "") -> Answer:
+        """Ask it without the relay; the real key is sent unless another credential is."""
+        agent = await self.connect()
+        token = None if any("authorization" in line for line in lines) else KEY
+        try:
+            data = body.encode() if body else None
+            return await agent.ask(request(target, *lines, method=method, body=data, token=token))
+        finally:
+            agent.leave()
+
+    async def log(self) -> str:
+        """Return all that it has said so far."""
+        status, said = await _run("docker", "logs", self.name)
+        assert status == 0, said
+        return said
+
+    async def paths_asked(self) -> list[str]:
+        """Return the path of every request so far, but for its health check's."""
+        return [path for path in _ASKED.findall(await self.log()) if path != _HEALTH_CHECK]
+
+    async def routes(self) -> list[str]:
+        """Return the paths of all it serves, as its own program lists them."""
+        said = await docker("exec", self.name, "python", "-c", _ROUTES)
+        routes = json.loads(said.splitlines()[-1])
+        assert isinstance(routes, list)
+        return routes
+
+    async def crash(self) -> None:
+        """End it without a word."""
+        await docker("kill", self.name)
+
+    async def healthy(self) -> None:
+        """Wait until its health check says so; nothing tells of itself."""
+        never = asyncio.Event()
+        for _ in range(int(READY_SECONDS / _ASK_AGAIN_SECONDS)):
+            health = await docker("inspect", "-f", "{{.State.Health.Status}}", self.name)
+            if health == "healthy":
+                return
+            try:
+                await asyncio.wait_for(never.wait(), _ASK_AGAIN_SECONDS)
+            except TimeoutError:
+                continue
+        raise AssertionError(await self.log())
+
+
+async def build() -> None:
+    """Build the image as compose.yaml says, and note the version."""
+    status, said = await _compose({}, "build", "--quiet", "headroom")
+    assert status == 0, said
+    version = await docker("run", "--rm", "--network=none", f"{IMAGE}-headroom", "--version")
+    environments.versions["Headroom"] = version.split()[-1]
+
+
+@asynccontextmanager
+async def running_headroom(
+    api_url: str, trap: Upstream, *more: str, without: Iterable[str] = ()
+) -> AsyncIterator[Headroom]:
+    """Run the service in front of an API for the length of the context."""
+    headroom = Headroom(f"relay-acceptance-{uuid.uuid4().hex[:8]}", free_ports(1)[0])
+    elsewhere = f"http://127.0.0.1:{trap.port}"
+    variables = {"HEADROOM_PORT": str(headroom.port), "HEADROOM_UPSTREAM": api_url}
+    command = ["run", "--detach", "--no-deps", "--name", headroom.name]
+    command += ["-e", f"OPENAI_TARGET_API_URL={elsewhere}"]
+    command += ["-e", f"GEMINI_TARGET_API_URL={elsewhere}", "headroom"]
+    arguments = [each for each in await _arguments() if each not in without]
+    status, said = await _compose(variables, *command, *arguments, *more)
+    assert status == 0, said
+    try:
+        await headroom.healthy()
+        yield headroom
+    finally:
+        await docker("rm", "--force", headroom.name)
+
+
+async def _arguments() -> list[str]:
+    status, said = await _compose({}, "config", "--format=json")
+    assert status == 0, said
+    command = json.loads(said[said.index("{") :])["services"]["headroom"]["command"]
+    assert isinstance(command, list)
+    return command
+
+
+async def _compose(variables: dict[str, str], *arguments: str) -> tuple[int, str]:
+    project = ["docker", "compose", "--project-name", "relay-acceptance", "--profile", "headroom"]
+    return await _run(*project, *arguments, variables=variables | {"RELAY_IMAGE": IMAGE})
+
+
+async def _run(*command: str, variables: dict[str, str] | None = None) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env=dict(os.environ) | (variables or {}),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(RUN_SECONDS):
+            said, _ = await process.communicate()
+    except BaseException:
+        process.kill()
+        raise
+    assert process.returncode is not None
+    return process.returncode, said.decode()
