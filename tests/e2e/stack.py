@@ -112,7 +112,10 @@ class Stack:
             "RELAY_SUBNET": f"10.86.{third}.0/24",
             "RELAY_GATEWAY": self.gateway,
             "RELAY_NETWORK": self.network,
+            "RELAY_INTERNET_NETWORK": f"{self.name}-internet",
+            "RELAY_INTERNET_SUBNET": f"10.87.{third}.0/24",
             "RELAY_TOKEN_VOLUME": self.token_volume,
+            "CLAUDE_VOLUME": f"{self.name}-claude",
             "RELAY_CONFIG_DIR": str(self.config),
             "RELAY_SECRETS_DIR": str(self.secrets),
             "RELAY_UID": str(self.uid),
@@ -236,16 +239,25 @@ def running_stack(
     for_internet: bool = False,
 ) -> Iterator[Stack]:
     """Bring the project's compose.yaml up under a name of its own, and down with its volumes."""
+    with resting_stack(name, config=config, profiles=profiles, for_internet=for_internet) as stack:
+        for file, value in (secrets or {}).items():
+            stack.write_secret(file, value)
+        stack.compose.services = list(services) or None
+        stack.compose.start()
+        yield stack
+
+
+@contextlib.contextmanager
+def resting_stack(
+    name: str, *, config: str, profiles: tuple[str, ...] = (), for_internet: bool = False
+) -> Iterator[Stack]:
+    """Yield a stack of which nothing is up yet, and take down whatever is in the end."""
     with tempfile.TemporaryDirectory() as folder, _only_our_variables():
         Path(folder).chmod(0o755)  # the container's user must get in
         stack = Stack(name, Path(folder), list(profiles), for_internet)
         stack.write_config(config)
         stack.secrets.mkdir()
-        for file, value in (secrets or {}).items():
-            stack.write_secret(file, value)
-        stack.compose.services = list(services) or None
         try:
-            stack.compose.start()
             yield stack
         finally:
             stack.compose.services = None  # or only these would be taken down

@@ -21,7 +21,7 @@ VERSION = "anthropic-version: 2023-06-01"
 GOOGLE_KEY = "x-goog-api-key: AIzaSyD4mVw8Qk2Lx7Rt5Yc1Zp9Hs3Nf6Bj0GgE"
 GATEWAY_KEY = "authorization: Bearer gw_live_9fK2mV7xQ4tB8nR1cZ6yH3wL5dJ0pS"
 HELLO = json.dumps(
-    {"model": MODEL, "max_tokens": 64, "messages": [{"role": "user", "content": "Hello?"}]}
+    {"max_tokens": 64, "model": MODEL, "messages": [{"role": "user", "content": "Hello?"}]}
 )
 
 
@@ -33,7 +33,7 @@ async def test_a_session_of_several_turns_with_tools(
     lines = [f"10:00:{each % 60:02} INFO worker - job {each * 7919} done" for each in range(500)]
     log = claude.project / "worker.log"
     log.write_text("\n".join(lines))
-    written = {"file_path": str(note), "content": "from afar"}
+    written: dict[str, object] = {"file_path": str(note), "content": "from afar"}
     api.plan(
         *distinct(
             uses("Write", written, Usage(input=100, output=7)),
