@@ -75,9 +75,7 @@ class Sandbox:
     async def standing(self, service: str) -> AsyncIterator[str]:
         """Yield the name of a sandbox that stands open, with a program in it that waits."""
         name = f"{self.stack.name}-{service}-open"
-        command = self.command(service, "bash", "-c", "sleep infinity")
-        run = command.index("--rm")
-        command[run : run + 1] = ["--detach", "--name", name]
+        command = _named(self.command(service, "bash", "-c", "sleep infinity"), name, "--detach")
         process = await asyncio.create_subprocess_exec(
             *command, cwd=self.folder, env=self.environment(), stdout=asyncio.subprocess.DEVNULL
         )
@@ -92,8 +90,9 @@ class Sandbox:
         """Yield a terminal in which it was started."""
         ours, its = pty.openpty()
         fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", *_ROWS_AND_COLUMNS, 0, 0))
+        name = f"{self.stack.name}-{service}-terminal"
         process = await asyncio.create_subprocess_exec(
-            *self.command(service),
+            *_named(self.command(service), name),
             cwd=self.folder,
             env=self.environment() | {"TERM": "xterm-256color"},
             stdin=its,
@@ -106,9 +105,14 @@ class Sandbox:
         try:
             yield terminal
         finally:
-            terminal.close()
-            process.kill()
+            await docker("rm", "--force", name)
             await process.wait()
+            terminal.close()
+
+
+def _named(command: list[str], name: str, *options: str) -> list[str]:
+    place = command.index("--rm")
+    return [*command[:place], "--name", name, *options, *command[place + 1 :]]
 
 
 @dataclass
