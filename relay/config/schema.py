@@ -148,13 +148,16 @@ class EnvSource(Model):
     """A value in an environment variable, read when the relay starts."""
 
     env: EnvName
+    """The variable's name."""
 
 
 class FileSource(Model):
     """A value in a file, whole or at a dotted path in its JSON, re-read when it changes."""
 
     file: FilePath
+    """The file's path; ``~`` is the relay's home, a relative path begins at agent.yaml's folder."""
     json_path: JsonPath | None = Field(default=None, alias="json", min_length=1)
+    """Where in the file's JSON the value is, such as ``a.b.c``; left out, the whole file is it."""
 
     def located(self, folder: Path) -> FileSource:
         """Return this source with ``~`` and a relative path made absolute."""
@@ -167,7 +170,9 @@ class CommandSource(Model):
     command: Annotated[tuple[str, ...], AfterValidator(_command)] = Field(
         min_length=1, strict=False
     )
+    """The program and its arguments; no shell reads them. It has 10 seconds."""
     ttl: PositiveFloat = 300
+    """Seconds for which what it printed is used."""
 
 
 def _source_kind(data: object) -> str | None:
@@ -189,35 +194,50 @@ class Grant(Model):
     """A credential and, for a custom one, how it goes into a request."""
 
     name: Name
+    """``anthropic``, ``claude`` or ``openai``, which are known; any other is your own."""
     source: Source | None = None
+    """Where the credential is; a known grant has places of its own to look."""
     header: HeaderName | None = None
+    """Your own grants only, and required there: the header that the credential goes into."""
     format: HeaderFormat = "{}"
+    """Your own grants only: the header's value, with ``{}`` where the credential goes."""
     remove: tuple[HeaderName, ...] = Field(default=(), strict=False)
+    """Your own grants only: headers of the agent's that are not passed on."""
     add: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
+    """Your own grants only: headers that are set, in place of the agent's."""
 
 
 class Client(Model):
     """Someone who may call, and the token to call with."""
 
     name: Name
+    """The client's name, in the log and in the metrics."""
     token: Source
+    """Where the token is that it calls with."""
 
 
 class Claude(Model):
     """The shorthand for the relay named ``anthropic``."""
 
     base_url: UpstreamUrl | None = None
+    """The same as ``relays.anthropic.url``: where Headroom, or the API itself, is."""
 
 
 class Relay(Model):
     """A named relay, at /relay/<name>/."""
 
     url: UpstreamUrl | None = None
+    """Where calls go; required, save for the relay that ``claude.base_url`` stands for."""
     grant: Name | None = None
+    """The grant whose credential goes with them; by default the only declared one that fits."""
     api: Api | None = None
+    """The API behind it, for the shape of errors and usage; by default its grant's or name's."""
     allow: tuple[PathPrefix, ...] | None = Field(default=None, min_length=1, strict=False)
+    """The paths that are relayed, with all that is below them; by default as shown below."""
     ca_file: FilePath | None = None
+    """CA certificates in PEM form for an ``https`` URL; by default the system's."""
     max_body: PositiveInt | None = None
+    """The largest request body in bytes; by default there is no limit."""
 
 
 class Timeouts(Model):
@@ -239,14 +259,21 @@ class Drain(Model):
     """How many seconds a stopping relay waits for the calls in flight."""
 
     drain: NonNegativeFloat = 30
+    """Seconds that a stopping relay waits for the calls in flight, then it cuts them off."""
 
 
 class Price(Model):
     """What a model costs, in US dollars per million tokens; what is left out is derived."""
 
     input: NonNegativeFloat
+    """Prompt that was neither read from the cache nor written to it."""
     output: NonNegativeFloat
+    """What the model wrote, its reasoning included."""
     cache_read: NonNegativeFloat | None = None
+    """Prompt that the cache had."""
     cache_write_5m: NonNegativeFloat | None = None
+    """Prompt that was put into the cache for five minutes."""
     cache_write_1h: NonNegativeFloat | None = None
+    """Prompt that was put into the cache for an hour."""
     cache_write_unknown: NonNegativeFloat | None = None
+    """Prompt that was put into the cache, for a time that the answer does not say."""
