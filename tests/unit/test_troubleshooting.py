@@ -160,7 +160,7 @@ async def processes(
 ) -> AsyncIterator[Processes]:
     """Relays that are patient, hurried, open to whoever is on this host, and broken."""
     config = several(upstream, full_port)
-    limits = {"connect": 0.3, "headers": 0.3, "idle": 0.3, "request_body": 0.3}
+    limits = {"connect": 1, "headers": 1, "idle": 0.3, "request_body": 0.3}
     configs = {
         "patient": config,
         "hurried": config | {"timeouts": limits},
@@ -290,7 +290,7 @@ async def test_lines_of_the_log(upstream: Upstream, full_port: int, tmp_path: Pa
     }
     config["relays"] |= more
     config |= {"listen": ["127.0.0.1:0", "192.0.2.7:0", "nosuchbridge:0"]}
-    config |= {"timeouts": {"connect": 0.3}}
+    config |= {"timeouts": {"connect": 1}}
     upstream.forget()
     async with relay_process(tmp_path, config) as relay:
         plain = asyncio.create_task(relay.ask(to("plain")))
