@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from relay.cli import _parser
+from relay.arguments import parser
 from relay.config import schema
 from relay.config.settings import DEFAULT_ALLOW, built_in_grant
 
@@ -114,7 +114,7 @@ def _grants() -> str:
 
 def _commands() -> str:
     """Return the commands with their options."""
-    actions = _parser()._actions
+    actions = parser()._actions
     (commands,) = (each for each in actions if isinstance(each, argparse._SubParsersAction))
     return "\n\n".join(_command(name, command) for name, command in commands.choices.items())
 

@@ -17,6 +17,7 @@ from tests.relays import FUSE_SECONDS, ROOT
 
 Output = pytest.CaptureFixture[str]
 
+SANDBOX: Final = ROOT / "examples" / "claude" / "entry.py"
 SECTION: Final = (
     (ROOT / "docs" / "troubleshooting.md")
     .read_text()
@@ -25,9 +26,9 @@ SECTION: Final = (
 )
 OF_CHECK, OF_OTHERS = (
     re.findall(r"^\| `(.*?)` \|", part, re.MULTILINE)
-    for part in SECTION.split("\nOf the other commands:\n")
+    for part in SECTION.split("\nThe sandbox of ")[0].split("\nOf the other commands:\n")
 )
-"""The messages of the section's two tables."""
+"""The messages of the section's first two tables."""
 
 URL: Final = "claude: {base_url: 'http://localhost:8787'}\n"
 SHORT: Final = "grants: [anthropic]\n" + URL
@@ -79,7 +80,7 @@ def test_the_example_is_what_is_said(folder: Path, capsys: Output) -> None:
 
 
 def test_every_message_of_the_others(folder: Path, capsys: Output) -> None:
-    """A port that is taken, no relay to ask, no token to print."""
+    """A port that is taken, no relay to ask, nothing to print for an agent."""
     file = folder / "agent.yaml"
     file.write_text(SHORT + "clients: [{name: agent, token: {file: nothing}}]\n")
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -96,7 +97,17 @@ def test_every_message_of_the_others(folder: Path, capsys: Output) -> None:
     os.environ["RELAY_ADMIN"] = taken  # where nobody listens any more
     statuses = [serve.returncode, main(["health"]), main(["env"])]
     del os.environ["RELAY_ADMIN"]
-    assert statuses == [FAILED, FAILED, FAILED]
+    file.write_text(SHORT)
+    statuses += [main(["env", "--relay", "openai"]), main(["env", "codex"])]
+    assert set(statuses) == {FAILED}
     said = (serve.stderr + capsys.readouterr().err).replace(taken, "127.0.0.1:9484")
     assert [message for message in OF_OTHERS if f"relay: {message}" not in said] == []
     assert len(OF_OTHERS) == len(statuses)
+
+
+def test_every_message_of_the_sandbox() -> None:
+    """What it says before Claude Code starts begins as in the third table, and in this order."""
+    says = re.findall(r'^[A-Z_]+: Final = """\\\n([^"]*)"""', SANDBOX.read_text(), re.MULTILINE)
+    shown = re.findall(r"^\| `(.*?)` \|", SECTION.split("\nThe sandbox of ")[1], re.MULTILINE)
+    assert len(says) == len(shown)
+    assert all(text.startswith(begin) for text, begin in zip(says, shown, strict=True))
