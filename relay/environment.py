@@ -44,6 +44,8 @@ KINDS: Final[Mapping[Agent, _Kind]] = {
             # Updates, telemetry and the like go past the relay, and nowhere from an internal
             # network.
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+            # Of its own accord it would fetch plugins from elsewhere on its first start.
+            ("CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL", "1"),
             # Some versions load every tool of every MCP server into each call where the base
             # URL is not Anthropic's (2.1.81 does, 2.1.330 does not).
             ("ENABLE_TOOL_SEARCH", "true"),

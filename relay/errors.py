@@ -210,7 +210,7 @@ class PathRefused(ClientError):
 
     status = 403
     error_type = "permission_error"
-    message = "This path is not allowed for this relay."
+    message = "This path is not allowed for this relay. Check the agent's base URL."
     rejection = "path"
 
 

@@ -161,6 +161,7 @@ def test_env_prints_what_an_agent_needs(
         "ANTHROPIC_BASE_URL=http://127.0.0.1:8484/relay/anthropic",
         f"ANTHROPIC_AUTH_TOKEN={TOKEN}",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
+        "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL=1",
         "ENABLE_TOOL_SEARCH=true",
         "NO_PROXY=127.0.0.1",
         "no_proxy=127.0.0.1",

@@ -7,6 +7,7 @@ Shapes as in https://docs.anthropic.com/en/api/messages-streaming.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -79,6 +80,8 @@ class Reply:
 
 Plan = Callable[[Call], Reply]
 
+_numbers: Final = itertools.count(1)
+
 
 def says(text: str, usage: Usage | None = None) -> Plan:
     """Plan a message that ends the turn, streamed word by word."""
@@ -137,7 +140,7 @@ def _message(block: Block, stop_reason: str, usage: Usage) -> Plan:
 
 def _head(model: str, usage: Usage) -> Block:
     return {
-        "id": "msg_01Xh5Kq8Rw2Tz7Vb4Nc9Mf6Lj3Pd",
+        "id": f"msg_01Xh5Kq8Rw2Tz7Vb4{next(_numbers):07d}",  # agents join those of one id
         "type": "message",
         "role": "assistant",
         "model": model,
