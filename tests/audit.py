@@ -16,10 +16,7 @@ from pathlib import Path
 from typing import Final
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
-LOCKS: Final = [
-    *(str(PROJECT / "requirements" / name) for name in ("relay.txt", "dev.txt")),
-    *(str(PROJECT / "examples" / name / "requirements.txt") for name in ("claude", "headroom")),
-]
+LOCKS: Final = [str(PROJECT / "requirements" / name) for name in ("relay.txt", "dev.txt")]
 CANARY: Final = "aiohttp==3.9.1"
 """Known to everyone who knows anything: CVE-2024-23334, and a dozen since."""
 
