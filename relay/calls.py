@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import Protocol
 
 from relay import answers
@@ -65,13 +66,10 @@ class Calls:
         self._metrics = metrics
         self._observation = observation
 
-    async def handle(self, gate: Gate, incoming: Incoming) -> bool:
+    def handle(self, gate: Gate, incoming: Incoming) -> Coroutine[None, None, bool]:
         """Answer one request; return whether another may follow on its connection."""
         observers = (self._metrics, self._observation)
-        keep = await Call(self._lifetime, observers, gate, incoming).run()
-        if not gate.writable:
-            await gate.catch_up(self._lifetime.serving.settings.timeouts.write)
-        return keep
+        return Call(self._lifetime, observers, gate, incoming).run()
 
 
 class Call:
@@ -98,19 +96,22 @@ class Call:
         """Handle the call and observe it; return whether the connection may be kept."""
         self._serving.enter()
         try:
-            return await self._relay()
+            keep = await self._relay()
         except asyncio.CancelledError:
             self._give_up()
             raise
         except RelayError as error:
-            return await self._fail(error)
+            keep = await self._fail(error)
         except Exception:
             log.exception("a fault of the relay")
-            return await self._fail(RelayFault())
+            keep = await self._fail(RelayFault())
         finally:
             self._serving.leave()
             if self._measured:
                 self._observation.end(self._exchange)
+        if not self._gate.writable:
+            await self._gate.catch_up(self._lifetime.serving.settings.timeouts.write)
+        return keep
 
     async def _relay(self) -> bool:
         head = self._incoming.read()
@@ -126,6 +127,9 @@ class Call:
         try:
             self._accept(reply)
             delivery = self._delivery(head, reply)
+            # An answer may take minutes: what asked for it is not kept for as long.
+            del head, target, credential, body
+            self._incoming.head = None
             await delivery.run()
         finally:
             reply.close()

@@ -68,7 +68,8 @@ class Conversation:
         self._limits = limits
         self._bodiless = bodiless
         self._loop = asyncio.get_running_loop()
-        self._reader = ResponseHeadReader()
+        self._reader: ResponseHeadReader | None = ResponseHeadReader()
+        """Until the response's head is there."""
         self._head: ResponseHead | None = None
         self._interim_count = 0
         self._body: BodyReader | None = None
@@ -129,11 +130,11 @@ class Conversation:
         """Take bytes of the response."""
         self.heard_at = time.perf_counter()
         try:
-            while self._head is None:
-                if not self._reader.feed(data):
+            while (reader := self._reader) is not None:
+                if not reader.feed(data):
                     return
-                data, self._reader.rest = self._reader.rest, b""
-                self._take_head(self._reader.head())
+                self._take_head(reader.head())
+                data = reader.rest
             self._take_body(data)
         except RelayError as error:
             self._fail(error)
@@ -147,7 +148,7 @@ class Conversation:
                 raise UpstreamMalformed
             self._reader = ResponseHeadReader()
             return
-        self._head = head
+        self._reader, self._head = None, head
         self._body = BodyReader(head, bodiless=self._bodiless)
         self._deadline.set(self._limits.idle, self._check_idle)
         self._wake()

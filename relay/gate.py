@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -41,6 +41,7 @@ class Incoming:
 
     body: Intake
     head: RequestHead | None = None
+    """Until the answer has begun."""
     refusal: RelayError | None = None
     broken: bool = False
     """Whether its body turned out malformed; known once the body has ended."""
@@ -56,7 +57,7 @@ class Incoming:
     @property
     def is_whole(self) -> bool:
         """Whether all of it has come and was read, and was good."""
-        return self.head is not None and not self.broken and self.body.read
+        return self.refusal is None and not self.broken and self.body.read
 
 
 class Register(Protocol):
@@ -75,7 +76,7 @@ class Register(Protocol):
 class Handler(Protocol):
     """Who answers the requests."""
 
-    async def handle(self, gate: Gate, incoming: Incoming, /) -> bool:
+    def handle(self, gate: Gate, incoming: Incoming, /) -> Coroutine[None, None, bool]:
         """Answer a request; return whether another may follow on its connection."""
 
 
