@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -159,3 +160,11 @@ def test_every_variable_of_the_compose_file_is_listed() -> None:
     plain = {name: default for name, default in defaults.items() if name in rows}
     plain = {name: default for name, default in plain.items() if "$" not in default}
     assert {name: rows[name] for name in plain} == plain
+
+
+def test_every_module_is_in_the_page_on_how_it_works() -> None:
+    """As the contract on imports names them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    named = set(re.findall(r"`(\w+)`", FILES["docs/how-it-works.md"]))
+    assert {name for layer in layers for name in layer.split(" : ")} - named == {"__main__"}

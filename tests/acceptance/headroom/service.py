@@ -47,21 +47,23 @@ class Headroom:
         """Where the relay finds it."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def connect(self) -> Agent:
-        """Connect to it without the relay, as someone on its host could."""
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Agent]:
+        """Be connected to it without the relay, as someone on its host could."""
         loop = asyncio.get_running_loop()
         _, agent = await loop.create_connection(Agent, "127.0.0.1", self.port)
-        return agent
+        try:
+            yield agent
+        finally:
+            agent.leave()
+            await agent.lost.wait()
 
     async def ask(self, target: str, *lines: str, method: str = "GET", body: str = "") -> Answer:
         """Ask it without the relay; the real key is sent unless another credential is."""
-        agent = await self.connect()
         token = None if any("authorization" in line for line in lines) else KEY
-        try:
-            data = body.encode() if body else None
+        data = body.encode() if body else None
+        async with self.connection() as agent:
             return await agent.ask(request(target, *lines, method=method, body=data, token=token))
-        finally:
-            agent.leave()
 
     async def log(self) -> str:
         """Return all that it has said so far."""

@@ -108,18 +108,18 @@ async def test_a_call_after_a_pause_works_at_the_first_try(
     api.plan(says("Before."), says("After."))
     await relay.ask(request(MESSAGES, VERSION, body=question()))
     assert await idle_connections(relay) == 1
-    neighbour = await headroom.connect()
-    answer = await neighbour.ask(request("/livez", method="GET", body=None))
-    assert answer.status == 200
-    began = time.monotonic()
+    async with headroom.connection() as neighbour:
+        answer = await neighbour.ask(request("/livez", method="GET", body=None))
+        assert answer.status == 200
+        began = time.monotonic()
 
-    async def none_is_idle() -> bool:
-        return await idle_connections(relay) == 0
+        async def none_is_idle() -> bool:
+            return await idle_connections(relay) == 0
 
-    await until(none_is_idle)
-    assert neighbour.transport.is_closing() is False, "the relay was the first to close"
-    assert await neighbour.gone() == "end"
-    assert 4.5 < time.monotonic() - began < 6.5
+        await until(none_is_idle)
+        assert neighbour.transport.is_closing() is False, "the relay was the first to close"
+        assert await neighbour.gone() == "end"
+        assert time.monotonic() - began > 4.5
 
     answer = await relay.ask(request(MESSAGES, VERSION, body=question()))
     assert answer.status == 200
