@@ -63,13 +63,11 @@ class Calls:
 
     def __init__(self, lifetime: Lifetime, metrics: Metrics, observation: Observation) -> None:
         self._lifetime = lifetime
-        self._metrics = metrics
-        self._observation = observation
+        self._observers = (metrics, observation)
 
     def handle(self, gate: Gate, incoming: Incoming) -> Coroutine[None, None, bool]:
         """Answer one request; return whether another may follow on its connection."""
-        observers = (self._metrics, self._observation)
-        return Call(self._lifetime, observers, gate, incoming).run()
+        return Call(self._lifetime, self._observers, gate, incoming).run()
 
 
 class Call:

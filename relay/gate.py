@@ -91,7 +91,8 @@ class Gate(AgentConnection):
         self._take: Callable[[bytes], bytes] = self._take_head
         self._incoming: Incoming | None = None
         self._remaining = 0
-        self._chunks = ChunkReader(MalformedRequest)
+        self._chunks: ChunkReader | None = None
+        """What reads the body of a request that comes in chunks."""
         self._held: list[bytes] = []
         self._held_size = 0
         self._arrival: asyncio.Future[None] | None = None
@@ -159,16 +160,17 @@ class Gate(AgentConnection):
 
     def _take_chunks(self, data: bytes) -> bytes:
         assert self._incoming is not None
-        body = self._incoming.body
-        piece = self._chunks.feed(data)
+        assert self._chunks is not None
+        body, chunks = self._incoming.body, self._chunks
+        piece = chunks.feed(data)
         if piece:
             body.put(piece)
-            self._chunks.check()
-        if not self._chunks.ended:
+            chunks.check()
+        if not chunks.ended:
             return b""
-        self._take = self._hold
+        self._take, self._chunks = self._hold, None
         body.end()
-        return self._chunks.rest
+        return chunks.rest
 
     def _hold(self, data: bytes) -> bytes:
         """Keep what follows a request until that is answered; not without end."""
