@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -41,7 +40,6 @@ class Observation:
         self._metrics = metrics
         self._history = history
         self._over: deque[Exchange] = deque()
-        self._oldest = 0.0
         announce_messages(self.settle)
 
     def begin(self, exchange: Exchange) -> None:
@@ -54,17 +52,11 @@ class Observation:
         exchange.stop()
         over = self._over
         over.append(exchange)
-        now = time.monotonic()
-        if len(over) == 1:
-            self._oldest = now
-            self._settle_soon()
-        waited = now - self._oldest
-        if (
-            len(over) >= _MOST_CALLS
-            or waited > _LATEST_SECONDS
-            or exchange.response_bytes > _LARGE_ANSWER
-        ):
+        late = over[0].age > _LATEST_SECONDS
+        if late or len(over) >= _MOST_CALLS or exchange.response_bytes > _LARGE_ANSWER:
             self.settle()
+        elif len(over) == 1:
+            self._settle_soon()
 
     def _settle_soon(self) -> None:
         try:

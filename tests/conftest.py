@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,17 @@ def pytest_asyncio_loop_factories(
     if item.path.stem in others or item.path.stem.startswith("test_doctor"):
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """Put the handlers back that a test replaces."""
+    root, log = logging.getLogger(), logging.getLogger("relay")
+    handlers, levels = root.handlers[:], (root.level, log.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    log.setLevel(levels[1])
 
 
 @pytest.fixture

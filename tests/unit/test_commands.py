@@ -20,49 +20,23 @@ from relay.commands import (
     interface_host,
     write_token,
 )
-from relay.config import ListenAddress, Settings, load
+from relay.config import ListenAddress
+from tests.unit.configurations import BOTH, OTHER, SHORT, TOKEN, settings_of
 
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
-TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa_Eu-oIiUuYt"
-OTHER = "relay-Aa1Bb2Cc3Dd4Ee5Ff6Gg7Hh8Ii9Jj0Kk_Ll-mMnNoOpP"
-
-TEXT = """\
-grants:
-  - {name: anthropic, source: {file: key}}
-  - {name: openai, source: {file: missing}}
-claude:
-  base_url: http://localhost:8787
-relays:
-  openai:
-    url: https://llm.example.com/proxy
-    grant: openai
-listen: ["127.0.0.1:8484", "docker0:8484"]
-clients:
-  - {name: agent, token: {file: token}}
-  - {name: other, token: {file: other}}
-  - {name: late, token: {file: late}}
-"""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A configuration with its secrets beside it."""
-    (tmp_path / "agent.yaml").write_text(TEXT)
+    (tmp_path / "agent.yaml").write_text(BOTH)
     (tmp_path / "key").write_text(API_KEY)
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     (tmp_path / "other").write_text(OTHER)
     return tmp_path
 
 
-def settings_of(folder: Path, text: str = TEXT) -> Settings:
-    """Return the settings of a text, as in this folder."""
-    file = folder / "agent.yaml"
-    file.write_text(text)
-    return load(file, {"RELAY_SECRETS": str(folder)})
-
-
 OPENAI_PATHS = "/v1/chat/completions /v1/responses /v1/models /v1/embeddings /v1/files"
-SHORT = "grants: [anthropic]\nclaude: {base_url: http://localhost:8787}\n"
 
 
 # relay check

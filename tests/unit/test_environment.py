@@ -7,29 +7,10 @@ import pytest
 
 from relay.arguments import AGENTS, FORMATS
 from relay.commands import CommandError
-from relay.config import Settings, load
 from relay.environment import KINDS, Wish, agent_environment, ambiguities
 from relay.notations import NOTATIONS, Agent
+from tests.unit.configurations import OTHER, SHORT, TOKEN, settings_of
 
-TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa_Eu-oIiUuYt"
-OTHER = "relay-Aa1Bb2Cc3Dd4Ee5Ff6Gg7Hh8Ii9Jj0Kk_Ll-mMnNoOpP"
-BOTH = """\
-grants:
-  - {name: anthropic, source: {file: key}}
-  - {name: openai, source: {file: missing}}
-claude:
-  base_url: http://localhost:8787
-relays:
-  openai:
-    url: https://llm.example.com/proxy
-    grant: openai
-listen: ["127.0.0.1:8484", "docker0:8484"]
-clients:
-  - {name: agent, token: {file: token}}
-  - {name: other, token: {file: other}}
-  - {name: late, token: {file: late}}
-"""
-SHORT = "grants: [anthropic]\nclaude: {base_url: http://localhost:8787}\n"
 SEVERAL = "grants: [anthropic]\nrelays: {first: {url: http://h}, second: {url: http://h}}\n"
 ANTHROPIC_URL = "http://127.0.0.1:8484/relay/anthropic"
 OPENAI_URL = "http://127.0.0.1:8484/relay/openai/v1"
@@ -49,13 +30,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     (tmp_path / "other").write_text(OTHER)
     return tmp_path
-
-
-def settings_of(folder: Path, text: str = BOTH) -> Settings:
-    """Return the settings of a text, as in this folder."""
-    file = folder / "agent.yaml"
-    file.write_text(text)
-    return load(file, {"RELAY_SECRETS": str(folder)})
 
 
 def test_command_line_and_tables_name_the_same() -> None:

@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterator
 from datetime import datetime, time
 
 import pytest
@@ -32,15 +31,7 @@ FORGERIES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    """Put the handlers back that the tests replace."""
-    root, log = logging.getLogger(), logging.getLogger("relay")
-    handlers, levels = root.handlers[:], (root.level, log.level)
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    log.setLevel(levels[1])
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
 class Terminal(io.StringIO):

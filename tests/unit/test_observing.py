@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,16 +32,7 @@ from tests.relays import (
     running_upstream,
 )
 
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    """Put the handlers back that the tests replace."""
-    root, log = logging.getLogger(), logging.getLogger("relay")
-    handlers, levels = root.handlers[:], (root.level, log.level)
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    log.setLevel(levels[1])
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
 class Pipe(io.StringIO):
@@ -184,7 +174,7 @@ async def test_busy_loop_keeps_no_line_waiting(monkeypatch: pytest.MonkeyPatch) 
     pipe = Pipe()
     observation = observed_by(pipe)
     now = 1_000.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("time.perf_counter", lambda: now)
     observation.end(call("/1"))
     now += 0.05
     assert pipe.writes == []
