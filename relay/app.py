@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 
-from relay.admin import Admin
-from relay.calls import Calls
+from relay.admin.application import Admin
 from relay.config import ConfigurationError, Problem, Settings, load
-from relay.gate import Gate
-from relay.gates import Gates
-from relay.history import History
-from relay.listeners import Listeners
-from relay.metrics import Metrics
-from relay.observing import Observation
-from relay.serving import Serving
+from relay.downstream.connections import Gates
+from relay.downstream.listener import Listeners
+from relay.downstream.server_connection import Gate
+from relay.proxy.handler import Calls
+from relay.proxy.runtime import Serving
+from relay.telemetry.metrics import Metrics
+from relay.telemetry.recent_calls import History
+from relay.telemetry.recorder import Observation
 
 if TYPE_CHECKING:
-    from relay.costs import Prices
+    from relay.telemetry.prices import Prices
 
 TICK_SECONDS: Final = 0.5
 REPORT_TICKS: Final = 2
@@ -192,7 +192,7 @@ def prices_of(settings: Settings) -> Prices | None:
     """Return what estimates costs, where the configuration wants that."""
     if settings.prices is None:
         return None
-    from relay.costs import Prices  # noqa: PLC0415  # the price list takes memory: only where wanted
+    from relay.telemetry.prices import Prices  # noqa: PLC0415  # the price list takes memory: only where wanted
 
     return Prices(settings.prices)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from relay.arguments import parser
+from relay.commands.arguments import parser
 
 if TYPE_CHECKING:
     from relay.config import ConfigurationError, ListenAddress, Settings
@@ -75,10 +75,10 @@ def _serve(options: argparse.Namespace) -> int:
         return UNUSABLE
     import uvloop  # noqa: PLC0415  # see above
 
-    from relay import logs  # noqa: PLC0415  # see above
     from relay.app import App  # noqa: PLC0415  # see above
+    from relay.telemetry import access_log  # noqa: PLC0415  # see above
 
-    logs.set_up(os.environ.get("RELAY_LOG"))
+    access_log.set_up(os.environ.get("RELAY_LOG"))
 
     async def serve() -> None:
         app = App(settings)
@@ -95,10 +95,10 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from relay import setup  # noqa: PLC0415  # see above
+    from relay.commands import init  # noqa: PLC0415  # see above
     from relay.config import ConfigurationError  # noqa: PLC0415  # see above
 
-    flags = setup.Flags(
+    flags = init.Flags(
         case=options.case,
         credentials=tuple(dict.fromkeys(options.credential or ())),
         upstream=options.upstream,
@@ -109,17 +109,17 @@ def _init(options: argparse.Namespace) -> int:
     )
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not options.yes
     try:
-        work = setup.Setup(
-            options.folder, flags, os.environ, setup.Terminal() if on_terminal else None
+        work = init.Setup(
+            options.folder, flags, os.environ, init.Terminal() if on_terminal else None
         )
         for line in chain(work.found(), work.write(force=options.force)):
             _print(line)
         for line in asyncio.run(work.check()):
             _print(line)
-    except setup.Unusable as error:
+    except init.Unusable as error:
         _complain(str(error))
         return UNUSABLE
-    except (setup.InTheWay, setup.Unwritable) as error:
+    except (init.InTheWay, init.Unwritable) as error:
         _complain(str(error))
         return FAILED
     except ConfigurationError as error:
@@ -137,7 +137,7 @@ def _check(options: argparse.Namespace) -> int:
     settings = _load(options)
     if settings is None:
         return UNUSABLE
-    from relay.commands import describe  # noqa: PLC0415  # see above
+    from relay.commands.check import describe  # noqa: PLC0415  # see above
 
     for line in asyncio.run(describe(settings)):
         _print(line)
@@ -146,8 +146,8 @@ def _check(options: argparse.Namespace) -> int:
 
 def _env(options: argparse.Namespace) -> int:
     from relay.commands import CommandError  # noqa: PLC0415  # see above
-    from relay.environment import Wish, agent_environment, ambiguities  # noqa: PLC0415  # see above
-    from relay.notations import NOTATIONS, OWN_FILE  # noqa: PLC0415  # see above
+    from relay.commands.env import Wish, agent_environment, ambiguities  # noqa: PLC0415  # see above
+    from relay.commands.env_formats import NOTATIONS, OWN_FILE  # noqa: PLC0415  # see above
 
     agent = options.agent or OWN_FILE.get(options.format)
     if OWN_FILE.get(options.format, agent) != agent:
@@ -170,7 +170,8 @@ def _env(options: argparse.Namespace) -> int:
 
 
 def _token(options: argparse.Namespace) -> int:
-    from relay.commands import CommandError, fresh_token, write_token  # noqa: PLC0415  # see above
+    from relay.commands import CommandError  # noqa: PLC0415  # see above
+    from relay.commands.token import fresh_token, write_token  # noqa: PLC0415  # see above
 
     if options.to is None:
         _print(fresh_token())
@@ -186,23 +187,24 @@ def _token(options: argparse.Namespace) -> int:
 
 def _admin_address(options: argparse.Namespace) -> ListenAddress:
     """Return where the admin pages are, as the configuration says if it can be read."""
-    from relay import commands  # noqa: PLC0415  # see above
+    from relay.commands import admin_address as where  # noqa: PLC0415  # see above
     from relay.config import ConfigurationError, find_file  # noqa: PLC0415  # see above
 
     try:
-        configured = commands.configured_admin(find_file(options.config, os.environ))
+        configured = where.configured_admin(find_file(options.config, os.environ))
     except ConfigurationError:
         configured = None
-    return commands.interface_host(commands.admin_address(configured, os.environ))
+    return where.interface_host(where.admin_address(configured, os.environ))
 
 
 def _health(options: argparse.Namespace) -> int:
-    from relay import commands  # noqa: PLC0415  # see above
+    from relay.commands import CommandError  # noqa: PLC0415  # see above
+    from relay.commands.health import ask  # noqa: PLC0415  # see above
 
     try:
         page = "/readyz" if options.ready else "/healthz"
-        status, text = commands.ask(_admin_address(options), page)
-    except (commands.CommandError, ValueError) as error:
+        status, text = ask(_admin_address(options), page)
+    except (CommandError, ValueError) as error:
         _complain(str(error))
         return FAILED
     _print(text.rstrip())
@@ -212,7 +214,7 @@ def _health(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     import shutil  # noqa: PLC0415  # see above
 
-    from relay import doctor  # noqa: PLC0415  # see above
+    from relay.commands import doctor  # noqa: PLC0415  # see above
 
     if options.from_agent is not None:
         try:
@@ -233,7 +235,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _top(options: argparse.Namespace) -> int:
     from relay.commands import CommandError  # noqa: PLC0415  # see above
-    from relay.top import run  # noqa: PLC0415  # see above
+    from relay.commands.top import run  # noqa: PLC0415  # see above
 
     try:
         address = _admin_address(options)

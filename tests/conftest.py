@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-from tests.relays import (
+from tests.harness.relays import (
     Agent,
     LocalRelay,
     Upstream,

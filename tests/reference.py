@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from relay.arguments import parser
+from relay.commands.arguments import parser
 from relay.config import schema
 from relay.config.settings import DEFAULT_ALLOW, built_in_grant
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from relay.config.problems import looks_secret
 from relay.errors import RelayError
-from relay.routing import check_target
+from relay.http.target import check_target
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")

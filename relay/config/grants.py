@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from relay.config.checking import Checker
-from relay.config.document import Data
 from relay.config.problems import Path as FieldPath
 from relay.config.schema import BUILT_IN_GRANTS, FileSource, Grant, Source
 from relay.config.settings import GRANT_API, GrantSettings, Sources, built_in_grant
+from relay.config.validation import Checker
+from relay.config.yaml_document import Data
 from relay.errors import Api
 
 _CUSTOM_KEYS: Final = frozenset({"header", "format", "remove", "add"})

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from relay.config.addresses import ListenAddress, parse_listen
-from relay.config.checking import Checker
-from relay.config.document import Data, read_document
 from relay.config.grants import DeclaredGrant, locate, read_grants
 from relay.config.problems import ConfigurationError, Problem
 from relay.config.relays import read_relays
@@ -26,6 +24,8 @@ from relay.config.settings import (
     Settings,
     default_sources,
 )
+from relay.config.validation import Checker
+from relay.config.yaml_document import Data, read_document
 
 SECTIONS: Final = (
     *("grants", "claude", "relays", "listen", "admin", "clients"),

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final, get_args
 
 from relay.config.addresses import parse_upstream
-from relay.config.checking import Checker
-from relay.config.document import Data
 from relay.config.grants import DeclaredGrant, choose_grant
 from relay.config.problems import Path as FieldPath
 from relay.config.schema import NAME_RULE, Claude, Relay, is_name
 from relay.config.settings import DEFAULT_ALLOW, GRANT_API, GrantSettings, RelaySettings
+from relay.config.validation import Checker
+from relay.config.yaml_document import Data
 from relay.errors import Api
 
 SHORTHAND_RELAY: Final = "anthropic"

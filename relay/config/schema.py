@@ -26,11 +26,13 @@ from pydantic import (
 from relay.config.addresses import parse_upstream
 from relay.config.problems import looks_secret
 from relay.errors import Api, RelayError
-from relay.headers import HOP_BY_HOP
-from relay.lines import TOKEN
-from relay.routing import RELAY_NAME, check_target
+from relay.http.grammar import TOKEN
+from relay.http.headers import HOP_BY_HOP
+from relay.http.target import check_target
 
 BUILT_IN_GRANTS: Final = ("anthropic", "claude", "openai")
+
+RELAY_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
 _HEADER_NAME: Final = re.compile(TOKEN.decode())
 _HEADER_VALUE: Final = re.compile(r"[\t -~]*")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tests.acceptance import environments
-from tests.relays import CREDENTIALS, TOKEN, Upstream
+from tests.harness.relays import CREDENTIALS, TOKEN, Upstream
 
 LOCK: Final = environments.LOCKS / "claude.txt"
 PROGRAM: Final = Path(__file__).with_name("clients") / "claude_agent.py"

@@ -18,7 +18,7 @@ from typing import Final
 
 from prometheus_client import Metric
 
-from tests.relays import KEY, OAUTH, OPENAI_KEY, ROOT, TOKEN, Config, Log, Relay, Sample
+from tests.harness.relays import KEY, OAUTH, OPENAI_KEY, ROOT, TOKEN, Config, Log, Relay, Sample
 
 IMAGE: Final = os.environ.get("RELAY_IMAGE", "agent-relay-under-test")
 BUILD_SECONDS: Final = 300.0

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.acceptance.api import Api, fails, running_api, says
-from tests.relays import KEY, OAUTH, TOKEN, request
+from tests.harness.relays import KEY, OAUTH, TOKEN, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.unit.manifests import Manifest
+from tests.repository.manifests import Manifest
 
 
 @dataclass(frozen=True)

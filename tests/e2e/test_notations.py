@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.notations import Environment, compose, docker, dotenv
+from relay.commands.env_formats import Environment, compose, docker, dotenv
 
 IMAGE = "python:3.13-slim-trixie"
 VALUES = {

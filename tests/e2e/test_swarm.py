@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.unit.manifests import SWARM, stack
+from tests.repository.manifests import SWARM, stack
 
 
 @pytest.mark.parametrize("name", ["stack.yaml", "agents.yaml"])

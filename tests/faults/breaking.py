@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.relays import CHUNKED, EVENTS, STOP, Peer, chunk
+from tests.harness.relays import CHUNKED, EVENTS, STOP, Peer, chunk
 
 ONE = b"data: one\n\n"
 TWO = b"data: two\n\n"

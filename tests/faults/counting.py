@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.relays import (
+from tests.harness.relays import (
     OK,
     Agent,
     Answer,

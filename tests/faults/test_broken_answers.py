@@ -11,7 +11,6 @@ import asyncio
 
 import pytest
 
-from tests.expectations import check_error, check_gone
 from tests.faults.breaking import (
     BEFORE_THE_BODY,
     CHUNKED_ANSWERS,
@@ -28,7 +27,8 @@ from tests.faults.breaking import (
     stall,
 )
 from tests.faults.counting import LAST_OK, CountedRelay
-from tests.relays import (
+from tests.harness.expectations import check_error, check_gone
+from tests.harness.relays import (
     CHUNKED,
     OK,
     Agent,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.expectations import check_error, check_gone
 from tests.faults.breaking import (
     CHUNKED_REQUESTS,
     CLOSE_DELIMITED,
@@ -22,7 +21,8 @@ from tests.faults.breaking import (
     named,
 )
 from tests.faults.counting import LAST_OK, CountedRelay
-from tests.relays import (
+from tests.harness.expectations import check_error, check_gone
+from tests.harness.relays import (
     CHUNKED,
     MESSAGES,
     Agent,

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.relays import (
+from tests.harness.relays import (
     KEY,
     MESSAGES,
     OAUTH,

@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults.breaking import CLOSE_DELIMITED
 from tests.faults.processes import KILOBYTE, resident_bytes
-from tests.relays import (
+from tests.harness.relays import (
     CHUNKED,
     MESSAGES,
     OK,

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.processes import cpu_seconds, descriptors
-from tests.relays import (
+from tests.harness.relays import (
     FUSE_SECONDS,
     OK,
     PIECE,

@@ -18,10 +18,10 @@ from functools import partial
 
 import pytest
 
-from tests.expectations import check_error
 from tests.faults.breaking import Break, half_close, leave, named, reset
 from tests.faults.counting import LAST_OK, CountedRelay
-from tests.relays import (
+from tests.harness.expectations import check_error
+from tests.harness.relays import (
     MESSAGES,
     OK,
     Answer,

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.relays import (
+from tests.harness.relays import (
     KEY,
     OK,
     OTHER_TOKEN,

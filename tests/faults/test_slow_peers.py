@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.counting import LAST_OK, CountedRelay
 from tests.faults.processes import MEGABYTE, peak_bytes
-from tests.relays import MESSAGES, Peer, Upstream, request
+from tests.harness.relays import MESSAGES, Peer, Upstream, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

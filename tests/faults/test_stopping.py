@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.relays import (
+from tests.harness.relays import (
     CHUNKED,
     PIECE,
     STOP,

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.certificates import Authority, Certificates
-from tests.expectations import check_error
 from tests.faults.counting import CountedRelay, counted_relay
-from tests.relays import (
+from tests.harness.certificates import Authority, Certificates
+from tests.harness.expectations import check_error
+from tests.harness.relays import (
     KEY,
     OK,
     Config,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.relays import KEY, OAUTH, OPENAI_KEY, SECRETS, Config, LocalRelay, running_relay
+from tests.harness.relays import KEY, OAUTH, OPENAI_KEY, SECRETS, Config, LocalRelay, running_relay
 from tests.wire.agent import RawAgent, connect
 from tests.wire.drafts import ANSWERS, INTERIM, REQUESTS
 from tests.wire.genes import Genes

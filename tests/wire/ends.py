@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.relays import (
+from tests.harness.relays import (
     BODY_SECRET,
     CREDENTIALS,
     CUSTOM_KEY,

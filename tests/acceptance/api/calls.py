@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.relays import OTHER_TOKEN, TOKEN, Request
+from tests.harness.relays import OTHER_TOKEN, TOKEN, Request
 
 _TOKENS: Final = (TOKEN.encode(), OTHER_TOKEN.encode())
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from tests.acceptance.api.calls import Call
 from tests.acceptance.api.replies import Plan, Reply, as_json, fails
+from tests.harness.relays import KEY, OAUTH, Caller, Ended, Upstream, chunk, running_upstream
 from tests.headroom import anthropic
-from tests.relays import KEY, OAUTH, Caller, Ended, Upstream, chunk, running_upstream
 
 _MODELS: Final = "/v1/models"
 # What x-api-key and Authorization hold.

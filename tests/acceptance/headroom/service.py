@@ -20,7 +20,7 @@ from typing import Final
 from tests.acceptance import environments
 from tests.acceptance.container import IMAGE, docker
 from tests.e2e.stack import free_ports
-from tests.relays import KEY, ROOT, Agent, Answer, Upstream, request
+from tests.harness.relays import KEY, ROOT, Agent, Answer, Upstream, request
 
 READY_SECONDS: Final = 90.0
 RUN_SECONDS: Final = 300.0

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.acceptance.sdks.replies import SILENCE, Ending, Reply, as_json, asked, streamed
+from tests.harness.relays import Request
 from tests.headroom import anthropic as api
-from tests.relays import Request
 
 MODEL: Final = "claude-opus-5-1"
 WORDS: Final = ("The ", "answer ", "is ", "42.")

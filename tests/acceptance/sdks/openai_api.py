@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.acceptance.sdks.replies import SILENCE, Ending, Reply, as_json, asked, streamed
+from tests.harness.relays import Request
 from tests.headroom import openai as api
-from tests.relays import Request
 
 WORDS: Final = ("The ", "answer ", "is ", "42.")
 CALL_ID: Final = "call_9fK2mV7xQ4tB8nR1cZ6yH3wL"

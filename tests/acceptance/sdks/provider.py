@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from tests.acceptance.api import Call
 from tests.acceptance.sdks import anthropic_api, openai_api
 from tests.acceptance.sdks.replies import Reply, as_json, send
-from tests.relays import (
+from tests.harness.relays import (
     KEY,
     OPENAI_KEY,
     Caller,

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from tests.relays import Caller, Request, chunk
+from tests.harness.relays import Caller, Request, chunk
 
 Ending = Literal["whole", "cut", "reset", "silent"]
 """How a reply ends: as it should, closed or reset in its middle, or not at all."""

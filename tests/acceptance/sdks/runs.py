@@ -15,7 +15,7 @@ from typing import Final
 from tests.acceptance import environments
 from tests.acceptance.container import ContainedRelay, docker
 from tests.acceptance.sdks.provider import Provider
-from tests.relays import KEY, OPENAI_KEY, TOKEN, Ending, Request, Sample
+from tests.harness.relays import KEY, OPENAI_KEY, TOKEN, Ending, Request, Sample
 
 CLIENTS: Final = Path(__file__).with_name("clients")
 LOCKS: Final = Path(__file__).with_name("locks")

@@ -13,11 +13,11 @@ from typing import Final
 
 import uvloop
 
-from relay import logs
 from relay.app import App
 from relay.config import load
-from relay.exchange import Exchange
-from relay.heads import ResponseHead
+from relay.http.message import ResponseHead
+from relay.telemetry import access_log as access_log_module
+from relay.telemetry.call import Exchange
 
 TAPPED: Final = "tapped"
 UNTAPPED: Final = "untapped"
@@ -41,6 +41,6 @@ async def serve(configuration: Path) -> None:
 
 
 if __name__ == "__main__":
-    logs.set_up("json")
+    access_log_module.set_up("json")
     take_meters_away()
     uvloop.run(serve(Path(sys.argv[1])))

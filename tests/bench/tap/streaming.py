@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Final
 
-from relay.chunks import LAST_CHUNK, chunk
+from relay.http.chunked import LAST_CHUNK, chunk
 from tests.headroom.anthropic import message_events
 
 MODEL: Final = "claude-opus-4-5-20251101"

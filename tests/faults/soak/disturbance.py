@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.faults.soak import script
 from tests.faults.soak.ledger import Ledger, Outage
 from tests.faults.soak.load import Rotation
-from tests.relays import FUSE_SECONDS, ROOT, Config
+from tests.harness.relays import FUSE_SECONDS, ROOT, Config
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tests.faults.soak import script
 from tests.faults.soak.disturbance import Disturbance, RestartingUpstream, Rhythm
 from tests.faults.soak.ledger import Ledger
 from tests.faults.soak.load import Load, Pace, Rotation
-from tests.relays import (
+from tests.harness.relays import (
     FUSE_SECONDS,
     ROOT,
     TOKEN,

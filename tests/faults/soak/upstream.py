@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import uvloop
 
 from tests.faults.soak import script
-from tests.relays import Caller, Ended, Request, chunk
+from tests.harness.relays import Caller, Ended, Request, chunk
 
 
 async def main(port: int) -> None:

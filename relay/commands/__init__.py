@@ -1,0 +1,11 @@
+"""What a person types: one module or package for each command.
+
+A command knows all that is below it and nothing of how it was called: ``cli`` reads the
+arguments, prints, and turns what is raised into an exit status.
+"""
+
+from __future__ import annotations
+
+
+class CommandError(Exception):
+    """A command cannot do what it is asked; the text says why."""

@@ -1,0 +1,43 @@
+"""Where the admin listener of this host or container is, for the commands that ask it.
+
+Known without a valid configuration: a health check must work with a broken one as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from relay.commands import CommandError
+from relay.config import DEFAULT_ADMIN, ListenAddress, parse_listen
+
+
+def admin_address(settings_admin: str | None, environment: Mapping[str, str]) -> ListenAddress:
+    """Return where the admin pages of this container or host are."""
+    text = environment.get("RELAY_ADMIN", "").split(",")[0].strip() or settings_admin
+    return parse_listen(text or DEFAULT_ADMIN)
+
+
+def configured_admin(path: Path) -> str | None:
+    """Return the file's ``admin`` if it can be read; a health check needs no valid file."""
+    from yaml import YAMLError, safe_load  # noqa: PLC0415  # only where there is a file to read
+
+    try:
+        data = safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, YAMLError):
+        return None
+    value = data.get("admin") if isinstance(data, dict) else None
+    value = value[0] if isinstance(value, list) and value else value
+    return value if isinstance(value, str) else None
+
+
+def interface_host(address: ListenAddress) -> ListenAddress:
+    """Return the address with an interface's name replaced by its first address."""
+    from relay.downstream.listener import interface_addresses  # noqa: PLC0415  # rarely needed
+
+    if address.ip is not None:
+        return address
+    found = interface_addresses(address.host)
+    if not found:
+        raise CommandError(f"{address.host} has no address")
+    return ListenAddress(found[0], address.port)

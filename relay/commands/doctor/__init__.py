@@ -1,0 +1,81 @@
+"""``relay doctor``: what is wrong between an agent and the API, and what to do about it.
+
+Three sections: each relay with its upstream (`upstream`, by way of `reaching`, `calls`,
+`streams` and `headroom`), the relay that runs here (`running`), and what is around it
+(`surroundings`, from what `system` can see). In an agent's place there is one (`vantage`).
+It changes nothing, starts nothing and, unless asked to, costs nothing. ``--json`` prints::
+
+    ok                        whether nothing is wrong; the exit status is 1 otherwise
+    checks[]                  section, check, level (ok, note, warn, FAIL), text, remedy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, TextIO
+
+from relay.commands.check import credentials_of
+from relay.commands.doctor import api, exposure, from_agent, local
+from relay.commands.doctor.findings import Findings, Report
+from relay.commands.doctor.from_agent import BadAddress
+from relay.commands.doctor.host import System
+from relay.commands.doctor.streams import StreamOptions
+from relay.config import RelaySettings, Settings
+from relay.credentials.credential import Credential
+
+__all__ = ["BadAddress", "StreamOptions", "System", "diagnose", "diagnose_from_agent"]
+
+_OK: Final = 0
+_FAILED: Final = 1
+
+
+async def diagnose(
+    settings: Settings, system: System, stream: StreamOptions, out: TextIO, *, as_json: bool
+) -> int:
+    """Examine everything; return the exit status."""
+    grants, clients = await credentials_of(settings)
+    report = Report(out, _values(grants + clients), as_json=as_json)
+    by_name = {grant.name: grant for grant in grants}
+    working: list[RelaySettings] = []
+    for relay in settings.relays:
+        credential = by_name[relay.grant.name]
+        findings = api.examine(relay, credential, settings, system, stream)
+        await report.add(
+            f"relay {relay.name} -> {relay.upstream}", _noting(findings, relay, working)
+        )
+    await report.add("this relay", local.examine(settings, clients, working))
+    await report.add("around it", exposure.examine(settings, system))
+    report.end()
+    for credential in grants + clients:
+        credential.close()
+    return _FAILED if report.failed else _OK
+
+
+def _values(credentials: list[Credential]) -> list[str]:
+    return [(credential.value() or b"").decode() for credential in credentials]
+
+
+async def _noting(
+    findings: Findings, relay: RelaySettings, working: list[RelaySettings]
+) -> Findings:
+    """Pass findings on, and note the relay if its credential is accepted."""
+    async for finding in findings:
+        if finding.check == "credential" and finding.level == "ok":
+            working.append(relay)
+        yield finding
+
+
+async def diagnose_from_agent(
+    url: str, environment: Mapping[str, str], out: TextIO, *, as_json: bool
+) -> int:
+    """Examine what an agent reaches from here; return the exit status.
+
+    Raises:
+        BadAddress: The URL is none.
+    """
+    address, path = from_agent.parse(url)
+    tokens = (environment.get(name, "") for name in from_agent.TOKENS)
+    report = Report(out, tokens, as_json=as_json)
+    await report.add("an agent here", from_agent.examine(address, path, environment))
+    report.end()
+    return _FAILED if report.failed else _OK

@@ -1,0 +1,145 @@
+"""What an agent on a container network could reach around the relay, as far as it shows from here.
+
+Only where the relay listens beyond loopback: an agent on the host itself reaches all there is.
+What a firewall does cannot be seen without privileges; the way to try it is shown instead
+(`vantage`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from relay.commands.doctor.findings import Finding, Findings, fail, note, ok, warn
+from relay.commands.doctor.host import Listener, System
+from relay.config import ListenAddress, Settings
+
+SERVICES: Final = {
+    22: "ssh",
+    25: "mail",
+    53: "DNS",
+    111: "rpcbind",
+    445: "file shares",
+    631: "printing",
+    2049: "NFS",
+    2375: "Docker's API",
+    2376: "Docker's API",
+    3000: "Grafana",
+    3306: "MySQL",
+    5432: "PostgreSQL",
+    6379: "Redis",
+    6443: "Kubernetes' API",
+    8787: "Headroom",
+    9090: "Prometheus",
+    9484: "a relay's admin pages",
+    9200: "Elasticsearch",
+    10250: "kubelet",
+    11211: "memcached",
+    11434: "Ollama",
+    27017: "MongoDB",
+}
+"""What usually listens at these ports."""
+_DOCKER_API: Final = 2375
+_DESKTOP: Final = re.compile(r"Docker Desktop (\d+)\.(\d+)")
+_OLDEST_DESKTOP: Final = (4, 34)
+_HOST_NETWORKING: Final = "switch on Settings, Resources, Network, Enable host networking"
+_IMAGE: Final = "agent-relay"
+DEFAULT_SUBNET: Final = "10.84.84.0/24"
+
+
+async def examine(settings: Settings, system: System) -> Findings:
+    """Find out what is around a relay that containers call."""
+    beyond = [address for address in settings.listen if not address.is_loopback]
+    platform = await asyncio.to_thread(system.docker_platform)
+    for finding in _desktop(platform, system):
+        yield finding
+    if not beyond:
+        yield note("network", "the relay listens on loopback only: containers do not reach it")
+        return
+    subnet = _subnet(beyond, system)
+    for finding in _exposed(settings, system, subnet):
+        yield finding
+    yield _firewall(beyond[0], system, subnet)
+
+
+def _subnet(beyond: list[ListenAddress], system: System) -> str:
+    """Return the agents' network: the one where the relay listens."""
+    found = (system.subnet_of(address.ip) for address in beyond if address.ip is not None)
+    return next((str(network) for network in found if network), DEFAULT_SUBNET)
+
+
+def name_of(port: int) -> str:
+    """Return a port with what usually listens there."""
+    return f"{port} ({SERVICES[port]})" if port in SERVICES else str(port)
+
+
+def _exposed(settings: Settings, system: System, subnet: str) -> Iterator[Finding]:
+    own = {address.port for address in settings.listen}
+    admin = {address.port for address in settings.admin}
+    open_sockets = [
+        each for each in system.listeners() if not each.ip.is_loopback and each.port not in own
+    ]
+    ports = sorted({each.port for each in open_sockets})
+    port = settings.listen[0].port
+    rule = (
+        "have them listen on 127.0.0.1 only, or close them to agents: "
+        f"sudo iptables -I INPUT -s {subnet} -j DROP; "
+        f"sudo iptables -I INPUT -s {subnet} -p tcp --dport {port} -j ACCEPT"
+    )
+    if _DOCKER_API in ports:
+        text = f"agents may reach {name_of(_DOCKER_API)}: who does is root on this host"
+        yield fail("exposed", text, "take -H tcp://... out of dockerd's options")
+    for each in sorted(admin & set(ports)):
+        text = f"agents may reach the relay's admin pages at port {each}"
+        yield warn("exposed", text, "set admin: 127.0.0.1:9484")
+    others = [each for each in ports if each not in admin | {_DOCKER_API}]
+    if others:
+        names = ", ".join(_described(each, open_sockets) for each in others)
+        yield warn("exposed", f"agents may reach around the relay: {names}", rule)
+    if not ports:
+        yield ok("exposed", "nothing else listens beyond loopback")
+
+
+def _described(port: int, sockets: Iterable[Listener]) -> str:
+    """Return a port, with its address where that is not all of them."""
+    ips = sorted({each.ip for each in sockets if each.port == port}, key=str)
+    if any(ip.is_unspecified for ip in ips):
+        return name_of(port)
+    return f"{name_of(port)} on {ips[0]}"
+
+
+def _firewall(address: ListenAddress, system: System, subnet: str) -> Finding:
+    host = address.host if address.ip and not address.ip.is_unspecified else "10.84.84.1"
+    test = (
+        f"to try it from an agent's place: docker run --rm --network relay-agents {_IMAGE} "
+        f"doctor --from-agent http://{ListenAddress(host, address.port)}"
+    )
+    firewall = system.firewall
+    if not firewall:
+        return note("firewall", "whether one drops what containers send does not show here", test)
+    if firewall == "ufw":
+        rule = f"sudo ufw allow from {subnet} to any port {address.port} proto tcp"
+    else:
+        rule = (
+            "sudo firewall-cmd --permanent --zone=public --add-rich-rule='rule family=ipv4 source "
+            f"address={subnet} port port={address.port} protocol=tcp accept' "
+            "&& sudo firewall-cmd --reload"
+        )
+    text = f"{firewall} is on, and drops what containers send unless a rule allows it"
+    return warn("firewall", text, f"{rule}; {test}")
+
+
+def _desktop(platform: str, system: System) -> Iterable[Finding]:
+    match = _DESKTOP.search(platform)
+    if match:
+        version = int(match[1]), int(match[2])
+        text = f"this is Docker Desktop {match[1]}.{match[2]}"
+        if version < _OLDEST_DESKTOP:
+            yield fail("docker", f"{text}: it has no host networking", "install 4.34 or later")
+        else:
+            yield note("docker", f"{text}: it needs host networking", _HOST_NETWORKING)
+    elif system.in_docker_desktop:
+        text = "this is Docker Desktop: it must be 4.34 or later, with host networking"
+        yield note("docker", text, _HOST_NETWORKING)

@@ -1,0 +1,174 @@
+"""The way to an upstream, step by step: its name, a connection, TLS.
+
+Each step says what exactly is wrong, which a failed call does not; a step that fails is the
+last. The relay's own call comes after these (`upstream`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+import ssl
+import time
+from typing import Final
+
+from relay.commands.doctor.findings import Finding, Findings, fail, ok, quote, warn
+from relay.commands.doctor.host import System
+from relay.config import RelaySettings, UpstreamAddress
+from relay.proxy.forward import tls_context
+
+CONNECT_SECONDS: Final = 10.0
+
+# openssl/x509_vfy.h
+_CERTIFICATE_FAULTS: Final = {
+    9: ("its certificate is not valid yet", "set this host's clock"),
+    10: ("its certificate has expired", "renew it; or set this host's clock"),
+    18: ("its certificate is its own issuer", "name it in the relay's ca_file"),
+    19: ("its issuer is not trusted", "name the CA's certificate in the relay's ca_file"),
+    20: ("its issuer is not known", "name the CA's certificate in the relay's ca_file"),
+    62: ("its certificate is for another name", "use the name that is in the certificate"),
+    64: ("its certificate is for another address", "use the name that is in the certificate"),
+}
+
+
+async def reach(relay: RelaySettings, system: System) -> Findings:
+    """Find out how far one gets; the last finding is the first failure."""
+    address = relay.upstream
+    hosts = await _resolve(address)
+    if isinstance(hosts, Finding):
+        yield hosts
+        return
+    if hosts != [address.host]:
+        yield ok("name", f"{address.host} is {', '.join(hosts)}")
+    connected = await _connect(address, hosts, system)
+    yield connected
+    if connected.level == "FAIL":
+        return
+    if address.tls:
+        yield await _handshake(relay)
+    elif not all(ipaddress.ip_address(host).is_loopback for host in hosts):
+        text = f"the credential goes to {address.host} unencrypted"
+        yield warn("tls", text, "use https, unless nobody else is on that network")
+
+
+async def _resolve(address: UpstreamAddress) -> list[str] | Finding:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        text = f"{address.host} is not resolved within {CONNECT_SECONDS:g} s"
+        return fail("name", text, "look at the host's name servers (/etc/resolv.conf)")
+    except (OSError, UnicodeError):
+        text = f"{address.host} does not resolve to an address"
+        return fail("name", text, "correct the host in the relay's URL, or the host's name servers")
+    return list(dict.fromkeys(str(row[4][0]).partition("%")[0] for row in found))
+
+
+async def _connect(address: UpstreamAddress, hosts: list[str], system: System) -> Finding:
+    error: OSError = OSError()
+    begun = time.perf_counter()
+    for host in hosts:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, writer = await asyncio.open_connection(host, address.port)
+        except OSError as caught:  # TimeoutError is one
+            error = caught
+            continue
+        writer.close()
+        milliseconds = (time.perf_counter() - begun) * 1000
+        return ok("connect", f"{_pair(host, address.port)} in {milliseconds:.1f} ms")
+    return _unreached(address, hosts, error, system)
+
+
+def _unreached(
+    address: UpstreamAddress, hosts: list[str], error: OSError, system: System
+) -> Finding:
+    where = f"{address.host}:{address.port}"
+    if isinstance(error, TimeoutError):
+        text = f"{where} does not answer within {CONNECT_SECONDS:g} s"
+        return fail("connect", text, "a firewall drops it, or the address is wrong")
+    if not isinstance(error, ConnectionRefusedError):
+        reason = os.strerror(error.errno).lower() if error.errno else "no way there"
+        return fail("connect", f"{where}: {reason}", "look at the address and the host's routes")
+    text = f"nothing listens at {where}"
+    if not all(ipaddress.ip_address(host).is_loopback for host in hosts):
+        return fail("connect", text, "start what should listen there, or correct the relay's URL")
+    others = [each.host for each in system.listeners() if each.port == address.port]
+    if others:
+        text += f", but at {_pair(others[0], address.port)}"
+        return fail("connect", text, "correct the relay's URL, or have it listen on loopback")
+    return fail("connect", text, _how_loopback_works(system))
+
+
+def _how_loopback_works(system: System) -> str:
+    if system.in_docker_desktop:
+        return (
+            "start what should listen there; in Docker Desktop 4.34 or later, switch on "
+            "Settings, Resources, Network, Enable host networking"
+        )
+    if system.in_own_network:
+        return (
+            "this container is not on the host's network, and localhost is the container: "
+            "run it with network_mode: host"
+        )
+    return "start what should listen there (Headroom: headroom proxy), or correct the relay's URL"
+
+
+def _pair(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _handshake(relay: RelaySettings) -> Finding:
+    address = relay.upstream
+    context = tls_context(relay)
+    where = f"{address.host}:{address.port}"
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(
+                address.host, address.port, ssl=context, server_hostname=address.host
+            )
+    except ssl.SSLCertVerificationError as error:
+        text, remedy = _CERTIFICATE_FAULTS.get(
+            error.verify_code, (f"its certificate: {quote(error.verify_message)}", "mend it")
+        )
+        return fail("tls", f"{where}: {text}", remedy)
+    except ssl.SSLError as error:
+        return _no_tls(where, error)
+    except TimeoutError:
+        text = f"{where} does not answer a TLS hello within {CONNECT_SECONDS:g} s"
+        return fail("tls", text, "if no TLS is spoken there, use http:// in the relay's URL")
+    except OSError:
+        text = f"{where} ends the connection at a TLS hello"
+        return fail("tls", text, "if no TLS is spoken there, use http:// in the relay's URL")
+    version = writer.get_extra_info("ssl_object").version()
+    writer.transport.abort()
+    return ok("tls", f"{version}, and the certificate is {address.host}'s")
+
+
+def _no_tls(where: str, error: ssl.SSLError) -> Finding:
+    reason = (error.reason or "").replace("_", " ").lower()
+    # OpenSSL says so of whatever is no TLS record: HTTP, above all.
+    if reason in ("wrong version number", "http request", "packet length too long"):
+        text = f"{where} answers a TLS hello with something else: no TLS is spoken there"
+        return fail("tls", text, "use http:// in the relay's URL, or the port that speaks TLS")
+    text = f"{where}: the TLS handshake fails: {quote(reason) or 'the connection ended'}"
+    return fail("tls", text, "look at the upstream's TLS settings, and at what is in between")
+
+
+async def speaks_tls(address: UpstreamAddress) -> bool:
+    """Whether a TLS hello is answered with TLS, whatever the certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent: this only asks which protocol it is
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(
+                address.host, address.port, ssl=context, server_hostname=address.host
+            )
+    except OSError:
+        return False
+    writer.transport.abort()
+    return True

@@ -1,0 +1,216 @@
+"""The questions, each of which is also a flag: what no flag answers is asked on a terminal.
+
+Without a terminal, or with ``--yes``, every question has the answer that it proposes; the same
+flags then give the same files. Nothing is written before the last answer is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol, TypeVar
+
+from relay.commands.init.detect import (
+    BRIDGE,
+    HEADROOM,
+    Credential,
+    Found,
+    headroom_version,
+    secret_name,
+)
+from relay.config import parse_upstream
+
+Case = Literal["compose", "host"]
+T = TypeVar("T")
+
+PORT: Final = 8484
+ADMIN_PORT: Final = 9484
+
+_YES_OR_NO: Final = {"y": True, "yes": True, "n": False, "no": False}
+_WHAT: Final[Mapping[Credential, str]] = {
+    "anthropic": "an API key of Anthropic's",
+    "claude": "a token of `claude setup-token`, for your own subscription",
+    "subscription": "Claude Code's own login on this host, for your own subscription",
+    "openai": "an API key of OpenAI's",
+}
+
+
+class Unusable(Exception):
+    """An answer or a flag that cannot be used; the text says what would be right."""
+
+
+class Console(Protocol):
+    """Whoever answers."""
+
+    def ask(self, question: str) -> str:
+        """Return the answer to a question; empty for what it proposes."""
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+
+
+class Terminal:
+    """A user at a terminal."""
+
+    def ask(self, question: str) -> str:
+        """Return a line; raises EOFError where there is none."""
+        return input(question)
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        print(text)  # noqa: T201  # a conversation, not a log
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line says; None where it says nothing."""
+
+    case: Case | None = None
+    credentials: tuple[Credential, ...] = ()
+    upstream: str | None = None
+    bridge: bool | None = None
+    store: bool | None = None
+    port: int | None = None
+    admin_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The case at hand."""
+
+    case: Case
+    credentials: tuple[Credential, ...]
+    upstream: str
+    headroom: str | None
+    """The version of the Headroom that answers at ``upstream``."""
+    bridge: bool
+    store: tuple[Credential, ...]
+    """The credentials to be copied from their variables into ``secrets``."""
+    port: int
+    admin_port: int
+
+
+def choose(flags: Flags, found: Found, console: Console | None) -> Choices:
+    """Settle everything: by flags, by asking, and by what was found.
+
+    Raises:
+        Unusable: A flag cannot be used.
+    """
+    credentials = _check_credentials(flags.credentials)
+    upstream = _upstream(flags.upstream) if flags.upstream is not None else None
+    case = flags.case or _ask_case(found, console)
+    credentials = credentials or _ask_credentials(found, console)
+    upstream = upstream or _ask_upstream(console)
+    return Choices(
+        case=case,
+        credentials=credentials,
+        upstream=upstream,
+        headroom=headroom_version(upstream),
+        bridge=_ask_bridge(flags, found, console),
+        store=_ask_store(flags, credentials, found, console),
+        port=flags.port or _port(found.value("RELAY_PORT", ""), PORT),
+        admin_port=flags.admin_port or _port(found.value("RELAY_ADMIN_PORT", ""), ADMIN_PORT),
+    )
+
+
+def _ask(console: Console | None, question: str, proposed: str, read: Callable[[str], T]) -> T:
+    """Ask until the answer can be used."""
+    while console is not None:
+        try:
+            return read(console.ask(f"{question} [{proposed}] ").strip() or proposed)
+        except Unusable as error:
+            console.say(str(error))
+    return read(proposed)
+
+
+def _port(text: str, default: int) -> int:
+    return int(text) if text.isdecimal() else default
+
+
+def _ask_case(found: Found, console: Console | None) -> Case:
+    question = "Run the relay by Docker Compose (compose), or on this host (host)?"
+    return _ask(console, question, "compose" if found.compose_file else "host", _case)
+
+
+def _case(text: str) -> Case:
+    if text not in ("compose", "host"):
+        raise Unusable("answer compose or host")
+    return "compose" if text == "compose" else "host"
+
+
+def _flag(text: str) -> bool:
+    try:
+        return _YES_OR_NO[text.lower()]
+    except KeyError:
+        raise Unusable("answer y or n") from None
+
+
+def _ask_credentials(found: Found, console: Console | None) -> tuple[Credential, ...]:
+    if console is not None:
+        console.say("Which credentials should the relay hold? Several with commas.")
+        for name, what in _WHAT.items():
+            place = found.credentials.get(name)
+            console.say(f"  {name:<13} {what}" + (f": found, {place}" if place else ""))
+    return _ask(console, "Credentials", ",".join(_proposed(found)), _credentials)
+
+
+def _proposed(found: Found) -> tuple[Credential, ...]:
+    """Propose the first that is there for Anthropic's API, and OpenAI's if it is there."""
+    order: tuple[Credential, ...] = ("anthropic", "claude", "subscription")
+    claude = tuple(name for name in order if name in found.credentials)[:1]
+    openai: tuple[Credential, ...] = ("openai",) if "openai" in found.credentials else ()
+    return claude + openai or ("anthropic",)
+
+
+def _credentials(text: str) -> tuple[Credential, ...]:
+    known = {str(name): name for name in _WHAT}
+    names = [name.strip() for name in text.split(",")]
+    if not all(name in known for name in names):
+        raise Unusable(f"answer with some of {', '.join(known)}")
+    return _check_credentials(tuple(dict.fromkeys(known[name] for name in names)))
+
+
+def _check_credentials(credentials: tuple[Credential, ...]) -> tuple[Credential, ...]:
+    if len([name for name in credentials if name != "openai"]) > 1:
+        raise Unusable("choose one of anthropic, claude and subscription: they are for one API")
+    return credentials
+
+
+def _ask_upstream(console: Console | None) -> str:
+    if console is not None:
+        version = headroom_version(HEADROOM)
+        state = f"Headroom {version} answers" if version else "no Headroom answers yet"
+        console.say(f"{state} at {HEADROOM}; https://api.anthropic.com goes without one.")
+    return _ask(console, "Where should calls go?", HEADROOM, _upstream)
+
+
+def _upstream(text: str) -> str:
+    try:
+        parse_upstream(text)
+    except ValueError as error:
+        raise Unusable(f"the address {error}") from None
+    return text
+
+
+def _ask_bridge(flags: Flags, found: Found, console: Console | None) -> bool:
+    if flags.bridge is not None:
+        return flags.bridge
+    question = "Should agents in ordinary containers, with internet, reach it as well?"
+    proposed = "y" if BRIDGE in found.value("RELAY_LISTEN", "") else "n"
+    return _ask(console if found.bridge else None, question, proposed, _flag)
+
+
+def _ask_store(
+    flags: Flags, credentials: tuple[Credential, ...], found: Found, console: Console | None
+) -> tuple[Credential, ...]:
+    """Return those that are in a variable alone, and are to be kept in a file."""
+    loose = [name for name in credentials if found.credentials.get(name, "").startswith("$")]
+    if flags.store is not None:
+        return tuple(loose) if flags.store else ()
+    return tuple(
+        name
+        for name in loose
+        if _ask(
+            console, f"Keep it in secrets/{secret_name(name)}, for you alone to read?", "n", _flag
+        )
+    )

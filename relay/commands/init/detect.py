@@ -1,0 +1,137 @@
+"""What is there already, on this host and in the folder: the answers that need not be asked for.
+
+Looks at variables, files, Headroom's own page and the interfaces, and changes nothing. Values
+of secrets are looked at only to see that there is one; what is kept says where it is.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from relay.commands.doctor.headroom import SERVICE
+from relay.commands.init.write import read_text, variables_in
+from relay.config import GRANT_VARIABLES, EnvSource, FileSource, UpstreamAddress, parse_upstream
+from relay.credentials.sources import read_environment, read_file
+from relay.downstream.listener import interface_addresses
+
+Credential = Literal["anthropic", "claude", "subscription", "openai"]
+"""A grant; ``subscription`` is the grant ``claude`` from Claude Code's own login on this host."""
+
+BRIDGE: Final = "docker0"
+HEADROOM: Final = "http://localhost:8787"
+LOGIN: Final = ".credentials.json"
+LOGIN_JSON: Final = "claudeAiOauth.accessToken"
+# The first that says where Claude Code 2.1.330 keeps its login.
+_LOGIN_FOLDERS: Final = ("CLAUDE_SECURESTORAGE_CONFIG_DIR", "CLAUDE_CONFIG_DIR")
+_COMPOSE_FILES: Final = ("compose.yaml", "compose.yml", "docker-compose.yml")
+# Headroom is on this host, and answers at once; anything slower is not it.
+_HEADROOM_SECONDS: Final = 2.0
+_PAGE_LIMIT_BYTES: Final = 64 * 1024
+_VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{1,30}")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found: credentials with where they are, Docker's bridge, a compose file."""
+
+    credentials: Mapping[Credential, str]
+    bridge: str
+    compose_file: bool
+    login_file: str
+    """Claude Code's login, as the one who wrote it there would say it."""
+    login_folder: Path | None
+    """Where it is, if there is one."""
+    stack: Mapping[str, str] = field(repr=False)
+    """What compose.yaml would be told: .env's variables and the environment's."""
+
+    def value(self, name: str, default: str) -> str:
+        """Return a variable of compose.yaml's."""
+        return self.stack.get(name) or default
+
+
+def look_around(folder: Path, environment: Mapping[str, str], bridge: str = BRIDGE) -> Found:
+    """Find what there is for a relay that is set up in this folder."""
+    named = next((value for name in _LOGIN_FOLDERS if (value := environment.get(name))), "")
+    login = Path(named or f"{environment.get('HOME') or '/'}/.claude")
+    stack = variables_in(read_text(folder / ".env") or "") | dict(environment)
+    found: dict[Credential, str] = {}
+    for name in get_args(Credential):
+        place = _login_at(login) if name == "subscription" else _place(name, folder, environment)
+        if name != "subscription" and not place and stack.get(GRANT_VARIABLES[name]):
+            place = ".env"
+        if place:
+            found[name] = place
+    return Found(
+        credentials=found,
+        bridge=next(iter(interface_addresses(bridge)), ""),
+        stack=stack,
+        login_file=f"{named or '~/.claude'}/{LOGIN}",
+        compose_file=any((folder / name).is_file() for name in _COMPOSE_FILES),
+        login_folder=login if "subscription" in found else None,
+    )
+
+
+def _place(grant: str, folder: Path, environment: Mapping[str, str]) -> str:
+    """Return where a grant's value is: the file in ``secrets``, else the variable."""
+    if secret_of(grant, folder) is not None:
+        return f"secrets/{secret_name(grant)}"
+    variable = GRANT_VARIABLES[grant]
+    return f"${variable}" if value_of(grant, environment) is not None else ""
+
+
+def secret_name(grant: str) -> str:
+    """Return the name of a grant's file in a folder of secrets."""
+    return GRANT_VARIABLES[grant].lower()
+
+
+def secret_of(grant: str, folder: Path) -> str | None:
+    """Return the value in ``secrets``."""
+    return read_file(FileSource(file=str(folder / "secrets" / secret_name(grant)))).value
+
+
+def value_of(grant: str, environment: Mapping[str, str]) -> str | None:
+    """Return the value of a grant's variable."""
+    return read_environment(EnvSource(env=GRANT_VARIABLES[grant]), environment).value
+
+
+def _login_at(folder: Path) -> str:
+    source = FileSource(file=str(folder / LOGIN), json_path=LOGIN_JSON)
+    return source.file if read_file(source).value else ""
+
+
+def taken(port: int) -> bool:
+    """Whether something listens at this port of loopback."""
+    with socket.socket() as handle:
+        handle.settimeout(_HEADROOM_SECONDS)
+        return handle.connect_ex(("127.0.0.1", port)) == 0
+
+
+def headroom_version(upstream: str) -> str | None:
+    """Return the version of the Headroom that answers there, or None where none does."""
+    address = parse_upstream(upstream)
+    if address.tls:
+        return None  # Headroom speaks plain HTTP; this is an API, and is not asked
+    page = _page(address)
+    version = page.get("version") if page.get("service") == SERVICE else None
+    if version is None:
+        return None
+    return version if isinstance(version, str) and _VERSION.fullmatch(version) else "unknown"
+
+
+def _page(address: UpstreamAddress) -> dict[str, object]:
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=_HEADROOM_SECONDS)
+    try:
+        connection.request("GET", f"{address.prefix.decode()}/livez")
+        page = json.loads(connection.getresponse().read(_PAGE_LIMIT_BYTES))
+    except (OSError, http.client.HTTPException, ValueError, RecursionError):
+        return {}
+    finally:
+        connection.close()
+    return page if isinstance(page, dict) else {}

@@ -1,0 +1,95 @@
+"""What ``relay init`` says: what it found, what is missing, and the commands that come next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from relay.commands.init.ask import Choices
+from relay.commands.init.detect import (
+    BRIDGE,
+    HEADROOM,
+    LOGIN,
+    Credential,
+    Found,
+    secret_name,
+    taken,
+)
+from relay.commands.init.templates import gateway
+from relay.config import GRANT_VARIABLES
+
+_TERMS: Final = "https://www.anthropic.com/legal/consumer-terms"
+
+
+def what_was_found(choices: Choices, found: Found) -> Iterator[str]:
+    """Yield the lines before anything is written."""
+    if choices.headroom:
+        yield f"found     Headroom {choices.headroom} at {choices.upstream}"
+    elif urlsplit(choices.upstream).scheme == "http":
+        start = "; start it: headroom proxy" if choices.case == "host" else ""
+        yield f"missing   no Headroom answers at {choices.upstream} yet{start}"
+    for name in choices.credentials:
+        yield from _credential(name, choices, found)
+    if found.bridge:
+        yield f"found     {BRIDGE} at {found.bridge}"
+    elif choices.bridge:
+        yield f"missing   {BRIDGE}; the relay listens there once Docker has made it"
+    for port in (choices.port, choices.admin_port):
+        if taken(port):
+            flag = "--port" if port == choices.port else "--admin-port"
+            text = f"something listens at 127.0.0.1:{port} already: a relay, or else {flag}"
+            yield f"note      {text} chooses another"
+
+
+def _credential(name: Credential, choices: Choices, found: Found) -> Iterator[str]:
+    place = found.credentials.get(name)
+    if place:
+        yield f"found     {name}: {place}"
+        if place.startswith("$") and name not in choices.store:
+            yield f"note      {_where_needed(place, choices, name)}"
+    elif name == "subscription":
+        yield f"missing   Claude Code's login, ~/.claude/{LOGIN}: run claude, and log in"
+    else:
+        variable, file = GRANT_VARIABLES[name], f"secrets/{secret_name(name)}"
+        where = f"set ${variable}" + (f", or write {file}" if choices.case == "compose" else "")
+        yield f"missing   {name}: {where}"
+    if name in ("claude", "subscription"):
+        yield f"note      for your own subscription on your own machine: {_TERMS}"
+    if name == "subscription" and choices.case == "compose" and not os.getuid():
+        yield "note      the login is root's: so the relay will run as root; better be another user"
+
+
+def _where_needed(place: str, choices: Choices, name: Credential) -> str:
+    command = "docker compose up" if choices.case == "compose" else "relay serve"
+    instead = f"--store keeps it in secrets/{secret_name(name)} instead"
+    return f"{place} must be set wherever {command} runs; {instead}"
+
+
+def next_steps(choices: Choices, found: Found, folder: Path) -> Iterator[str]:
+    """Yield the commands, each on a line of its own."""
+    if folder.resolve() != Path.cwd():
+        yield f"cd {shlex.quote(str(folder))}"
+    yield from _compose_steps(choices, found) if choices.case == "compose" else _host_steps(choices)
+
+
+def _compose_steps(choices: Choices, found: Found) -> Iterator[str]:
+    host = "host.docker.internal" if choices.bridge else gateway(found)
+    # Compose can run Headroom, too, where its default address is meant.
+    with_headroom = choices.upstream == HEADROOM and not choices.headroom
+    yield f"docker compose {'--profile headroom ' if with_headroom else ''}up -d"
+    yield f"docker compose exec -T relay relay env --host {host} > agent.env"
+
+
+def _host_steps(choices: Choices) -> Iterator[str]:
+    yield "relay serve"
+    yield "# in another shell:"
+    if choices.bridge:
+        yield "relay env --host host.docker.internal > agent.env"
+    elif choices.credentials == ("openai",):
+        yield 'eval "$(relay env openai --format shell)"'
+    else:
+        yield 'eval "$(relay env claude-code --format shell)" && claude'

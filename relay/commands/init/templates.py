@@ -1,0 +1,104 @@
+"""The texts of the files, from what was chosen. Pure: writes nothing, and sees no secret."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from relay.commands.init.ask import ADMIN_PORT, PORT, Choices
+from relay.commands.init.detect import BRIDGE, LOGIN, LOGIN_JSON, Credential, Found, secret_name
+
+CONFIG_FOLDER: Final = "config"
+"""A folder of its own: Compose shows the relay a folder, and .env is none of its business."""
+TOKEN_FILE: Final = "relay_token"  # noqa: S105  # a file's name
+GATEWAY: Final = "10.84.84.1"
+# examples/claude-subscription/compose.yaml mounts the login's folder there.
+_MOUNTED_LOGIN: Final = f"~/.claude/{LOGIN}"
+_COMPOSE_FILES: Final = "compose.yaml:examples/claude-subscription/compose.yaml"
+_APIS: Final = {
+    "anthropic": "https://api.anthropic.com",
+    "openai": "https://api.openai.com",
+}
+
+
+def agent_yaml(choices: Choices, found: Found) -> str:
+    """Return the configuration."""
+    return "\n".join([*_agent_yaml(choices, found), ""])
+
+
+def _agent_yaml(choices: Choices, found: Found) -> Iterator[str]:
+    yield "# Written by relay init. What else can stand here: docs/configuration.md of the relay."
+    yield "grants:"
+    for name in choices.credentials:
+        yield f"  - {_grant(name, choices, found)}"
+    if [name for name in choices.credentials if name != "openai"]:
+        yield "claude:"
+        yield f"  base_url: {_url('anthropic', choices)}"
+    if "openai" in choices.credentials:
+        yield "relays:"
+        yield f"  openai: {{url: {json.dumps(_url('openai', choices))}}}"
+    if choices.case == "host":
+        yield from _listening(choices)
+
+
+def _listening(choices: Choices) -> Iterator[str]:
+    hosts = ["127.0.0.1", BRIDGE] if choices.bridge else ["127.0.0.1"]
+    yield f"listen: {json.dumps([f'{host}:{choices.port}' for host in hosts])}"
+    yield f'admin: "127.0.0.1:{choices.admin_port}"'
+    yield "clients:"
+    yield f"  - {{name: agent, token: {{file: {TOKEN_FILE}}}}}"
+
+
+def _grant(name: Credential, choices: Choices, found: Found) -> str:
+    """Return a grant: by its name alone where its default sources have it."""
+    if name == "subscription":
+        file = _MOUNTED_LOGIN if choices.case == "compose" else found.login_file
+        return f"{{name: claude, source: {{file: {json.dumps(file)}, json: {LOGIN_JSON}}}}}"
+    in_folder = name in choices.store or found.credentials.get(name, "").startswith("secrets/")
+    if choices.case == "host" and in_folder:
+        return f"{{name: {name}, source: {{file: secrets/{secret_name(name)}}}}}"
+    return name
+
+
+def _url(api: str, choices: Choices) -> str:
+    """Return where an API's calls go: through what was chosen, or each to its own API."""
+    direct = choices.upstream.rstrip("/") in _APIS.values()
+    return _APIS[api] if direct else choices.upstream
+
+
+def compose_variables(choices: Choices, found: Found, ids: tuple[int, int]) -> dict[str, str]:
+    """Return what .env must say beside compose.yaml, given who we are."""
+    variables = {"RELAY_CONFIG_DIR": f"./{CONFIG_FOLDER}"}
+    by_login = "subscription" in choices.credentials
+    # Files that only their owner may read need the relay to be their owner. Root's files are
+    # given to the image's own user instead, but for the login, which stays Claude Code's.
+    if ids[0] or by_login:
+        variables |= {"RELAY_UID": str(ids[0]), "RELAY_GID": str(ids[1])}
+    if choices.port != PORT or found.value("RELAY_PORT", ""):
+        variables["RELAY_PORT"] = str(choices.port)
+    if choices.admin_port != ADMIN_PORT or found.value("RELAY_ADMIN_PORT", ""):
+        variables["RELAY_ADMIN_PORT"] = str(choices.admin_port)
+    if choices.bridge:
+        hosts = ("127.0.0.1", gateway(found), BRIDGE)
+        variables["RELAY_LISTEN"] = ",".join(f"{host}:{choices.port}" for host in hosts)
+    if by_login:
+        variables["COMPOSE_FILE"] = _COMPOSE_FILES
+        if found.login_folder is not None:
+            variables["CLAUDE_CREDENTIALS_DIR"] = str(found.login_folder)
+    return variables
+
+
+def gateway(found: Found) -> str:
+    """Return the address at which the stack's agents reach the relay."""
+    return found.value("RELAY_GATEWAY", GATEWAY)
+
+
+def outdated(choices: Choices, current: Mapping[str, str]) -> frozenset[str]:
+    """Return the variables of an earlier .env of ours that this choice has no use for."""
+    names: set[str] = set()
+    if not choices.bridge and BRIDGE in current.get("RELAY_LISTEN", ""):
+        names.add("RELAY_LISTEN")
+    if "subscription" not in choices.credentials and current.get("COMPOSE_FILE") == _COMPOSE_FILES:
+        names |= {"COMPOSE_FILE", "CLAUDE_CREDENTIALS_DIR"}
+    return frozenset(names)

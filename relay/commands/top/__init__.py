@@ -1,0 +1,151 @@
+"""``relay top``: what a running relay is doing, live in the terminal, from its admin listener.
+
+It knows the relay by the page ``/calls`` alone: `page` turns that into values, `figures`
+computes, `format` and `layout` show. Run against a terminal, it draws until Ctrl-C; with
+``--once``, or where the output is no terminal, it prints one picture.
+
+``--json`` prints one JSON object instead. All keys are always there, null where a value is
+unknown; times and durations are seconds, ``time`` and ``reset`` since the epoch, shares 0 to 1::
+
+    time                      by the relay's clock
+    rate_seconds              the time that the rates are over: 60, or less under load
+    in_flight[]               the calls in flight, the longest-running first
+      relay client method path operation model status
+      age first_byte first_token
+      tokens                  null, or by type: input, cache_read, cache_write_5m,
+                              cache_write_1h, cache_write_unknown, output
+    relays.<name>             "none" for calls to no known relay
+      upstream                "up", "down" or "unknown"
+      credential              whether it has a value
+      in_flight               how many calls
+      calls                   how many of the last hundred calls that finished
+      errors                  how many of these failed; left by their agent is not failed
+      outcomes.<outcome>      how many of these ended so
+      first_token_p50, first_token_p95
+      cache_read_share        of the tokens that went in, those read from the cache
+      calls_per_minute
+      tokens_per_minute       by type, as above
+      quotas[]                window, utilization, left (a share), reset, reset_in
+      limits[]                kind, limit, remaining, left (a share), reset, reset_in
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, TextIO
+
+from rich.console import Console
+from rich.live import Live
+
+from relay.commands import CommandError
+from relay.commands.health import ask
+from relay.commands.top.figures import Figures, compute, to_json
+from relay.commands.top.layout import View, draw
+from relay.commands.top.page import NotThePageError, read_snapshot
+from relay.config import ListenAddress
+
+__all__ = ["PAGE", "run"]
+
+PAGE: Final = "/calls"
+_OK: Final = 0
+_FAILED: Final = 1
+_SHORTEST_INTERVAL_SECONDS: Final = 0.1
+_LONGEST_INTERVAL_SECONDS: Final = 3600.0
+
+_wait = time.sleep  # by a name of its own, since tests wait for nothing
+
+
+def run(address: ListenAddress, *, once: bool, as_json: bool, interval: float, out: TextIO) -> int:
+    """Show what the relay at an admin address is doing; return the exit status.
+
+    ``interval`` is in seconds. Status 1, after a sentence on stderr, means that no relay
+    answered at the start; Ctrl-C ends the live view with 0.
+    """
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(errors="replace")  # a bar that a terminal cannot show is no failure
+    console = Console(file=out)
+    live = out.isatty() and console.is_interactive and not (once or as_json)
+    try:
+        figures = _fetch(address)
+        if as_json:
+            _print_json(figures, out)
+        elif live:
+            _watch(address, figures, interval, console)
+        else:
+            console.print(draw(View(str(address), figures), console, fill=False))
+    except CommandError as error:
+        sys.stderr.write(f"relay: {error}\n")
+        return _FAILED
+    except KeyboardInterrupt:
+        # Who asked for one picture has not got it.
+        return _OK if live else _FAILED
+    return _OK
+
+
+def _fetch(address: ListenAddress) -> Figures:
+    """Return the figures of this moment.
+
+    Raises:
+        CommandError: There is no relay, or it is one that has no such page.
+    """
+    try:
+        status, text = ask(address, PAGE)
+        snapshot = read_snapshot(text) if status == 200 else None
+    except (NotThePageError, UnicodeDecodeError) as error:
+        raise CommandError(f"what answers at {address} is no relay's admin listener") from error
+    if snapshot is None:
+        raise CommandError(f"what answers at {address} has no {PAGE}: it said {status}")
+    return compute(snapshot, time.time() if snapshot.time is None else snapshot.time)
+
+
+def _print_json(figures: Figures, out: TextIO) -> None:
+    # Of what a terminal acts on, ASCII JSON escapes all but DEL.
+    out.write(json.dumps(to_json(figures), indent=2).replace("\x7f", "\\u007f") + "\n")
+    out.flush()
+
+
+def _watch(address: ListenAddress, figures: Figures, interval: float, console: Console) -> None:
+    pause = max(_SHORTEST_INTERVAL_SECONDS, min(interval, _LONGEST_INTERVAL_SECONDS))
+    view = View(str(address), figures)
+    with (
+        _terminated_cleanly(),
+        Live(
+            console=console,
+            screen=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as screen,
+    ):
+        while True:
+            screen.update(draw(view, console, fill=True), refresh=True)
+            _wait(pause)
+            view = _next_view(address, view)
+
+
+def _next_view(address: ListenAddress, view: View) -> View:
+    """Return what is to be shown next: fresh figures, or the last ones and what is wrong."""
+    try:
+        return View(view.address, _fetch(address))
+    except CommandError as error:
+        return View(view.address, view.figures, lost=str(error))
+
+
+@contextmanager
+def _terminated_cleanly() -> Iterator[None]:
+    """Let SIGTERM (``timeout 10 relay top``) leave by way of what restores the terminal."""
+
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

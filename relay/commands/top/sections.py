@@ -1,0 +1,273 @@
+"""The parts of the picture, each from the figures alone, for a console of a given width.
+
+Every piece of text is handed over as `Text`, which is never parsed for markup, and what
+others chose goes through `format.plain` first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from relay.commands.top import format as words
+from relay.commands.top.figures import (
+    Figures,
+    RelayFigures,
+    cache_read_share,
+    limit_left,
+    quota_left,
+    seconds_until,
+)
+from relay.commands.top.page import NOT_KNOWN, Call
+
+FRAME_ROWS: Final = 2
+"""Lines of a list of calls that are not calls: its rule and its column heads."""
+
+_BAR: Final = 14
+_WIDE_BAR: Final = 30
+# Names are as long as somebody likes; of models, 26 is common.
+_NAME: Final = 16
+_MODEL: Final = 28
+
+
+def _section(title: str, note: str, body: RenderableType) -> RenderableType:
+    heading = Text.assemble((title, "bold"), (f"  {note}" if note else "", "dim"))
+    return Group(Rule(heading, align="left", style="dim"), body)
+
+
+def _nothing(text: str) -> RenderableType:
+    return Padding(Text(text, "dim"), (0, 0, 0, 1))
+
+
+def _table(*, expand: bool = False) -> Table:
+    return Table(box=None, expand=expand, header_style="dim", padding=(0, 1))
+
+
+def _add_columns(table: Table, *heads: tuple[str, Literal["left", "right"]]) -> None:
+    for head, justify in heads:
+        table.add_column(
+            Text(head), justify=justify, no_wrap=True, overflow="ellipsis", vertical="top"
+        )
+
+
+def relays(figures: Figures, *, wide: bool) -> RenderableType:
+    """Return a row for each relay: its state, rates and errors."""
+    note = f"rates: last {words.duration(figures.rate_seconds)}; the rest: last 100 calls"
+    table = _table()
+    _add_names(table, "\nrelay")
+    if wide:
+        _add_columns(table, ("\nupstream", "left"), ("\ncredential", "left"))
+    else:
+        _add_columns(table, ("upstream,\ncredential", "left"))
+    _add_columns(
+        table,
+        ("calls\n/min", "right"),
+        ("first token\np50 / p95", "right"),
+        ("tokens/min\nin / out", "right"),
+        ("cache\nread", "right"),
+        ("\nerrors", "right"),
+    )
+    for relay in figures.relays:
+        table.add_row(*_relay_row(relay, wide=wide))
+    failures = [_failures(relay) for relay in figures.relays if set(relay.outcomes) - {"ok"}]
+    empty = _nothing("no relay is configured")
+    return _section("Relays", note, Group(table, *failures) if figures.relays else empty)
+
+
+def _relay_row(relay: RelayFigures, *, wide: bool) -> Iterable[Text]:
+    yield Text(_relay_name(relay.name), "bold")
+    state = [_upstream(relay), _credential(relay)]
+    yield from state if wide else [Text(", ").join(state)]
+    yield Text(words.rate(relay.calls_per_minute))
+    yield _pair(words.duration(relay.first_token_p50), words.duration(relay.first_token_p95))
+    tokens = relay.tokens_per_minute
+    prompt = sum(rate for kind, rate in tokens.items() if kind != "output")
+    yield _pair(words.amount(prompt), words.amount(tokens["output"]))
+    yield Text(words.percent(relay.cache_read_share))
+    yield Text(str(relay.errors), "bold red" if relay.errors else "")
+
+
+def _relay_name(name: str) -> str:
+    return "no relay" if name == NOT_KNOWN else words.plain(name)
+
+
+def _client(call: Call) -> str:
+    return words.UNKNOWN if call.client == NOT_KNOWN else words.plain(call.client)
+
+
+def _pair(first: str, second: str) -> Text:
+    return Text(first if first == second == words.UNKNOWN else f"{first} / {second}")
+
+
+def _upstream(relay: RelayFigures) -> Text:
+    state = relay.state.upstream
+    text = words.UNKNOWN if state == "unknown" else words.plain(state)
+    return Text(text, {"up": "green", "down": "bold red"}.get(state, "dim"))
+
+
+def _credential(relay: RelayFigures) -> Text:
+    if relay.state.credential is None:
+        return Text(words.UNKNOWN, "dim")
+    return Text("ready", "green") if relay.state.credential else Text("missing", "bold red")
+
+
+def _failures(relay: RelayFigures) -> RenderableType:
+    parts = [
+        Text(f"{count} {words.outcome(outcome)}", _outcome_style(outcome))
+        for outcome, count in relay.outcomes.items()
+        if outcome != "ok"
+    ]
+    line = Text.assemble(("└ ", "dim"), f"{_relay_name(relay.name)}: ", Text(", ").join(parts))
+    return Padding(line, (0, 1))
+
+
+def _outcome_style(outcome: str | None) -> str:
+    return {"ok": "green", "client_abort": "yellow", None: "dim"}.get(outcome, "red")
+
+
+def quotas(figures: Figures, *, wide: bool) -> RenderableType:
+    """Return what is left of each window and rate limit, and when it resets."""
+    table = _table()
+    table.show_header = False
+    _add_columns(table, ("", "left"), ("", "left"), ("", "left"), ("", "right"), ("", "left"))
+    for relay in figures.relays:
+        name = _relay_name(relay.name)
+        for what, left, text, reset in _allowances(relay, figures.time):
+            style = _left_style(left)
+            bar = Text() if left is None else _bar(left, _WIDE_BAR if wide else _BAR, style)
+            row = [Text(name, "bold"), Text(what), bar, Text(text, style), Text(words.reset(reset))]
+            table.add_row(*row)
+            name = ""  # once is enough
+    empty = _nothing("the upstreams have stated none so far")
+    return _section("Quota left", "", table if table.row_count else empty)
+
+
+def _allowances(
+    relay: RelayFigures, now: float
+) -> Iterable[tuple[str, float | None, str, float | None]]:
+    """Yield what is limited, the share left of it, that in words, and seconds to its reset."""
+    for quota in relay.state.quotas:
+        left = quota_left(quota)
+        window = f"{words.plain(quota.window)} window"
+        yield window, left, words.percent(left), seconds_until(quota.reset, now)
+    for limit in relay.state.limits:
+        text = f"{words.amount(limit.remaining)} of {words.amount(limit.limit)}"
+        kind = words.plain(limit.kind).replace("_", " ")
+        yield kind, limit_left(limit), text, seconds_until(limit.reset, now)
+
+
+def _left_style(left: float | None) -> str:
+    if left is None:
+        return "dim"
+    return "green" if left > 0.25 else "yellow" if left > 0.1 else "bold red"
+
+
+def _bar(share: float, length: int, style: str) -> Text:
+    full = round(share * length)
+    return Text.assemble(("█" * full, style), ("░" * (length - full), "dim"))
+
+
+def in_flight(figures: Figures, rows: int, *, wide: bool) -> RenderableType:
+    """Return the calls in flight, so many of them."""
+    hidden = len(figures.in_flight) - rows
+    note = f"the {rows} oldest; {hidden} more" if hidden > 0 else ""
+    table = _table(expand=True)
+    _add_columns(table, ("age", "right"))
+    _add_names(table, "relay", "client")
+    _add_subject(table, wide=wide)
+    _add_columns(table, ("first token", "right"))
+    _add_token_columns(table, wide=wide)
+    for call in figures.in_flight[:rows]:
+        table.add_row(
+            Text(words.duration(call.age)),
+            Text(_relay_name(call.relay)),
+            Text(_client(call)),
+            *_subject(call, wide=wide),
+            _progress(call),
+            *_token_cells(call, wide=wide),
+        )
+    empty = _nothing("nothing")
+    return _section("In flight", note, table if figures.in_flight else empty)
+
+
+def _progress(call: Call) -> Text:
+    if call.first_token is not None:
+        return Text(words.duration(call.first_token))
+    return Text("waiting" if call.first_byte is None else "answering", "dim")
+
+
+def recent(figures: Figures, rows: int, *, wide: bool) -> RenderableType:
+    """Return the last calls that finished, so many of them."""
+    table = _table(expand=True)
+    _add_columns(table, ("ended", "right"))
+    _add_names(table, "relay", *(["client"] if wide else []))
+    _add_columns(table, ("result", "left"))
+    _add_subject(table, wide=wide)
+    _add_columns(table, ("took", "right"))
+    _add_token_columns(table, wide=wide)
+    for call in figures.recent[:rows]:
+        table.add_row(
+            _ended(call, figures.time),
+            Text(_relay_name(call.relay)),
+            *([Text(_client(call))] if wide else []),
+            _result(call, wide=wide),
+            *_subject(call, wide=wide),
+            Text(words.duration(call.duration)),
+            *_token_cells(call, wide=wide),
+        )
+    empty = _nothing("none so far")
+    return _section("Last calls", "", table if figures.recent else empty)
+
+
+def _ended(call: Call, now: float) -> Text:
+    if call.finished is None:
+        return Text(words.UNKNOWN)
+    return Text(words.ago(now - call.finished), "dim")
+
+
+def _result(call: Call, *, wide: bool) -> Text:
+    status = "" if call.status is None else f"{call.status} "
+    reason = f": {words.plain(call.reason)}" if wide and call.reason is not None else ""
+    return Text(f"{status}{words.outcome(call.outcome)}{reason}", _outcome_style(call.outcome))
+
+
+def _add_names(table: Table, *heads: str) -> None:
+    for head in heads:
+        table.add_column(Text(head), no_wrap=True, overflow="ellipsis", max_width=_NAME)
+
+
+def _add_subject(table: Table, *, wide: bool) -> None:
+    if wide:
+        table.add_column(Text("model"), no_wrap=True, overflow="ellipsis", max_width=_MODEL)
+    head = "path" if wide else "model or path"
+    table.add_column(Text(head), no_wrap=True, overflow="ellipsis", ratio=1)
+
+
+def _subject(call: Call, *, wide: bool) -> Iterable[Text]:
+    # Of the methods, the usual one goes without saying.
+    method = "" if call.method in (None, "POST") else f"{words.plain(call.method)} "
+    path = f"{method}{words.plain(call.path)}"
+    if wide:
+        yield from (Text(words.plain(call.model)), Text(path))
+    else:
+        yield Text(path if call.model is None else words.plain(call.model))
+
+
+def _add_token_columns(table: Table, *, wide: bool) -> None:
+    _add_columns(table, ("in", "right"))
+    if wide:
+        _add_columns(table, ("cached", "right"))
+    _add_columns(table, ("out", "right"))
+
+
+def _token_cells(call: Call, *, wide: bool) -> Iterable[Text]:
+    yield Text(words.amount(call.prompt_tokens))
+    if wide:
+        yield Text(words.percent(cache_read_share(call)))
+    yield Text(words.amount(call.tokens["output"] if call.tokens else None))

@@ -1,0 +1,1 @@
+"""Where secrets come from: sources read once, and values that follow them."""

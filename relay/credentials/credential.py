@@ -1,0 +1,303 @@
+"""The current value of a grant or a client token, from its sources.
+
+A value is asked for on every call. Variables never change; a file is looked at each time
+(one ``stat``) and read when it changed, by rename too; a command runs in the background
+when its time to live has passed. Nothing here shows a value: not in a repr, not in a log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Literal, Protocol
+
+from relay.config import CommandSource, EnvSource, FileSource, Sources
+from relay.credentials.sources import (
+    NOT_THERE,
+    Reading,
+    describe,
+    read_environment,
+    read_file,
+    run_command,
+)
+
+# A file may be caught between truncation and writing: its last value holds this long.
+HALF_WRITTEN_GRACE_SECONDS: Final = 2.0
+# A file changed so recently may change again without its time stamp moving (git calls such
+# an entry "racily clean"; kernels stamp with the timer's tick, 1 to 10 ms).
+_RACY_NANOSECONDS: Final = 100_000_000
+REFUSED_INTERVAL_SECONDS: Final = 5.0
+"""How often, at most, values are read again because the upstream answered 401."""
+
+
+Result = Literal["changed", "unchanged", "failed"]
+OnRead = Callable[[str, Result], None]
+"""Told the grant's name and the result, whenever a source is read again."""
+
+
+class Value(Protocol):
+    """The current reading of one source."""
+
+    @property
+    def reading(self) -> Reading:
+        """The value now, or why there is none."""
+
+    async def settle(self) -> None:
+        """Wait until a first reading is there."""
+
+    def refresh(self) -> None:
+        """Read again soon, whatever is known."""
+
+    def close(self) -> None:
+        """Stop whatever runs in the background."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedValue:
+    """A variable's value."""
+
+    reading: Reading
+
+    async def settle(self) -> None:
+        """There is nothing to wait for."""
+
+    def refresh(self) -> None:
+        """A process's environment does not change."""
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+class FileValue:
+    """A file's value, followed through changes and renames."""
+
+    def __init__(self, source: FileSource, on_read: Callable[[Result], None]) -> None:
+        self._source = source
+        self._on_read = on_read
+        self._refreshing = False
+        self._last_read: Reading | None = None
+        self._stamp: tuple[int, ...] | None = None
+        self._racy = True
+        self._seen = False
+        self._reading = Reading(problem=NOT_THERE)
+        self._bad_since: float | None = None
+
+    @property
+    def reading(self) -> Reading:
+        if not self._seen:
+            stamp = self._look()
+            if stamp is None or stamp != self._stamp or self._racy:
+                self._read(stamp)
+            self._see()
+        return self._reading
+
+    def _see(self) -> None:
+        """Let this look serve all calls of the same turn of the event loop."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # no loop, no turns
+            return
+        loop.call_soon(self._look_again)
+        self._seen = True
+
+    def _look_again(self) -> None:
+        self._seen = False
+
+    def _look(self) -> tuple[int, ...] | None:
+        try:
+            status = os.stat(self._source.file)  # noqa: PTH116  # on every call: no Path objects
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode
+
+    def _read(self, stamp: tuple[int, ...] | None) -> None:
+        reading = read_file(self._source)
+        self._report(stamp, reading)
+        now = time.monotonic()
+        self._stamp = stamp
+        self._racy = stamp is not None and time.time_ns() - stamp[2] < _RACY_NANOSECONDS
+        self._racy = self._racy or not reading.certain
+        gone = stamp is None and reading.certain
+        if reading.value is not None or gone or self._reading.value is None:
+            self._reading, self._bad_since = reading, None
+            return
+        # Half written, or out of reach: the last value holds a while; look again next time.
+        self._bad_since = now if self._bad_since is None else self._bad_since
+        if now - self._bad_since > HALF_WRITTEN_GRACE_SECONDS:
+            self._reading = reading
+        else:
+            self._racy = True
+
+    def _report(self, stamp: tuple[int, ...] | None, reading: Reading) -> None:
+        """Tell of a further reading, unless the file only might have changed, and has not."""
+        news = stamp != self._stamp or self._refreshing or reading != self._last_read
+        if self._last_read is not None and news:
+            self._on_read(_compare(self._reading, reading))
+        self._last_read, self._refreshing = reading, False
+
+    async def settle(self) -> None:
+        """Files are read at once."""
+
+    def refresh(self) -> None:
+        """Read at the next question, even if the file looks the same."""
+        self._racy = self._refreshing = True
+        self._seen = False
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+class CommandValue:
+    """A command's output, kept for its time to live; a failed run keeps the last value."""
+
+    def __init__(self, source: CommandSource, on_read: Callable[[Result], None]) -> None:
+        self._source = source
+        self._on_read = on_read
+        self._ran_before = False
+        self._reading = Reading(problem="has not finished yet")
+        self._expires = 0.0
+        self._run: asyncio.Task[None] | None = None
+
+    @property
+    def reading(self) -> Reading:
+        if time.monotonic() >= self._expires:
+            self._start()
+        return self._reading
+
+    def _start(self) -> asyncio.Task[None]:
+        if self._run is None or self._run.done():
+            self._run = asyncio.get_running_loop().create_task(self._take())
+        return self._run
+
+    async def _take(self) -> None:
+        reading = await run_command(self._source)
+        if self._ran_before:
+            self._on_read(_compare(self._reading, reading))
+        self._ran_before = True
+        succeeded = reading.value is not None
+        if succeeded or self._reading.value is None:
+            self._reading = reading
+        wait = self._source.ttl if succeeded else min(self._source.ttl, REFUSED_INTERVAL_SECONDS)
+        self._expires = time.monotonic() + wait
+
+    async def settle(self) -> None:
+        if self._reading.value is None and time.monotonic() >= self._expires:
+            await asyncio.shield(self._start())
+
+    def refresh(self) -> None:
+        self._start()
+
+    def close(self) -> None:
+        if self._run is not None:
+            self._run.cancel()
+
+
+def _compare(before: Reading, after: Reading) -> Result:
+    if after.value is None:
+        return "failed"
+    return "unchanged" if after.value == before.value else "changed"
+
+
+def _value_of(
+    source: EnvSource | FileSource | CommandSource,
+    environment: Mapping[str, str],
+    on_read: Callable[[Result], None],
+) -> Value:
+    if isinstance(source, EnvSource):
+        return FixedValue(read_environment(source, environment))
+    if isinstance(source, FileSource):
+        return FileValue(source, on_read)
+    return CommandValue(source, on_read)
+
+
+def _tell_nobody(_: str, __: Result) -> None:
+    """Where nobody counts readings."""
+
+
+class Credential:
+    """A grant's value or a client's token: the first of its sources that has one."""
+
+    def __init__(
+        self,
+        name: str,
+        sources: Sources,
+        environment: Mapping[str, str] = os.environ,
+        on_read: OnRead = _tell_nobody,
+    ) -> None:
+        self.name = name
+        self._sources = sources
+        tell = partial(on_read, name)
+        self._values = [_value_of(source, environment, tell) for source in sources]
+        self._refused_at = float("-inf")
+        self._text, self._encoded = "", b""
+
+    def __repr__(self) -> str:
+        return f"<Credential {self.name} {'ready' if self.ready else 'missing'}>"
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a value."""
+        return self.value() is not None
+
+    def value(self) -> bytes | None:
+        """Return the value as a header takes it."""
+        for value in self._values:
+            text = value.reading.value
+            if text is not None:
+                if text is not self._text:
+                    self._text, self._encoded = text, text.encode("ascii")
+                return self._encoded
+        return None
+
+    async def settle(self) -> None:
+        """Wait for a first reading of every source: of commands, up to their limit."""
+        for value in self._values:
+            await value.settle()
+
+    def refused(self) -> None:
+        """Read again, for the upstream did not accept the value: at most every 5 s."""
+        now = time.monotonic()
+        if now - self._refused_at >= REFUSED_INTERVAL_SECONDS:
+            self._refused_at = now
+            for value in self._values:
+                value.refresh()
+
+    def explain(self) -> str:
+        """Return why there is no value, for the log and for readiness."""
+        reasons: list[str] = []
+        absent_file_seen = False
+        for source, value in zip(self._sources, self._values, strict=True):
+            problem = value.reading.problem
+            absent_file = isinstance(source, FileSource) and problem == NOT_THERE
+            # Of several places where a file may be, naming the first one is enough.
+            if problem and not (absent_file and absent_file_seen):
+                reasons.append(f"{describe(source)} {problem}")
+            absent_file_seen = absent_file_seen or absent_file
+        return ", ".join(reasons)
+
+    def remedy(self) -> str:
+        """Return how to give the value, as one would tell a user."""
+        ways = [
+            f"set {describe(source)} and restart"
+            if isinstance(source, EnvSource)
+            else f"write {describe(source)}"
+            for source in self._sources
+            if not isinstance(source, CommandSource)
+        ]
+        text = " or ".join(ways[:2]) or "see why the command gives none"
+        in_compose = " (under compose: in the folder secrets)"
+        return text + (in_compose if "write /run/secrets/" in text else "")
+
+    def origin(self) -> str:
+        """Return which source has the value, or an empty text."""
+        pairs = zip(self._sources, self._values, strict=True)
+        return next((describe(s) for s, v in pairs if v.reading.value is not None), "")
+
+    def close(self) -> None:
+        """Stop what runs in the background."""
+        for value in self._values:
+            value.close()

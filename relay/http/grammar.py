@@ -1,0 +1,139 @@
+"""The lines of HTTP/1.1 heads: what each may be, and what its beginning may look like.
+
+Everything two parsers could read differently is no line here (RFC 9112 §11.2). Peers say the
+same lines in every head, so those seen lately are remembered as what they were read as.
+Knows nothing of sockets, nor of whose fault a wrong line is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from relay.http.memo import Remembered
+
+# Bytes. Apache allows 8190 a line, nginx 4 × 8 KiB, Node 16 KiB in all; Claude Code sends
+# long beta lists and custom headers.
+LINE_LIMIT: Final = 16 * 1024
+CREDENTIALS: Final = frozenset(
+    {b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie", b"cookie2"}
+)
+"""What an agent authenticates itself with; nothing of it is remembered, or goes upstream."""
+
+TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+FIELD_LINE: Final = re.compile(rb"(" + TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb") ([!-~]+) HTTP/([0-9])\.([0-9])")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
+# What the beginning of each kind of line may look like.
+_TOKEN_PART: Final = TOKEN[:-1] + b"*"
+_TEXT: Final = rb"[^\x00-\x08\x0a-\x1f\x7f]*\r?"
+PARTIAL_FIELD_LINE: Final = re.compile(rb"(?:" + TOKEN + rb"(?::" + _TEXT + rb")?|\r)?")
+
+
+def _any_part(*steps: bytes) -> bytes:
+    """Return a pattern that matches any beginning of the steps in a row."""
+    pattern = b""
+    for step in reversed(steps):
+        pattern = b"(?:" + step + pattern + b")?"
+    return pattern
+
+
+PARTIAL_VALUE: Final = re.compile(_TEXT)
+PARTIAL_REQUEST_LINE: Final = re.compile(
+    rb"\r|(?:"
+    + _TOKEN_PART
+    + rb"|"
+    + TOKEN
+    + rb" (?:[!-~]+"
+    + _any_part(b" ", b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[01]", b"\r")
+    + rb")?)"
+)
+OTHER_VERSION: Final = re.compile(TOKEN + rb" [!-~]+ HTTP/(?:[02-9]|1\.[2-9]).*", re.DOTALL)
+PARTIAL_STATUS_LINE: Final = re.compile(
+    _any_part(
+        *(b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[01]", b" ", b"[1-5]", b"[0-9]", b"[0-9]"),
+        rb"(?: " + _TEXT + rb"|\r)",
+    )
+)
+
+
+@dataclass(slots=True, repr=False)
+class Field:
+    """One header field as it came: its name, the name in lower case, and its value."""
+
+    name: bytes
+    key: bytes
+    value: bytes
+    line: bytes = field(init=False, compare=False)
+    """The field as it stands in a message's head."""
+
+    def __post_init__(self) -> None:
+        self.line = b"%b: %b\r\n" % (self.name, self.value)
+
+    def __repr__(self) -> str:
+        return f"<Field {self.name!r}>"
+
+
+class NoField(Exception):
+    """A line is no header field."""
+
+
+def _read_field(line: bytes) -> Field:
+    match = FIELD_LINE.fullmatch(line)
+    if match is None or len(line) > LINE_LIMIT:
+        raise NoField
+    name, value = match.groups()
+    return Field(name, name.lower(), value.rstrip(b" \t"))
+
+
+def _is_credential(field: Field) -> bool:
+    return field.key in CREDENTIALS
+
+
+_fields: Final = Remembered(_read_field, _is_credential)
+
+
+def read_fields(lines: list[bytes]) -> list[Field]:
+    """Return the field in each line (RFC 9112 §5); raise NoField if there is none in one."""
+    return [_fields[line] for line in lines]
+
+
+class RequestLine(NamedTuple):
+    """What a request line says."""
+
+    method: bytes
+    target: bytes
+    version: tuple[bytes, bytes]
+
+
+class StatusLine(NamedTuple):
+    """What a status line says; of the version, its minor number."""
+
+    minor: int
+    status: int
+    reason: bytes
+
+
+def _read_request_line(line: bytes) -> RequestLine | None:
+    match = _REQUEST_LINE.fullmatch(line)
+    return RequestLine(match[1], match[2], (match[3], match[4])) if match else None
+
+
+def _read_status_line(line: bytes) -> StatusLine | None:
+    match = _STATUS_LINE.fullmatch(line)
+    return StatusLine(int(match[1]), int(match[2]), match[3] or b"") if match else None
+
+
+_request_lines: Final = Remembered(_read_request_line)
+_status_lines: Final = Remembered(_read_status_line)
+
+
+def read_request_line(line: bytes) -> RequestLine | None:
+    """Return what a line says, of whatever version (RFC 9112 §3); None if it is malformed."""
+    return _request_lines[line]
+
+
+def read_status_line(line: bytes) -> StatusLine | None:
+    """Return what a line says (RFC 9112 §4); None if it is malformed, or not of HTTP/1."""
+    return _status_lines[line]

@@ -1,0 +1,104 @@
+"""Who may call: the rules on Host, Origin and client tokens.
+
+With client tokens, the token decides. Without them only loopback is listened on, and what
+must be kept out is the user's own browser: a page that rebinds its name to 127.0.0.1 sends
+a foreign Host, a page that merely posts there says so in Sec-Fetch-Site.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from relay.config import ListenAddress
+from relay.credentials.credential import Credential
+from relay.errors import BadHost, ForeignHost, OriginRefused, TokenRefused
+from relay.http.memo import Remembered
+from relay.http.message import RequestHead
+
+NO_CLIENT: Final = "none"
+
+_HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::[0-9]{0,5})?")
+_BEARER: Final = re.compile(rb"bearer +([^ ].*)", re.IGNORECASE)
+_OWN_PAGES: Final = frozenset({b"none", b"same-origin"})
+
+
+class Door:
+    """Admits requests that come to a set of listen addresses."""
+
+    def __init__(self, addresses: Iterable[ListenAddress], clients: Sequence[Credential]) -> None:
+        self._own = {address.host for address in addresses}
+        self._clients = clients
+
+    def check_host(self, head: RequestHead, local: str) -> None:
+        """Raise unless the Host is well-formed and, where no token protects, our own.
+
+        ``local`` is the address the connection came to, whatever the listener's was.
+        """
+        values = head.values(b"host")
+        host = _hosts[values[0]] if len(values) == 1 else None
+        if host is None:
+            raise BadHost
+        if not self._clients and not self._is_own(host, local):
+            raise ForeignHost
+
+    def _is_own(self, host: str, local: str) -> bool:
+        host = host.removeprefix("[").removesuffix("]").lower()
+        if host in self._own or host in ("localhost", local):
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    def check_origin(self, head: RequestHead) -> None:
+        """Raise for whatever a web page sends (https://fetch.spec.whatwg.org/#origin-header)."""
+        if head.values(b"origin"):
+            raise OriginRefused
+        sites = head.values(b"sec-fetch-site")
+        if not self._clients and any(site.lower() not in _OWN_PAGES for site in sites):
+            raise OriginRefused
+
+    def admit(self, head: RequestHead) -> str:
+        """Return the client's name; every token presented must be the same client's.
+
+        Raises:
+            TokenRefused: None was presented, or one was wrong.
+        """
+        if not self._clients:
+            return NO_CLIENT
+        names = {self._owner(token) for token in _presented(head)}
+        name = names.pop() if len(names) == 1 else None
+        if name is None:
+            raise TokenRefused
+        return name
+
+    def _owner(self, token: bytes | None) -> str | None:
+        """Return whose token this is, in a time that does not depend on it."""
+        owner = None
+        for client in self._clients:
+            value = client.value()
+            if hmac.compare_digest(value or b"", token or b"") and value and token:
+                owner = client.name
+        return owner
+
+
+def _read_host(value: bytes) -> str | None:
+    """Return the host that a Host field names (RFC 9110 §7.2), or None if it is malformed."""
+    match = _HOST.fullmatch(value)
+    return match[1].decode("ascii") if match else None
+
+
+_hosts: Final = Remembered(_read_host)
+
+
+def _presented(head: RequestHead) -> list[bytes | None]:
+    """Return the tokens of a request; None stands for a credential of another kind."""
+    tokens: list[bytes | None] = list(head.values(b"x-api-key"))
+    for value in head.values(b"authorization"):
+        match = _BEARER.fullmatch(value)
+        tokens.append(match[1] if match else None)
+    return tokens

@@ -1,0 +1,238 @@
+"""The handling of one call, from its head to its last byte.
+
+Find the route, admit the client, take the credential, forward, stream, observe: each stage
+is a module of its own, and a stage that fails raises one of the relay's errors. Before the
+answer's head an error becomes an answer; after it, the connection breaks off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Protocol
+
+from relay.downstream.server_connection import Gate, Incoming
+from relay.errors import (
+    BodyTooLarge,
+    Draining,
+    RelayError,
+    RelayFault,
+    UpgradeRefused,
+)
+from relay.http import answer
+from relay.http.headers import expects_continue, list_items
+from relay.http.message import RequestHead
+from relay.http.target import check_target
+from relay.proxy.forward import check_reply
+from relay.proxy.response import AgentBody, Delivery
+from relay.proxy.routing import (
+    Target,
+    check_path,
+    find_relay,
+    is_probe,
+    split_target,
+)
+from relay.proxy.runtime import Route, Serving
+from relay.telemetry.call import Exchange, first_value
+from relay.telemetry.metrics import Metrics
+from relay.telemetry.recorder import Observation
+from relay.upstream.interface import Reply
+
+log = logging.getLogger("relay")
+
+
+class Lifetime(Protocol):
+    """What a call needs to know of the process it runs in."""
+
+    @property
+    def serving(self) -> Serving:
+        """The configuration in force."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether the relay is stopping."""
+
+    @property
+    def cutting(self) -> bool:
+        """Whether calls in flight are being cut."""
+
+
+class Calls:
+    """Handles calls to the relays."""
+
+    def __init__(self, lifetime: Lifetime, metrics: Metrics, observation: Observation) -> None:
+        self._lifetime = lifetime
+        self._observers = (metrics, observation)
+
+    def handle(self, gate: Gate, incoming: Incoming) -> Coroutine[None, None, bool]:
+        """Answer one request; return whether another may follow on its connection."""
+        return Call(self._lifetime, self._observers, gate, incoming).run()
+
+
+class Call:
+    """One request on its way through the stages."""
+
+    def __init__(
+        self,
+        lifetime: Lifetime,
+        observers: tuple[Metrics, Observation],
+        gate: Gate,
+        incoming: Incoming,
+    ) -> None:
+        self._lifetime = lifetime
+        self._serving = lifetime.serving
+        self._metrics, self._observation = observers
+        self._gate = gate
+        self._incoming = incoming
+        self._exchange = Exchange()
+        self._measured = True
+        self._continued = False
+        self._reply: Reply | None = None
+
+    async def run(self) -> bool:
+        """Handle the call and observe it; return whether the connection may be kept."""
+        self._serving.enter()
+        try:
+            keep = await self._relay()
+        except asyncio.CancelledError:
+            self._give_up()
+            raise
+        except RelayError as error:
+            keep = await self._fail(error)
+        except Exception:
+            log.exception("a fault of the relay")
+            keep = await self._fail(RelayFault())
+        finally:
+            self._serving.leave()
+            if self._measured:
+                self._observation.end(self._exchange)
+        if not self._gate.writable:
+            await self._gate.catch_up(self._lifetime.serving.settings.timeouts.write)
+        return keep
+
+    async def _relay(self) -> bool:
+        head = self._incoming.read()
+        target = self._read_target(head)
+        route = find_relay(target, self._serving.routes)
+        if is_probe(head.method, target):
+            return self._answer_probe(head)
+        self._begin(route, target, head)
+        self._admit(head, target, route)
+        credential = await route.forwarder.take_credential()
+        body = self._open_body(head, route)
+        reply = await self._forward(route, head, target, credential, body)
+        try:
+            self._accept(reply)
+            delivery = self._delivery(head, reply)
+            # An answer may take minutes: what asked for it is not kept for as long.
+            del head, target, credential, body
+            self._incoming.head = None
+            await delivery.run()
+        finally:
+            reply.close()
+        self._exchange.succeeded()
+        return not delivery.closes
+
+    # The stages
+
+    def _read_target(self, head: RequestHead) -> Target:
+        self._exchange.method = head.method.decode("ascii")
+        check_target(head.method, head.target)
+        self._exchange.path = head.target.partition(b"?")[0].decode("ascii")
+        self._serving.door.check_host(head, self._gate.local_address)
+        self._serving.door.check_origin(head)
+        return split_target(head.target)
+
+    def _answer_probe(self, head: RequestHead) -> bool:
+        """Claude Code asks whether anybody is there: no call, and nothing to measure."""
+        self._measured = False
+        close = self._is_last(head)
+        self._gate.write(answer.plain_answer(200, [], b"", head_only=True, close=close))
+        return not close
+
+    def _begin(self, route: Route, target: Target, head: RequestHead) -> None:
+        self._exchange.relay = target.relay
+        self._exchange.operation = target.operation
+        self._exchange.is_endpoint = target.is_endpoint
+        self._exchange.session_id = first_value(head, b"x-claude-code-session-id")
+        self._exchange.agent_id = first_value(head, b"x-claude-code-agent-id")
+        self._exchange.api = route.settings.api
+        self._observation.begin(self._exchange)
+
+    def _admit(self, head: RequestHead, target: Target, route: Route) -> None:
+        if any(b"websocket" in list_items(v.lower()) for v in head.values(b"upgrade")):
+            raise UpgradeRefused
+        self._exchange.client = self._serving.door.admit(head)
+        check_path(target.rest, route.settings.allow)
+        if self._lifetime.draining:
+            raise Draining
+
+    def _open_body(self, head: RequestHead, route: Route) -> AgentBody:
+        max_body = route.settings.max_body
+        if max_body is not None and head.length is not None and head.length > max_body:
+            raise BodyTooLarge
+        if expects_continue(head):
+            self._gate.write(answer.CONTINUE)
+            self._continued = True
+        return AgentBody(
+            self._incoming,
+            self._exchange,
+            stall_seconds=self._serving.settings.timeouts.request_body,
+            max_body=max_body,
+        )
+
+    async def _forward(
+        self, route: Route, head: RequestHead, target: Target, credential: bytes, body: AgentBody
+    ) -> Reply:
+        try:
+            reply = await route.forwarder.forward(head, target, credential, body, self._exchange)
+        except RelayError as error:
+            route.upstream.failed(error)
+            raise
+        route.upstream.answered()
+        return reply
+
+    def _accept(self, reply: Reply) -> None:
+        self._metrics.read_limits(self._exchange.relay, reply.head.fields)
+        check_reply(reply.head)
+        self._reply = reply
+        self._exchange.answered(reply.head)
+
+    def _delivery(self, head: RequestHead, reply: Reply) -> Delivery:
+        return Delivery(
+            self._gate,
+            head,
+            reply,
+            self._exchange,
+            write_seconds=self._serving.settings.timeouts.write,
+            close=self._lifetime.draining,
+        )
+
+    # The ends
+
+    async def _fail(self, error: RelayError) -> bool:
+        """Answer with the error, or break off an answer that has begun."""
+        self._exchange.failed(error)
+        if self._reply is not None:
+            await self._gate.break_off(self._serving.settings.timeouts.write)
+            return False
+        head = self._incoming.head
+        close = error.closes or self._is_last(head)
+        head_only = head is not None and head.method == b"HEAD"
+        self._gate.write(
+            answer.own_answer(error, self._exchange.api, head_only=head_only, close=close)
+        )
+        return not close
+
+    def _is_last(self, head: RequestHead | None) -> bool:
+        return answer.ends_connection(
+            head, draining=self._lifetime.draining, continued=self._continued
+        )
+
+    def _give_up(self) -> None:
+        """The agent has left, or the relay is cutting what still runs."""
+        if self._reply is not None and self._reply.has_ended:
+            self._exchange.succeeded()
+        elif self._lifetime.cutting:
+            self._exchange.outcome = RelayFault.outcome

@@ -1,0 +1,84 @@
+"""From a request target to a relay, and to what goes on to its upstream.
+
+``/relay/<name>/<rest>?<query>`` in exactly that spelling; which paths a relay passes on. Pure:
+knows nothing of sockets, configuration files or credentials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from relay.config import RELAY_NAME
+from relay.errors import PathRefused, UnknownRelay
+from relay.http.memo import Remembered
+from relay.http.target import has_segments
+from relay.telemetry.operations import is_endpoint, operation_of
+
+Relay = TypeVar("Relay")
+
+_PREFIX: Final = b"/relay/"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A relay's name and what follows it; ``rest`` begins with a slash or is empty."""
+
+    relay: str
+    rest: bytes
+    query: bytes
+    """With its question mark, or empty."""
+    operation: str = field(init=False)
+    """The ``operation`` label of this path."""
+    is_endpoint: bool = field(init=False)
+    """Whether the path is an operation's own, and not one below it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "operation", operation_of(self.rest))
+        object.__setattr__(self, "is_endpoint", is_endpoint(self.rest))
+
+
+def split_target(target: bytes) -> Target:
+    """Return the parts of ``/relay/<name>/<rest>?<query>``, in exactly that spelling.
+
+    Raises:
+        UnknownRelay: The path has another form.
+    """
+    return _split[target]
+
+
+def _split_target(target: bytes) -> Target:
+    path, mark, query = target.partition(b"?")
+    if not path.startswith(_PREFIX):
+        raise UnknownRelay
+    name, slash, rest = path.removeprefix(_PREFIX).partition(b"/")
+    text = name.decode("ascii", "replace")
+    if not RELAY_NAME.fullmatch(text):
+        raise UnknownRelay
+    return Target(text, slash + rest, mark + query)
+
+
+# Clients ask for the same few targets over and over.
+_split: Final = Remembered(_split_target)
+
+
+def find_relay(target: Target, relays: Mapping[str, Relay]) -> Relay:
+    """Return the relay of that name; raise UnknownRelay where there is none."""
+    try:
+        return relays[target.relay]
+    except KeyError:
+        raise UnknownRelay from None
+
+
+def is_probe(method: bytes, target: Target) -> bool:
+    """Whether this is one of Claude Code's reachability probes."""
+    if target.rest in (b"", b"/"):
+        return method == b"HEAD"
+    return target.rest == b"/api/hello" and method in (b"HEAD", b"GET")
+
+
+def check_path(rest: bytes, allow: tuple[bytes, ...]) -> None:
+    """Raise PathRefused unless the path starts with one of the allowed prefixes."""
+    if not rest or not any(has_segments(rest, prefix) for prefix in allow):
+        raise PathRefused

@@ -1,0 +1,1 @@
+"""What is known of calls: record, recorder, metrics, usage, access log, prices."""

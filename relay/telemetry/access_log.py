@@ -1,0 +1,239 @@
+"""The log: one line for each call, for people on a terminal and as JSON elsewhere.
+
+A line holds no header value, no query and no body. What an agent chose (its path and
+method) is shown with control characters escaped, so that it can forge no line. Calls are
+handed in many at a time, and written by one write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final, TextIO
+
+import orjson
+
+from relay.telemetry.call import UNKNOWN, CallFields, Exchange
+
+FORMATS: Final = ("text", "json")
+
+log = logging.getLogger("relay")
+
+
+def call_fields(exchange: Exchange) -> CallFields:
+    """Return what a call's line says; what is not known is absent.
+
+    Once the call is over it is put together no more than once, and must not be changed.
+    """
+    if exchange.summary is not None:
+        return exchange.summary
+    reading = exchange.reading
+    usage = reading or exchange.meter
+    fields: dict[str, str | int | float | Mapping[str, int] | None] = {
+        "relay": _known(exchange.relay),
+        "client": _known(exchange.client),
+        "method": exchange.method or None,
+        "path": exchange.path or None,
+        "operation": exchange.operation,
+        "status": exchange.status,
+        "outcome": exchange.outcome,
+        "reason": exchange.rejection,
+        "duration": _rounded(exchange.duration),
+        "first_byte": _rounded(exchange.time_to_first_byte),
+        "first_token": _rounded(exchange.time_to_first_token),
+        "max_gap": _rounded(reading.max_gap) if reading else None,
+        "model": usage.model if usage else None,
+        "tokens": (usage.tokens or None) if usage else None,
+        "request_id": exchange.request_id or None,
+        "session_id": exchange.session_id or None,
+        "agent_id": exchange.agent_id or None,
+        "request_bytes": exchange.request_bytes,
+        "response_bytes": exchange.response_bytes,
+    }
+    known = {key: value for key, value in fields.items() if value is not None}
+    if exchange.finished is not None:
+        exchange.summary = known
+    return known
+
+
+def _known(label: str) -> str | None:
+    return None if label == UNKNOWN else label
+
+
+def _rounded(seconds: float | None) -> float | None:
+    """Return whole microseconds, as seconds; round() takes four times as long."""
+    return None if seconds is None else int(seconds * 1e6 + 0.5) / 1e6
+
+
+def log_calls(exchanges: Iterable[Exchange]) -> None:
+    """Write the lines of calls that are over."""
+    if log.isEnabledFor(logging.INFO):
+        for handler in _call_handlers():
+            handler.take_calls(exchanges)
+
+
+def announce_messages(prepare: Callable[[], None]) -> None:
+    """Have a function called before each message: what happened earlier is logged earlier."""
+    for handler in _call_handlers():
+        handler.prepare = prepare
+
+
+def _call_handlers() -> Iterable[CallHandler]:
+    handlers = (*log.handlers, *log.root.handlers)
+    return (handler for handler in handlers if isinstance(handler, CallHandler))
+
+
+class CallHandler(logging.Handler, ABC):
+    """A handler that takes calls as well, without a record made of each."""
+
+    prepare: Callable[[], None]
+    """Is called before anything but calls is logged, and at the end of the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prepare = lambda: None
+
+    @abstractmethod
+    def take_calls(self, exchanges: Iterable[Exchange]) -> None:
+        """Take calls that are over."""
+
+    def flush(self) -> None:
+        """Have the last calls handed in; at the end of the process, logging asks for it."""
+        self.prepare()
+
+
+class CallFormatter(logging.Formatter, ABC):
+    """A formatter of calls, too."""
+
+    @abstractmethod
+    def format_call(self, fields: CallFields, now: int) -> str:
+        """Return a call's line; ``now`` is in nanoseconds of Unix time."""
+
+
+class Journal(CallHandler):
+    """Writes to a stream."""
+
+    def __init__(self, stream: TextIO, formatter: CallFormatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._format_call = formatter.format_call
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a message."""
+        self.prepare()
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001  # whatever it is, the caller goes on, as with any handler
+            self.handleError(record)
+        else:
+            self._write([line])
+
+    def take_calls(self, exchanges: Iterable[Exchange]) -> None:
+        """Write the lines of calls."""
+        now = time.time()
+        self._write(
+            [
+                self._format_call(call_fields(each), int((now - each.age) * 1e9))
+                for each in exchanges
+            ]
+        )
+
+    def _write(self, lines: list[str]) -> None:
+        # Where nobody reads the log any more, there is nobody to tell.
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write("\n".join([*lines, ""]))
+            self._stream.flush()
+
+
+class TextFormatter(CallFormatter):
+    """``12:00:01 INFO  POST /v1/messages 200 ok 1.234s …``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line, or more only for an exception of our own."""
+        text = _escaped(record.getMessage())
+        if record.exc_info:
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        return _text_line(record.created, record.levelname, text)
+
+    def format_call(self, fields: CallFields, now: int) -> str:
+        """Return the call in the order one reads it."""
+        return _text_line(now / 1e9, "INFO", _call_text(fields))
+
+
+def _text_line(seconds: float, level: str, text: str) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC).astimezone()
+    return f"{moment:%H:%M:%S} {level:<7} {text}"
+
+
+def _call_text(fields: CallFields) -> str:
+    call = dict(fields)
+    method, path = call.pop("method", "-"), call.pop("path", "-")
+    status, outcome = call.pop("status", "-"), call.pop("outcome")
+    tokens = call.pop("tokens", None)
+    if isinstance(tokens, dict):
+        call |= tokens
+    rest = " ".join(f"{key}={value}" for key, value in call.items())
+    return _escaped(f"{method} {path} {status} {outcome} {rest}")
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class JsonFormatter(CallFormatter):
+    """One JSON object on one line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+        self._second = 0
+        self._call_start = ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a message: its ``event`` is "log"."""
+        moment = datetime.fromtimestamp(record.created, UTC)
+        line = {
+            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "event": "log",
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return self._encode(line)
+
+    def format_call(self, fields: CallFields, now: int) -> str:
+        """Return a call: its ``event`` is "call"."""
+        second, rest = divmod(now, 1_000_000_000)
+        if second != self._second:
+            moment = datetime.fromtimestamp(second, UTC)
+            self._second, self._call_start = second, f'{{"time":"{moment:%Y-%m-%dT%H:%M:%S}.'
+        members = self._encode_quickly(fields)[1:]
+        return f'{self._call_start}{rest // 1_000_000:03}Z","level":"info","event":"call",{members}'
+
+    def _encode_quickly(self, fields: CallFields) -> str:
+        """Return the same as ``_encode``, which escapes what not every terminal or stream takes."""
+        try:
+            text = orjson.dumps(fields).decode()
+        except orjson.JSONEncodeError:  # a lone surrogate
+            return self._encode(fields)
+        return text if text.isascii() and text.isprintable() else self._encode(fields)
+
+
+def set_up(style: str | None, stream: TextIO = sys.stderr) -> None:
+    """Send the log to a stream, as ``text`` or ``json``; by default as the stream is."""
+    if style not in FORMATS:
+        style = "text" if stream.isatty() else "json"
+    root = logging.getLogger()
+    root.handlers[:] = [Journal(stream, TextFormatter() if style == "text" else JsonFormatter())]
+    root.setLevel(logging.WARNING)
+    log.setLevel(logging.INFO)

@@ -1,0 +1,178 @@
+"""One call as it is measured: filled in while it runs, observed once when it is over."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from relay.errors import Api, ClientError, RelayError
+from relay.http.message import MessageHead, ResponseHead
+from relay.telemetry.histogram import OVERHEAD_BOUNDS, Bins
+from relay.telemetry.usage import End, Meter, Reading
+
+CallFields = dict[str, str | int | float | Mapping[str, int]]
+"""What a line of the log says of a call, by the names that it has there."""
+
+ID_LIMIT: Final = 128
+"""Characters: an OpenMetrics exemplar holds no more, name and value together."""
+UNKNOWN: Final = "none"
+"""The label of a relay, client or code that is not known."""
+# No spaces, which would make fields of their own on a line for people, and no quotes and
+# backslashes, which not everything that reads exemplars can unescape.
+_IDENTIFIER: Final = re.compile(rb"[!#-\[\]-~]+")
+# What is read of a response's head here.
+_NOTED: Final = frozenset({b"request-id", b"x-request-id", b"content-type", b"content-encoding"})
+# Where no metrics have begun to count a call.
+_UNSEEN: Final = Bins(OVERHEAD_BOUNDS)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of a call. Times are seconds on the monotonic clock."""
+
+    method: str = ""
+    path: str = ""
+    """Without the query; empty where the target was refused."""
+    relay: str = UNKNOWN
+    client: str = UNKNOWN
+    operation: str = "other"
+    is_endpoint: bool = True
+    """Whether the path is the operation's own, and not one below it."""
+    api: Api = "anthropic"
+    """Whose shape answers and errors have."""
+    status: int | None = None
+    """What the agent was told."""
+    code: int | None = None
+    """What the upstream said, if anything."""
+    outcome: str = "client_abort"
+    """Until something else is known, the agent has left."""
+    rejection: str | None = None
+    in_flight: bool = False
+    """Whether it is counted as running."""
+    started: float = field(default_factory=time.perf_counter)
+    first_byte: float | None = None
+    """When the response's head came."""
+    finished: float | None = None
+    request_bytes: int = 0
+    response_bytes: int = 0
+    waited: float = 0.0
+    """Seconds until there was a connection to the upstream."""
+    sent_at: float | None = None
+    """When the request's head went out."""
+    piece_overheads: Bins = _UNSEEN
+    """For each piece of the answer, the seconds from reading it to writing it."""
+    meter: Meter | None = None
+    """What reads the usage, once an answer has begun."""
+    reading: Reading | None = None
+    """What it has read, once the call is over."""
+    request_id: str = ""
+    """The upstream's, as its answer states it."""
+    session_id: str = ""
+    agent_id: str = ""
+    """Claude Code's, as its requests state them."""
+    summary: CallFields | None = None
+    """What the log says of it, once that has been put together."""
+
+    def answered(self, head: ResponseHead) -> None:
+        """Note the response's head, and set up the meter that will read its body."""
+        self.first_byte = time.perf_counter()
+        self.status = self.code = head.status
+        values: dict[bytes, bytes] = {}
+        for each in head.fields:
+            if (key := each.key) in _NOTED:
+                if key not in values:
+                    values[key] = each.value
+                elif key == b"content-encoding":  # several lines are one list
+                    values[key] += b", " + each.value
+        get = values.get
+        self.request_id = identifier(get(b"request-id")) or identifier(get(b"x-request-id"))
+        # What was made before and is only fetched again (GET /v1/responses/…) is no new usage.
+        makes_something = self.method == "POST" and self.is_endpoint and head.status != 204
+        operation = self.operation if makes_something else "other"
+        content_type, codings = get(b"content-type", b""), get(b"content-encoding", b"")
+        self.meter = Meter(operation, head.status, content_type, codings)
+
+    def succeeded(self) -> None:
+        """Note that the answer was passed on to its end."""
+        refused = self.code is not None and self.code >= 400
+        self.outcome = "upstream_error" if refused else "ok"
+
+    def failed(self, error: RelayError) -> None:
+        """Note what ended the call."""
+        if self.code is not None and isinstance(error, ClientError):
+            self.outcome = "client_abort"  # refused too late to count as such
+            return
+        self.outcome = error.outcome
+        self.rejection = error.rejection
+        if self.code is None:
+            self.code = error.upstream_status
+            self.status = error.status
+
+    def stop(self) -> None:
+        """Stop the clock: the call is over."""
+        self.finished = time.perf_counter()
+
+    def finish(self) -> None:
+        """Let what the answer said of itself have its say, once the call is over."""
+        if self.finished is None:
+            self.stop()
+        if self.outcome == "client_abort" and self.code is not None and self.code >= 400:
+            self.outcome = "upstream_error"  # that is why it left, or it makes no difference
+        if self.meter is None:
+            return
+        assert self.finished is not None
+        self.reading = self.meter.finish(self._end(), self.finished)
+        if self.outcome in ("ok", "client_abort") and self.reading.stream_error:
+            self.outcome = "stream_error"  # agents leave when they read of it
+        elif self.outcome == "ok" and self.reading.truncated:
+            self.outcome = "truncated"
+        elif self.outcome == "client_abort" and self.reading.ended:
+            self.outcome = "ok"  # nothing was left to wait for
+
+    def _end(self) -> End:
+        if self.outcome == "client_abort":
+            return "aborted"
+        return "clean" if self.outcome in ("ok", "upstream_error") else "broken"
+
+    @property
+    def age(self) -> float:
+        """Seconds since the call was over."""
+        return 0.0 if self.finished is None else time.perf_counter() - self.finished
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the request's head to the end of the call, or until now."""
+        return (self.finished or time.perf_counter()) - self.started
+
+    @property
+    def time_to_first_byte(self) -> float | None:
+        """Seconds from the request's head to the response's, or None."""
+        return None if self.first_byte is None else self.first_byte - self.started
+
+    @property
+    def time_to_first_token(self) -> float | None:
+        """Seconds from the request's head to the first piece of content, or None."""
+        first = self.reading.first_token_at if self.reading else None
+        return None if first is None else first - self.started
+
+    @property
+    def request_overhead(self) -> float | None:
+        """Seconds that the request spent in the relay, waiting for a connection left out."""
+        return None if self.sent_at is None else self.sent_at - self.started - self.waited
+
+
+def first_value(head: MessageHead, key: bytes) -> str:
+    """Return an identifier from the first header of this name."""
+    values = head.values(key)
+    return identifier(values[0]) if values else ""
+
+
+def identifier(value: bytes | None) -> str:
+    """Return an identifier as far as a log line or an exemplar may hold it."""
+    if not value:
+        return ""
+    text = value[:ID_LIMIT]
+    return text.decode("ascii") if _IDENTIFIER.fullmatch(text) else ""

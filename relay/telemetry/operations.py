@@ -1,0 +1,30 @@
+"""Which operation of an API a path is: the ``operation`` label of metrics and log."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from relay.http.target import has_segments
+
+_PATHS: Final = (
+    (b"/v1/messages/count_tokens", "count_tokens"),
+    (b"/v1/messages/batches", "batches"),
+    (b"/v1/messages", "messages"),
+    (b"/v1/models", "models"),
+    (b"/v1/files", "files"),
+    (b"/v1/chat/completions", "chat_completions"),
+    (b"/v1/responses", "responses"),
+    (b"/v1/embeddings", "embeddings"),
+)
+_ENDPOINTS: Final = frozenset(path for path, _ in _PATHS)
+OPERATIONS: Final = (*(name for _, name in _PATHS), "other")
+
+
+def operation_of(path: bytes) -> str:
+    """Return the operation at or below whose path this one is, or ``other``."""
+    return next((name for prefix, name in _PATHS if has_segments(path, prefix)), "other")
+
+
+def is_endpoint(path: bytes) -> bool:
+    """Whether the path is an operation's own, and not one below it."""
+    return path in _ENDPOINTS

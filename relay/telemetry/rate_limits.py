@@ -1,0 +1,122 @@
+"""Rate limits and quotas as an API's response headers state them.
+
+Readings are kept until the reset they name: past it, the value is gone, for an absent one
+misleads nobody. Pure: the time is handed in, as seconds since the epoch.
+
+Source: https://docs.anthropic.com/en/api/rate-limits#response-headers; the unified ones are
+what Claude subscriptions get, one set for each window (``5h``, ``7d``).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from relay.http.grammar import Field
+
+KIND_LIMIT: Final = 32
+"""Kinds, and windows, of one relay: more than the API has ever had."""
+WITHOUT_RESET_SECONDS: Final = 300.0
+
+PREFIX: Final = b"anthropic-ratelimit-"
+_KIND: Final = re.compile(r"([a-z0-9]+(?:[-_][a-z0-9]+)*)-(limit|remaining|reset)")
+_WINDOW: Final = re.compile(r"unified-([a-z0-9]+(?:[-_][a-z0-9]+)*)-(utilization|reset)")
+# A reset further away than this is no reset: the longest window is a week.
+_FARTHEST_RESET_SECONDS: Final = 60 * 86400.0
+
+Part = Literal["limit", "remaining", "reset", "utilization"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One kind's, or window's, values in one response; None where it does not state them."""
+
+    name: str
+    limit: float | None = None
+    remaining: float | None = None
+    utilization: float | None = None
+    reset: float | None = None
+    """Seconds since the epoch."""
+
+    def stated(self) -> dict[str, float]:
+        """Return the values that were stated, by name."""
+        values = {
+            "limit": self.limit,
+            "remaining": self.remaining,
+            "utilization": self.utilization,
+            "reset": self.reset,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def read_limits(fields: Iterable[Field]) -> tuple[list[Reading], list[Reading]]:
+    """Return the rate limits by kind, and the quotas by window."""
+    kinds: dict[str, dict[str, float]] = {}
+    windows: dict[str, dict[str, float]] = {}
+    for field in fields:
+        if not field.key.startswith(PREFIX):
+            continue
+        name = field.key[len(PREFIX) :].decode("ascii")
+        unified = name.startswith("unified-")
+        match = (_WINDOW if unified else _KIND).fullmatch(name)
+        if match is None:
+            continue
+        value = _number(field.value, is_time=match[2] == "reset")
+        if value is not None:
+            into = windows if unified else kinds
+            key = match[1] if unified else match[1].replace("-", "_")
+            into.setdefault(key, {})[match[2]] = value
+    return _readings(kinds), _readings(windows)
+
+
+def _readings(values: dict[str, dict[str, float]]) -> list[Reading]:
+    return [Reading(name, **parts) for name, parts in values.items()]
+
+
+def _number(value: bytes, *, is_time: bool) -> float | None:
+    """Return a finite number of at least 0: plain, or an RFC 3339 time as seconds."""
+    text = value.decode("latin-1")
+    try:
+        number = float(text)
+    except ValueError:
+        if not is_time:
+            return None
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return None
+        number = moment.timestamp() if moment.tzinfo else math.nan
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+class Book:
+    """The latest readings of one relay, each until its reset."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, tuple[Reading, float]] = {}
+
+    def take(self, readings: Iterable[Reading], now: float) -> None:
+        """Take new readings; of more than 32 names, the new ones are dropped."""
+        self._forget(now)
+        for reading in readings:
+            if reading.name in self._entries or len(self._entries) < KIND_LIMIT:
+                self._entries[reading.name] = (reading, _expiry(reading, now))
+
+    def current(self, now: float) -> Iterator[Reading]:
+        """Yield the readings whose reset has not passed."""
+        self._forget(now)
+        for reading, _ in list(self._entries.values()):
+            yield reading
+
+    def _forget(self, now: float) -> None:
+        self._entries = {name: entry for name, entry in self._entries.items() if now < entry[1]}
+
+
+def _expiry(reading: Reading, now: float) -> float:
+    if reading.reset is None or reading.reset > now + _FARTHEST_RESET_SECONDS:
+        return now + WITHOUT_RESET_SECONDS
+    return reading.reset

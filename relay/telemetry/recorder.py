@@ -1,0 +1,90 @@
+"""What is done once calls are over: their answers' usage is read, they are counted and logged.
+
+All of it a moment later and for many calls at once: spread between the turns of the event
+loop it would cost a call twice as much. Whoever asks for figures meanwhile, or logs something
+else, has it done first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from relay.telemetry.access_log import announce_messages, log_calls
+from relay.telemetry.call import Exchange
+from relay.telemetry.metrics import Metrics
+from relay.telemetry.recent_calls import History
+
+# Who watches does not notice; and of a relay that is killed, no more than this is lost.
+DELAY_SECONDS: Final = 0.01
+# For a loop that has no time for its timers, or is closed: whatever comes next does it.
+_LATEST_SECONDS: Final = 0.04
+# Calls. Their lines usually stay below what a pipe holds (64 KiB), so that a write need not
+# wait for the reader within; and no event of another call waits for long.
+_MOST_CALLS: Final = 32
+# Bytes. The meter of an answer may hold as much of it.
+_LARGE_ANSWER: Final = 64 * 1024
+
+log = logging.getLogger("relay")
+
+T = TypeVar("T")
+
+
+class Observation:
+    """Takes calls from their beginning to their place in metrics, history and log."""
+
+    def __init__(self, metrics: Metrics, history: History) -> None:
+        self._metrics = metrics
+        self._history = history
+        self._over: deque[Exchange] = deque()
+        announce_messages(self.settle)
+
+    def begin(self, exchange: Exchange) -> None:
+        """Note a call of a known relay."""
+        self._metrics.begin(exchange)
+        self._history.begin(exchange)
+
+    def end(self, exchange: Exchange) -> None:
+        """Note that a call is over; nothing of it changes any more."""
+        exchange.stop()
+        over = self._over
+        over.append(exchange)
+        late = over[0].age > _LATEST_SECONDS
+        if late or len(over) >= _MOST_CALLS or exchange.response_bytes > _LARGE_ANSWER:
+            self.settle()
+        elif len(over) == 1:
+            self._settle_soon()
+
+    def _settle_soon(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.settle()
+        else:
+            loop.call_later(DELAY_SECONDS, self.settle)
+
+    def settle(self) -> None:
+        """Observe the calls that wait for it."""
+        if not self._over:
+            return
+        calls = []
+        while self._over:
+            exchange = self._over.popleft()
+            self._guard(self._observe, exchange)
+            calls.append(exchange)
+        self._guard(log_calls, calls)
+
+    def _guard(self, work: Callable[[T], None], what: T) -> None:
+        """Have a fault end neither the work on other calls, nor the call that happens to ask."""
+        try:
+            work(what)
+        except Exception:
+            log.exception("a fault of the relay")
+
+    def _observe(self, exchange: Exchange) -> None:
+        exchange.finish()
+        self._history.end(exchange)
+        self._metrics.observe(exchange)

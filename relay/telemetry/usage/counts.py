@@ -1,0 +1,159 @@
+"""What is known of one answer while it comes: filled in by the readers of each API.
+
+Counts are those that the API stated, in its own terms, and are overwritten by later ones;
+only ``tokens`` makes them disjoint. A value of the wrong type, or one that cannot be, is
+left out and noted: a counter that has taken nonsense once is of no use to anyone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+from relay.telemetry.usage.json_body import Json, member
+
+Missing = Literal["client_abort", "truncated", "encoding", "parse", "too_large", "absent"]
+"""Why usage could not be read."""
+
+
+class Shape(NamedTuple):
+    """An API's usage object: what each count is called here, by the member that states it."""
+
+    counts: Mapping[str, str]
+    details: Mapping[str, Mapping[str, str]] = {}
+    """The same for members that are objects with counts of their own."""
+
+
+TOKEN_TYPES: Final = (
+    "input",
+    "cache_read",
+    "cache_write_5m",
+    "cache_write_1h",
+    "cache_write_unknown",
+    "output",
+)
+SERVER_TOOLS: Final = ("web_search", "web_fetch")
+ERROR_TYPES: Final = (
+    "invalid_request_error",
+    "authentication_error",
+    "billing_error",
+    "permission_error",
+    "not_found_error",
+    "request_too_large",
+    "rate_limit_error",
+    "timeout_error",
+    "api_error",
+    "overloaded_error",
+    "connection_error",
+    "other",
+)
+
+# The longest context is some millions of tokens. Whoever states more is mistaken.
+_COUNT_LIMIT: Final = 1_000_000_000
+_MODEL_LENGTH_LIMIT: Final = 128
+
+
+@dataclass(slots=True)
+class Tally:
+    """One answer's numbers so far."""
+
+    model: str | None = None
+    stated: dict[str, int] = field(default_factory=dict)
+    stop_reason: str | None = None
+    error_type: str | None = None
+    begun: bool = False
+    """Whether the first token has come."""
+    ended: bool = False
+    """Whether the stream's own end has come."""
+    failed: bool = False
+    """Whether the answer is an error, or holds one."""
+    final: bool = False
+    """Whether the counts are the last ones, whatever follows."""
+    note: Missing | None = None
+    """What went wrong with a part of it."""
+
+    def name(self, model: object) -> None:
+        """Take the model's name."""
+        if isinstance(model, str) and model.isprintable() and 0 < len(model) <= _MODEL_LENGTH_LIMIT:
+            self.model = model
+
+    def state(self, usage: object, shape: Shape) -> bool:
+        """Take the counts of a usage object; absent or null ones stay as they are.
+
+        Returns whether there were any and all could be read.
+        """
+        if usage is None:
+            return False
+        found: dict[str, int] = {}
+        readable = _find_counts(usage, shape.counts, found)
+        if isinstance(usage, dict):
+            for key, counts in shape.details.items():
+                details = usage.get(key)
+                if details is not None and not _find_counts(details, counts, found):
+                    readable = False
+        self.stated.update(found)
+        if not readable:
+            self.note = self.note or "parse"
+        return readable and bool(found)
+
+    def stop(self, reason: object, known: frozenset[str]) -> None:
+        """Take the reason why the model stopped, if one is given."""
+        if isinstance(reason, str):
+            self.stop_reason = reason if reason in known else "other"
+
+    def fail(self, document: Json) -> None:
+        """Take an error, in either API's shape."""
+        self.failed = True
+        kind = member(document.get("error"), "type")
+        if self.error_type is None:
+            self.error_type = kind if isinstance(kind, str) and kind in ERROR_TYPES else "other"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the counts are all that there is to count."""
+        counted = "input" in self.stated or "input_with_cache_read" in self.stated
+        return counted and (self.final or (self.ended and self.note is None))
+
+    def tokens(self) -> dict[str, int]:
+        """Return the tokens by type, disjoint; types of which there were none are left out."""
+        stated = self.stated.get
+        tokens: dict[str, int] = {}
+        read = stated("cache_read", 0)
+        if (total := stated("input_with_cache_read")) is None:
+            fresh = stated("input", 0)
+        else:
+            read = min(read, total)
+            fresh = total - read
+        if fresh:
+            tokens["input"] = fresh
+        if read:
+            tokens["cache_read"] = read
+        unsplit = stated("cache_write", 0)
+        for lifetime in ("cache_write_5m", "cache_write_1h"):
+            if written := stated(lifetime):
+                tokens[lifetime] = written
+                unsplit -= written
+        if unsplit > 0:
+            tokens["cache_write_unknown"] = unsplit
+        if output := stated("output"):
+            tokens["output"] = output
+        return tokens
+
+    def server_tool_requests(self) -> dict[str, int]:
+        """Return the requests of tools that run at the API, by tool, where there were any."""
+        return {tool: n for tool in SERVER_TOOLS if (n := self.stated.get(tool))}
+
+
+def _find_counts(value: object, names: Mapping[str, str], found: dict[str, int]) -> bool:
+    """Take an object's counts; return whether all that are there can be read."""
+    if not isinstance(value, dict):
+        return False
+    readable = True
+    for key, name in names.items():
+        count = value.get(key)
+        if type(count) is int and 0 <= count <= _COUNT_LIMIT:  # true and false are no counts
+            found[name] = count
+        elif count is not None:
+            readable = False
+    return readable

@@ -1,0 +1,93 @@
+"""Whether the upstreams can be reached: known from calls, and from a bare connect without them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+import time
+from typing import Final
+
+from relay.config import RelaySettings
+from relay.errors import (
+    RelayError,
+    UpstreamConnectTimeout,
+    UpstreamError,
+    UpstreamUnreachable,
+)
+from relay.upstream.pool import reach
+
+PROBE_SECONDS: Final = 5.0
+"""How old a call's news may be, and how often the connect is tried without any."""
+
+TLS_FAILED: Final = "TLS failed"
+
+
+class UpstreamState:
+    """The last that is known of one relay's upstream."""
+
+    def __init__(self, relay: RelaySettings, connect_seconds: float) -> None:
+        self.up: bool | None = None
+        self.reason = ""
+        """Why there was no connection, where more is known than that nothing answers."""
+        self._address = relay.upstream
+        self._connect_seconds = min(connect_seconds, PROBE_SECONDS)
+        self._known_at = float("-inf")
+
+    def answered(self) -> None:
+        """A call got a response's head."""
+        self._know(up=True)
+
+    def failed(self, error: RelayError) -> None:
+        """A call failed: before it reached the upstream, or there."""
+        if isinstance(error, UpstreamUnreachable | UpstreamConnectTimeout):
+            self._know(up=False, reason=explain(error))
+        elif isinstance(error, UpstreamError):
+            self._know(up=True)
+
+    def _know(self, *, up: bool, reason: str = "") -> None:
+        self.up = up
+        self.reason = reason
+        self._known_at = time.monotonic()
+
+    async def watch(self) -> None:
+        """Try a bare connect whenever no call has said anything for a while."""
+        while True:
+            wait = self._known_at + PROBE_SECONDS - time.monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+                continue
+            reached = await reach(self._address, self._connect_seconds)
+            if reached is None:  # nothing was learnt
+                self._known_at = time.monotonic()
+                continue
+            # A bare connect says nothing of TLS: what failed there, only a call can mend.
+            up = reached and not self.reason.startswith(TLS_FAILED)
+            self._know(up=up, reason="" if up else self.reason)
+
+    @property
+    def problem(self) -> str:
+        """Return what is wrong while it is down, for the log; else nothing."""
+        if self.up is not False:
+            return ""
+        if not self.reason:
+            return f"nothing answers at {self._address}; calls get 502 until something does"
+        return f"{self._address} cannot be reached: {self.reason}; calls fail until that is mended"
+
+
+def explain(error: RelayError) -> str:
+    """Return why there is no connection, or nothing where nobody answered."""
+    cause = error.__cause__
+    if isinstance(error, UpstreamConnectTimeout):
+        return "no connection in time"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        reason = getattr(cause, "verify_message", "unknown")  # only a handshake sets it
+        return f"{TLS_FAILED}, the certificate is not accepted: {reason}"
+    if isinstance(cause, ssl.SSLError):
+        return f"{TLS_FAILED}: {(cause.reason or 'no handshake').replace('_', ' ').lower()}"
+    if isinstance(cause, socket.gaierror):
+        return f"the name has no address: {(cause.strerror or 'unknown').lower()}"
+    if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+        return "the relay has no file descriptor left"
+    return ""

@@ -1,0 +1,147 @@
+"""Kept connections to one upstream, and the making of new ones.
+
+The last one used is used first. A kept connection is taken only after a look at its
+socket: an idle one that has anything to read is closing or confused. So a request is
+written only on connections that were open an instant ago, and never twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from typing import Final
+
+from relay.config import UpstreamAddress
+from relay.errors import UpstreamConnectTimeout, UpstreamUnreachable
+from relay.upstream.client_connection import Connection
+
+# Headroom (uvicorn) closes idle connections after 5.0 s; stay below it.
+KEEP_IDLE_SECONDS: Final = 4.0
+# A refused connection is tried once more: an upstream that restarts misses only an instant.
+RETRY_AFTER_SECONDS: Final = 0.2
+
+
+class Pool:
+    """Connections to one upstream address."""
+
+    def __init__(
+        self, address: UpstreamAddress, tls: ssl.SSLContext | None, connect_seconds: float
+    ) -> None:
+        self._address = address
+        self._tls = tls
+        self._connect_seconds = connect_seconds
+        self._idle: list[Connection] = []
+        """Those that wait for a call; the one that has waited longest first."""
+        self._sweep: asyncio.TimerHandle | None = None
+        self._open_connections: set[Connection] = set()
+        self._closed = False
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for a call."""
+        return len(self._idle)
+
+    @property
+    def active(self) -> int:
+        """Connections that carry a call."""
+        return len(self._open_connections) - len(self._idle)
+
+    def take(self) -> Connection | None:
+        """Return a kept connection to send a request on, or None where there is none."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_quiet():
+                return connection
+            connection.abort()
+        return None
+
+    async def connect(self) -> Connection:
+        """Return a new connection to send a request on.
+
+        Raises:
+            UpstreamUnreachable: Name, connect or TLS failed, twice.
+            UpstreamConnectTimeout: There was no connection within the limit.
+        """
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                try:
+                    return await self._open()
+                except (socket.gaierror, ssl.SSLError):
+                    raise
+                except OSError:
+                    await asyncio.sleep(RETRY_AFTER_SECONDS)
+                    return await self._open()
+        except TimeoutError as error:
+            raise UpstreamConnectTimeout from error
+        except (OSError, UnicodeError) as error:
+            raise UpstreamUnreachable from error
+
+    async def _open(self) -> Connection:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: Connection(self._keep, self._forget),
+            self._address.host,
+            self._address.port,
+            ssl=self._tls,
+            server_hostname=self._address.host if self._tls else None,
+        )
+        self._open_connections.add(connection)
+        return connection
+
+    def _keep(self, connection: Connection) -> None:
+        if self._closed:
+            connection.abort()
+            return
+        connection.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(connection)
+        if self._sweep is None:
+            self._sweep_in(KEEP_IDLE_SECONDS)
+
+    def _sweep_in(self, seconds: float) -> None:
+        self._sweep = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        """Close the connections that have waited too long; come back when the next will have."""
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            wait = self._idle[0].idle_since + KEEP_IDLE_SECONDS - now
+            if wait > 0:
+                self._sweep_in(wait)
+                return
+            self._drop(self._idle[0])
+        self._sweep = None
+
+    def _drop(self, connection: Connection) -> None:
+        self._forget(connection)
+        connection.abort()
+
+    def _forget(self, connection: Connection) -> None:
+        """Note that a connection is gone, idle or not."""
+        self._open_connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def close(self) -> None:
+        """Close the idle connections; those in use close when their call ends."""
+        self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        while self._idle:
+            self._drop(self._idle[-1])
+
+
+async def reach(address: UpstreamAddress, limit_seconds: float) -> bool | None:
+    """Whether a bare TCP connection can be made; not a byte is sent.
+
+    None says that this process has no descriptor left to try it with.
+    """
+    try:
+        async with asyncio.timeout(limit_seconds):
+            _, writer = await asyncio.open_connection(address.host, address.port)
+    except (OSError, TimeoutError, UnicodeError) as error:
+        exhausted = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+        return None if exhausted else False
+    writer.close()
+    return True

@@ -1,0 +1,30 @@
+"""What several suites expect of the relay, whatever went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Final
+
+from tests.harness.relays import Answer, Peer
+
+GONE_SECONDS: Final = 1.0
+"""How long an upstream call may outlive the reason for its end."""
+
+
+def check_error(answer: Answer, status: int, outcome: str, error_type: str) -> None:
+    """See that an answer is one of the relay's own, in Anthropic's shape."""
+    assert answer.complete
+    assert (answer.status, answer.outcome, answer.error["type"]) == (status, outcome, error_type)
+    assert set(json.loads(answer.body)) == {"type", "error"}
+    assert json.loads(answer.body)["type"] == "error"
+    assert answer.values("server") == []
+    text = answer.body.lower()
+    for word in (b"localhost", b"127.0.0.1", b"python", b"aiohttp", b"errno", b"invalid x-api-key"):
+        assert word not in text
+
+
+async def check_gone(peer: Peer) -> None:
+    """See that the relay ends a connection within a second."""
+    async with asyncio.timeout(GONE_SECONDS):
+        await peer.gone()

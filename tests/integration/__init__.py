@@ -1,0 +1,1 @@
+"""What needs sockets or processes: parts of the relay against real peers on loopback."""

@@ -1,0 +1,211 @@
+"""``relay doctor`` and what is around a relay that containers call, on hosts made up of files."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from pathlib import Path
+
+import pytest
+
+from relay.commands.doctor.host import Listener, System
+from tests.harness.relays import Upstream, configuration
+from tests.integration.doctoring import Diagnosis, answer, api, diagnosed, host, listening
+
+GATEWAY = "10.84.84.1:8484"
+ROUTES = """\
+Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT
+eth0 00000000 0101A8C0 0003 0 0 0 00000000 0 0 0
+br-1 0054540A 00000000 0001 0 0 0 00FFFFFF 0 0 0
+br-2 0000630A 00000000 0001 0 0 0 0000FFFF 0 0 0
+"""
+RULES = (
+    "sudo iptables -I INPUT -s {0} -j DROP; "
+    "sudo iptables -I INPUT -s {0} -p tcp --dport 8484 -j ACCEPT"
+)
+
+
+@pytest.fixture(autouse=True)
+def _well(upstream: Upstream) -> None:
+    upstream.answer_with(api(models=answer()))
+
+
+async def looked_around(
+    folder: Path,
+    upstream: Upstream,
+    *,
+    listen: tuple[str, ...] = ("127.0.0.1:8484", GATEWAY),
+    admin: str = "127.0.0.1:1",
+    docker: str | None = None,
+) -> Diagnosis:
+    """Diagnose a relay that listens there."""
+    config = configuration(upstream.port, listen=list(listen), admin=admin)
+    return await diagnosed(folder, config, docker=docker)
+
+
+async def test_what_else_listens_beyond_loopback(upstream: Upstream, tmp_path: Path) -> None:
+    """By port, with what it usually is, and the rule for the network there is."""
+    sockets = listening(
+        ("0.0.0.0", 22),
+        ("0.0.0.0", 8787),
+        ("127.0.0.1", 5432),
+        ("172.17.0.1", 9999),
+        ("10.84.84.1", 8484),
+    )
+    host(tmp_path, proc__net__tcp=sockets, proc__net__route=ROUTES)
+    diagnosis = await looked_around(tmp_path, upstream)
+    found = diagnosis.the("exposed")
+    assert found.level == "warn"
+    assert found.text == (
+        "agents may reach around the relay: 22 (ssh), 8787 (Headroom), 9999 on 172.17.0.1"
+    )
+    assert found.remedy.endswith(RULES.format("10.84.84.0/24"))
+    assert diagnosis.status == 0
+
+
+async def test_the_rule_is_for_the_network_that_the_relay_listens_on(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """Whatever its size."""
+    host(tmp_path, proc__net__tcp=listening(("0.0.0.0", 22)), proc__net__route=ROUTES)
+    diagnosis = await looked_around(tmp_path, upstream, listen=("10.99.3.1:8484",))
+    assert diagnosis.the("exposed").remedy.endswith(RULES.format("10.99.0.0/16"))
+
+
+async def test_nothing_else_listens(upstream: Upstream, tmp_path: Path) -> None:
+    """The relay's own port is no finding."""
+    host(tmp_path, proc__net__tcp=listening(("127.0.0.1", 22), ("0.0.0.0", 8484)))
+    found = (await looked_around(tmp_path, upstream)).the("exposed")
+    assert str(found) == "ok exposed: nothing else listens beyond loopback -> "
+
+
+async def test_dockers_api_open_to_agents_is_a_failure(upstream: Upstream, tmp_path: Path) -> None:
+    """Whoever reaches it owns the host, and the credential."""
+    host(tmp_path, proc__net__tcp=listening(("0.0.0.0", 2375)))
+    diagnosis = await looked_around(tmp_path, upstream)
+    assert diagnosis.the("exposed").level == "FAIL"
+    assert diagnosis.the("exposed").remedy == "take -H tcp://... out of dockerd's options"
+    assert diagnosis.status == 1
+
+
+async def test_open_admin_pages_are_warned_of(upstream: Upstream, tmp_path: Path) -> None:
+    """They show who calls what."""
+    host(tmp_path, proc__net__tcp=listening(("0.0.0.0", 1)))
+    found = (await looked_around(tmp_path, upstream, admin="0.0.0.0:1")).the("exposed")
+    assert (found.level, found.remedy) == ("warn", "set admin: 127.0.0.1:9484")
+
+
+async def test_on_loopback_alone_nothing_is_around(upstream: Upstream, tmp_path: Path) -> None:
+    """An agent on the host reaches all there is anyway."""
+    host(tmp_path, proc__net__tcp=listening(("0.0.0.0", 2375)))
+    diagnosis = await looked_around(tmp_path, upstream, listen=("127.0.0.1:8484",))
+    assert diagnosis.the("network").level == "note"
+    assert not diagnosis.of("exposed")
+    assert not diagnosis.of("firewall")
+
+
+@pytest.mark.parametrize(
+    ("files", "level", "rule"),
+    [
+        ({}, "note", ""),
+        ({"etc__ufw__ufw.conf": "# x\nENABLED=no\n"}, "note", ""),
+        (
+            {"etc__ufw__ufw.conf": "# x\nENABLED=yes\n"},
+            "warn",
+            "sudo ufw allow from 10.84.84.0/24 to any port 8484 proto tcp",
+        ),
+        (
+            {"sys__fs__cgroup__system.slice__firewalld.service": ""},
+            "warn",
+            "sudo firewall-cmd --permanent --zone=public --add-rich-rule=",
+        ),
+    ],
+)
+async def test_a_firewall_that_shows(
+    upstream: Upstream, tmp_path: Path, files: dict[str, str], level: str, rule: str
+) -> None:
+    """Its rule; and always how to try it, for most of the time it does not show."""
+    host(tmp_path, **files)
+    found = (await looked_around(tmp_path, upstream)).the("firewall")
+    assert found.level == level
+    assert found.remedy.startswith(rule)
+    assert found.remedy.endswith(
+        "docker run --rm --network relay-agents agent-relay "
+        "doctor --from-agent http://10.84.84.1:8484"
+    )
+
+
+@pytest.mark.parametrize(
+    ("platform", "level", "says"),
+    [
+        ("Docker Desktop 4.33.1 (161083)", "FAIL", "it has no host networking"),
+        ("Docker Desktop 4.34.0 (165256)", "note", "it needs host networking"),
+        ("Docker Engine - Community", "", ""),
+    ],
+)
+async def test_docker_desktop_by_its_version(
+    upstream: Upstream, tmp_path: Path, platform: str, level: str, says: str
+) -> None:
+    """Where there is a Docker client to ask."""
+    program = tmp_path / "docker"
+    program.write_text(f"#!/bin/sh\necho '{platform}'\n")
+    program.chmod(0o755)
+    diagnosis = await looked_around(tmp_path, upstream, docker=str(program))
+    assert [each.level for each in diagnosis.of("docker")] == [level] * bool(level)
+    assert all(says in each.text for each in diagnosis.of("docker"))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"proc__sys__kernel__osrelease": "6.10.14-linuxkit\n"},
+        {"proc__sys__kernel__hostname": "docker-desktop\n"},
+    ],
+)
+async def test_docker_desktop_from_within(
+    upstream: Upstream, tmp_path: Path, files: dict[str, str]
+) -> None:
+    """The version does not show there, and it is said which one is needed."""
+    host(tmp_path, **files)
+    found = (await looked_around(tmp_path, upstream)).the("docker")
+    assert (found.level, "4.34 or later" in found.text) == ("note", True)
+
+
+# What the kernel shows
+
+
+def test_the_real_kernels_sockets_are_read() -> None:
+    """IPv4 and IPv6, all addresses and one."""
+    opened = []
+    for family, address in (
+        (socket.AF_INET, "127.0.0.1"),
+        (socket.AF_INET, "127.3.2.1"),
+        (socket.AF_INET6, "::1"),
+    ):
+        handle = socket.socket(family)
+        handle.bind((address, 0))
+        handle.listen()
+        opened.append((handle, Listener(handle.getsockname()[1], address)))
+    found = System().listeners()
+    for handle, listener in opened:
+        assert listener in found
+        handle.close()
+
+
+def test_ipv6_addresses_are_read(tmp_path: Path) -> None:
+    """Words of the machine's order; an IPv4 address within is one."""
+    rows = "head\n 0: 00000000000000000000000000000000:1F90 0:0 0A\n"
+    rows += " 1: 0000000000000000FFFF00000100007F:1F91 0:0 0A\n"
+    rows += " 2: B80D0120000000000000000001000000:1F92 0:0 0A\n"
+    host(tmp_path, proc__net__tcp6=rows)
+    found = System(tmp_path / "host").listeners()
+    assert [str(each.ip) for each in found] == ["::", "127.0.0.1", "2001:db8::1"]
+
+
+@pytest.mark.parametrize("text", ["", "x", "head\nshort row\n", "head\n a b c d e f g zz\n"])
+def test_tables_that_cannot_be_read_show_nothing(tmp_path: Path, text: str) -> None:
+    """Another kernel's, or none."""
+    host(tmp_path, proc__net__tcp=text, proc__net__route=text)
+    system = System(tmp_path / "host")
+    assert system.listeners() == []
+    assert system.subnet_of(ipaddress.ip_address("10.84.84.1")) is None

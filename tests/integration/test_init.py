@@ -1,0 +1,431 @@
+"""``relay init`` without a terminal: what it finds, writes, leaves alone and says."""
+
+import asyncio
+import errno
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from relay.cli import FAILED, OK, UNUSABLE, main
+from relay.commands.arguments import CREDENTIALS
+from relay.commands.init import detect
+from relay.config import load
+from tests.harness.relays import KEY, OAUTH, OPENAI_KEY, Upstream, relay_process, request
+from tests.harness.relays import OK as ANSWER
+
+Output = pytest.CaptureFixture[str]
+ROOT = Path(__file__).parents[2]
+HEADROOM = {"service": "headroom-proxy", "version": "0.42.0", "alive": True}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, a home without a login, and none of the variables that are looked at."""
+    for name in [*os.environ]:
+        if name.startswith(("RELAY_", "ANTHROPIC_", "CLAUDE_", "OPENAI_", "COMPOSE_")):
+            monkeypatch.delenv(name)
+    folder, home = tmp_path / "project", tmp_path / "home"
+    folder.mkdir()
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def compose(folder: Path) -> Path:
+    """The same beside a compose.yaml."""
+    (folder / "compose.yaml").touch()
+    return folder
+
+
+def log_in(home: Path, token: str = OAUTH) -> Path:
+    """Log Claude Code in."""
+    file = home / ".credentials.json"
+    home.mkdir(exist_ok=True)
+    file.write_text(json.dumps({"claudeAiOauth": {"accessToken": token, "refreshToken": "x"}}))
+    file.chmod(0o600)
+    return file
+
+
+def mode_of(path: Path) -> int:
+    """Return a file's permissions."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@contextmanager
+def answering(page: object, status: int = 200) -> Iterator[str]:
+    """Answer every GET with a page, and return the address."""
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(page).encode()
+            self.send_response(status if self.path == "/livez" else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Pages) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_command_line_and_finder_name_the_same_credentials() -> None:
+    """The command line holds its own list, for nothing is imported to print help."""
+    assert get_args(detect.Credential) == CREDENTIALS
+
+
+# On this host
+
+
+def test_host_gets_a_configuration_and_a_token(folder: Path, capsys: Output) -> None:
+    """What it wrote is what relay check takes; the token is the user's alone."""
+    assert main(["init", "--yes"]) == OK
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "wrote     agent.yaml\nwrote     relay_token\n" in out
+    assert "serves    /relay/anthropic forwards to http://localhost:8787, API anthropic\n" in out
+    assert "next      relay serve\n" in out
+    assert 'eval "$(relay env claude-code --format shell)" && claude\n' in out
+    assert main(["check"]) == OK
+    assert "token is there, from " in capsys.readouterr().out
+    assert sorted(each.name for each in folder.iterdir()) == ["agent.yaml", "relay_token"]
+    assert (mode_of(folder / "agent.yaml"), mode_of(folder / "relay_token")) == (0o644, 0o600)
+
+
+async def test_relay_serves_by_what_was_written(folder: Path, upstream: Upstream) -> None:
+    """As a process, with the token that was written and none without."""
+    upstream.answer_with(ANSWER)
+    url = f"http://127.0.0.1:{upstream.port}"
+    arguments = ["init", "--yes", "--credential", "anthropic", "--upstream", url]
+    assert await asyncio.to_thread(main, arguments) == OK
+    text = (folder / "agent.yaml").read_text()
+    token = (folder / "relay_token").read_text().strip()
+    ports = {"RELAY_LISTEN": "127.0.0.1:0", "RELAY_ADMIN": "127.0.0.1:0"}
+    async with relay_process(folder, text, ports | {"ANTHROPIC_API_KEY": KEY}) as relay:
+        assert (await relay.ask(request(token=token))).status == 200
+        assert (await relay.ask(request(token=None))).status == 401
+    probe, call = upstream.requests
+    assert (probe.target, probe.values("x-api-key")) == (b"/livez", [])
+    assert call.values("x-api-key") == [KEY.encode()]
+
+
+def test_host_may_serve_agents_in_containers(folder: Path, capsys: Output) -> None:
+    """On Docker's bridge, whether or not it is there yet."""
+    assert main(["init", "--yes", "--bridge", "--port", "9000", "--admin-port", "9001"]) == OK
+    settings = load(folder / "agent.yaml")
+    assert [str(each) for each in settings.listen] == ["127.0.0.1:9000", "docker0:9000"]
+    assert [str(each) for each in settings.admin] == ["127.0.0.1:9001"]
+    assert "relay env --host host.docker.internal > agent.env" in capsys.readouterr().out
+
+
+def test_credential_may_be_kept_in_a_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """Only where that is asked for; and it is never printed."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    assert main(["init", "--yes"]) == OK
+    assert not (folder / "secrets").exists()
+    assert "$ANTHROPIC_API_KEY must be set wherever relay serve runs" in capsys.readouterr().out
+    assert main(["init", "--yes", "--store", "--force"]) == OK
+    out, err = capsys.readouterr()
+    file = folder / "secrets/anthropic_api_key"
+    assert (file.read_text(), mode_of(file)) == (f"{KEY}\n", 0o600)
+    assert KEY not in out + err
+    assert KEY not in (folder / "agent.yaml").read_text()
+    monkeypatch.delenv("ANTHROPIC_API_KEY")
+    assert main(["check"]) == OK
+    assert f"is there, from {file}" in capsys.readouterr().out
+
+
+# Beside compose.yaml
+
+
+def test_compose_gets_a_folder_of_its_own_and_a_dotenv(compose: Path, capsys: Output) -> None:
+    """The stack makes the token; the relay runs as the user, but not as root."""
+    assert main(["init", "--yes"]) == OK
+    out = capsys.readouterr().out
+    ids = f"RELAY_UID={os.getuid()}\nRELAY_GID={os.getgid()}\n" if os.getuid() else ""
+    assert (compose / ".env").read_text() == f"RELAY_CONFIG_DIR=./config\n{ids}"
+    assert load(compose / "config/agent.yaml").relays[0].name == "anthropic"
+    assert mode_of(compose / ".env") == 0o600
+    assert "wrote     config/agent.yaml\nwrote     .env\n" in out
+    assert "next      docker compose --profile headroom up -d\n" in out
+    assert "relay env --host 10.84.84.1 > agent.env\n" in out
+
+
+def test_compose_gets_ports_and_the_bridge(
+    compose: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """With the gateway that .env has; a second time nothing changes, whatever is left out."""
+    (compose / ".env").write_text("RELAY_GATEWAY=10.84.94.1\nOTHER='x y'")
+    arguments = ["init", "--yes", "--bridge", "--port", "24100", "--admin-port", "24101"]
+    assert main(arguments) == OK
+    env = (compose / ".env").read_text()
+    assert env.startswith("RELAY_GATEWAY=10.84.94.1\nOTHER='x y'\nRELAY_CONFIG_DIR=./config\n")
+    assert "RELAY_PORT=24100\nRELAY_ADMIN_PORT=24101\n" in env
+    assert "RELAY_LISTEN=127.0.0.1:24100,10.84.94.1:24100,docker0:24100\n" in env
+    capsys.readouterr()
+    assert main(["init", "--yes"]) == OK
+    assert (compose / ".env").read_text() == env
+    assert "kept      config/agent.yaml\nkept      .env\n" in capsys.readouterr().out
+    assert main(["init", "--yes", "--no-bridge"]) == OK
+    assert "RELAY_LISTEN" not in (compose / ".env").read_text()
+    assert "--host 10.84.94.1 > agent.env" in capsys.readouterr().out
+
+
+def test_dotenv_keeps_what_it_has_and_its_mode(compose: Path, capsys: Output) -> None:
+    """A credential in it counts as one that is there, and stays nobody else's."""
+    (compose / ".env").write_text(f"# mine\nexport ANTHROPIC_API_KEY={KEY}\n")
+    (compose / ".env").chmod(0o640)
+    assert main(["init", "--yes"]) == OK
+    out = capsys.readouterr().out
+    assert "found     anthropic: .env\n" in out
+    assert KEY not in out
+    text = (compose / ".env").read_text()
+    assert text.startswith(f"# mine\nexport ANTHROPIC_API_KEY={KEY}\nRELAY_CONFIG_DIR=./config\n")
+    assert mode_of(compose / ".env") == 0o640
+
+
+def test_dotenv_that_is_a_link_stays_one(compose: Path) -> None:
+    """Somebody keeps it elsewhere."""
+    elsewhere = compose.parent / "shared.env"
+    elsewhere.write_text("A=b\n")
+    (compose / ".env").symlink_to(elsewhere)
+    assert main(["init", "--yes"]) == OK
+    assert (compose / ".env").is_symlink()
+    assert elsewhere.read_text().startswith("A=b\nRELAY_CONFIG_DIR=./config\n")
+
+
+def test_nothing_is_replaced_without_force(compose: Path, capsys: Output) -> None:
+    """Neither a configuration nor a variable; and where one is in the way, nothing is written."""
+    (compose / "config").mkdir()
+    (compose / "config/agent.yaml").write_text("grants: [openai]\n")
+    assert main(["init", "--yes"]) == FAILED
+    said = "config/agent.yaml is there, and says something else; --force replaces it"
+    assert capsys.readouterr().err == f"relay: {said}\n"
+    assert not (compose / ".env").exists()
+    (compose / "config/agent.yaml").unlink()
+    (compose / ".env").write_text("RELAY_CONFIG_DIR=./mine\n")
+    assert main(["init", "--yes"]) == FAILED
+    said = ".env says something else of RELAY_CONFIG_DIR; --force replaces it"
+    assert capsys.readouterr().err == f"relay: {said}\n"
+    assert not (compose / "config/agent.yaml").exists()
+    assert main(["init", "--yes", "--force"]) == OK
+    assert "RELAY_CONFIG_DIR=./config\n" in (compose / ".env").read_text()
+    assert "mine" not in (compose / ".env").read_text()
+
+
+def test_force_keeps_tokens_and_credentials(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents that have the token are not locked out, and a key is not lost."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    assert main(["init", "--yes", "--store"]) == OK
+    token = (folder / "relay_token").read_text()
+    (folder / "secrets/anthropic_api_key").write_text("sk-ant-api03-another-one-that-was-there")
+    assert main(["init", "--yes", "--store", "--force"]) == OK
+    assert (folder / "relay_token").read_text() == token
+    assert "another-one" in (folder / "secrets/anthropic_api_key").read_text()
+
+
+# Which credential, which upstream
+
+
+@pytest.mark.parametrize(
+    ("there", "grants"),
+    [
+        ((), ["anthropic"]),
+        (("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"), ["anthropic"]),
+        (("CLAUDE_CODE_OAUTH_TOKEN", "login"), ["claude"]),
+        (("login", "OPENAI_API_KEY"), ["claude", "openai"]),
+        (("OPENAI_API_KEY",), ["openai"]),
+    ],
+)
+def test_credential_that_is_there_is_proposed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...], grants: list[str]
+) -> None:
+    """An API key before a subscription, and OpenAI's besides."""
+    for name in there:
+        if name == "login":
+            log_in(folder.parent / "home/.claude")
+        else:
+            monkeypatch.setenv(name, OPENAI_KEY if name.startswith("OPENAI") else KEY)
+    assert main(["init", "--yes"]) == OK
+    assert sorted(grant.name for grant in load(folder / "agent.yaml").grants) == grants
+
+
+def test_login_is_used_where_it_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """By ~ in the usual place, and where Claude Code was told to keep it."""
+    login = log_in(folder.parent / "home/.claude")
+    assert main(["init", "--yes"]) == OK
+    assert (
+        '{file: "~/.claude/.credentials.json", json: claudeAiOauth.accessToken}'
+        in (folder / "agent.yaml").read_text()
+    )
+    out = capsys.readouterr().out
+    assert f"found     subscription: {login}\n" in out
+    assert "for your own subscription on your own machine: https://www.anthropic.com/" in out
+    assert main(["check"]) == OK
+    assert f"claude, is there, from {login} (claudeAiOauth.accessToken)" in capsys.readouterr().out
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(folder.parent / "named"))
+    log_in(folder.parent / "named")
+    assert main(["init", "--yes", "--force"]) == OK
+    assert str(folder.parent / "named/.credentials.json") in (folder / "agent.yaml").read_text()
+
+
+def test_login_is_mounted_by_compose(compose: Path, capsys: Output) -> None:
+    """By the example's file beside compose.yaml; a later choice of a key takes it away again."""
+    home = compose.parent / "home/.claude"
+    log_in(home)
+    assert main(["init", "--yes"]) == OK
+    env = (compose / ".env").read_text()
+    assert f"RELAY_UID={os.getuid()}\n" in env
+    assert f"COMPOSE_FILE=compose.yaml:{finding_file()}\n" in env
+    assert f"CLAUDE_CREDENTIALS_DIR={home}\n" in env
+    assert main(["init", "--yes", "--force", "--credential", "anthropic"]) == OK
+    env = (compose / ".env").read_text()
+    assert "COMPOSE_FILE" not in env
+    assert "CLAUDE_CREDENTIALS_DIR" not in env
+
+
+def finding_file() -> str:
+    """Return the example's compose file, which is there."""
+    file = "examples/claude-subscription/compose.yaml"
+    assert (ROOT / file).is_file()
+    return file
+
+
+def test_each_api_goes_to_its_own_where_there_is_no_headroom(folder: Path) -> None:
+    """One address does for both where it is Headroom's."""
+    both = ["--credential", "anthropic", "--credential", "openai"]
+    assert main(["init", "--yes", *both, "--upstream", "https://api.anthropic.com"]) == OK
+    urls = {relay.name: str(relay.upstream) for relay in load(folder / "agent.yaml").relays}
+    assert urls == {"anthropic": "https://api.anthropic.com", "openai": "https://api.openai.com"}
+    assert main(["init", "--yes", "--force", *both]) == OK
+    urls = {relay.name: str(relay.upstream) for relay in load(folder / "agent.yaml").relays}
+    assert set(urls.values()) == {"http://localhost:8787"}
+
+
+@pytest.mark.parametrize(
+    ("page", "status", "line"),
+    [
+        (HEADROOM, 200, "found     Headroom 0.42.0 at "),
+        (HEADROOM | {"version": "<b>"}, 200, "found     Headroom unknown at "),
+        ({"service": "another", "version": "0.42.0"}, 200, "missing   no Headroom answers at "),
+        (["headroom-proxy"], 200, "missing   no Headroom answers at "),
+    ],
+)
+def test_headroom_is_told_from_what_else_may_answer(
+    page: object, status: int, line: str, capsys: Output
+) -> None:
+    """By what its own page says of itself."""
+    with answering(page, status) as url:
+        assert main(["init", "--yes", "--upstream", url]) == OK
+    assert f"{line}{url}" in capsys.readouterr().out
+
+
+def test_ports_that_are_taken_are_noted(capsys: Output) -> None:
+    """By another relay perhaps, which is no mistake."""
+    with answering({}) as url:
+        port = url.rpartition(":")[2]
+        assert main(["init", "--yes", "--port", port]) == OK
+    assert f"something listens at 127.0.0.1:{port} already" in capsys.readouterr().out
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--upstream", "localhost:8787"], "the address must begin with http:// or https://"),
+        (["--credential", "anthropic", "--credential", "claude"], "choose one of anthropic"),
+    ],
+)
+def test_flag_that_cannot_be_used_has_status_2(
+    folder: Path, arguments: list[str], said: str, capsys: Output
+) -> None:
+    """And nothing is written."""
+    assert main(["init", "--yes", *arguments]) == UNUSABLE
+    assert capsys.readouterr().err.startswith(f"relay: {said}")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "x", "-1"])
+def test_port_that_is_none_has_status_2(port: str, capsys: Output) -> None:
+    """As any command line that cannot be used."""
+    with pytest.raises(SystemExit) as caught:
+        main(["init", f"--port={port}"])
+    assert caught.value.code == UNUSABLE
+    assert "must be a port, from 1 to 65535" in capsys.readouterr().err
+
+
+def test_half_a_file_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    """Where the disk is full, nothing is left behind, and what was there is as it was."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (folder / "agent.yaml").write_text("grants: [openai]\n")
+    monkeypatch.setattr(os, "fsync", full)
+    assert main(["init", "--yes", "--force"]) == FAILED
+    said = "agent.yaml cannot be written: no space left on device"
+    assert capsys.readouterr().err == f"relay: {said}\n"
+    assert [each.name for each in folder.iterdir()] == ["agent.yaml"]
+    assert (folder / "agent.yaml").read_text() == "grants: [openai]\n"
+
+
+def test_folder_that_cannot_be_written_has_status_1(folder: Path, capsys: Output) -> None:
+    """Named, with the reason; no half of a file stays behind."""
+    (folder / "config").touch()
+    (folder / "compose.yaml").touch()
+    assert main(["init", "--yes"]) == FAILED
+    assert capsys.readouterr().err == "relay: config/agent.yaml cannot be read: not a directory\n"
+    (folder / "config").unlink()
+    (folder / "config").mkdir()
+    (folder / "config/agent.yaml").mkdir()
+    assert main(["init", "--yes"]) == FAILED
+    assert capsys.readouterr().err == "relay: config/agent.yaml cannot be read: is a directory\n"
+    assert sorted(each.name for each in (folder / "config").iterdir()) == ["agent.yaml"]
+
+
+def test_configuration_that_its_environment_spoils_has_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """It would not serve: what relay check says is said here."""
+    monkeypatch.setenv("RELAY_ADMIN", "nonsense:x")
+    assert main(["init", "--yes"]) == UNUSABLE
+    assert "$RELAY_ADMIN" in capsys.readouterr().err
+
+
+def test_no_terminal_no_question(folder: Path) -> None:
+    """A process whose input is closed ends by itself, without --yes."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "relay", "init"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stderr) == (OK, "")
+    assert (folder / "agent.yaml").is_file()

@@ -1,0 +1,281 @@
+"""Listening sockets, on addresses that are there, that come later, or that are taken."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from relay.config import ListenAddress
+from relay.downstream import listener as listener_module
+from relay.downstream.listener import Listeners, bind, interface_addresses
+
+FUSE_SECONDS = 10.0
+GREETING = b"relay"
+# Of the network that agents are on, and of none that this host has.
+ABSENT = "10.84.199.1"
+ABSENT_IPV6 = "fd84:199::1"
+
+
+class Greeter(asyncio.Protocol):
+    """Says who it is and ends the connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP
+        """Greet."""
+        transport.write(GREETING)
+        transport.close()
+
+
+class Opened:
+    """Listeners under test, and the ports that they said they listen on."""
+
+    def __init__(self, log: pytest.LogCaptureFixture) -> None:
+        self.listeners = Listeners(Greeter, "relays")
+        self._log = log
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Return the addresses that are listened on."""
+        servers = self.listeners._servers
+        return [handle.getsockname()[:2] for server in servers for handle in server.sockets]
+
+    def messages(self, level: int) -> list[str]:
+        """Return what was logged at this level."""
+        return [record.getMessage() for record in self._log.records if record.levelno == level]
+
+
+@pytest.fixture
+async def opened(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Opened]:
+    """Listeners that are closed at the end."""
+    caplog.set_level(logging.INFO, logger="relay")
+    opened = Opened(caplog)
+    yield opened
+    opened.listeners.close()
+    for waiting in opened.listeners._waiting:
+        waiting.cancel()
+    servers = opened.listeners._servers
+    await asyncio.gather(*(server.wait_closed() for server in servers))
+
+
+async def greeting_at(host: str, port: int) -> bytes:
+    """Return what is said to whoever connects there."""
+    async with asyncio.timeout(FUSE_SECONDS):
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            return await reader.read()
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+
+# Addresses
+
+
+async def test_every_address_is_served(opened: Opened) -> None:
+    """Of both families, each as itself."""
+    loopback = ListenAddress("127.0.0.1", 0), ListenAddress("::1", 0)
+    await opened.listeners.open(loopback)
+    assert [host for host, _ in opened.addresses] == ["127.0.0.1", "::1"]
+    for host, port in opened.addresses:
+        assert await greeting_at(host, port) == GREETING
+    (_, port), (_, port_ipv6) = opened.addresses
+    assert opened.messages(logging.INFO) == [
+        f"relays on 127.0.0.1:{port}",
+        f"relays on [::1]:{port_ipv6}",
+    ]
+    assert opened.messages(logging.WARNING) == []
+
+
+async def test_ipv6_address_takes_no_ipv4_port(opened: Opened) -> None:
+    """All of one family is not all of the other: two listeners may share a port."""
+    with bind(ListenAddress("::", 0)) as handle:
+        port = handle.getsockname()[1]
+        await opened.listeners.open((ListenAddress("127.0.0.1", port),))
+        assert opened.addresses == [("127.0.0.1", port)]
+
+
+@pytest.mark.parametrize("host", [ABSENT, ABSENT_IPV6])
+async def test_address_that_does_not_exist_yet_is_bound_with_a_warning(
+    opened: Opened, host: str
+) -> None:
+    """Docker makes the bridge that agents come from later, perhaps."""
+    address = ListenAddress(host, 0)
+    await opened.listeners.open((address,))
+    ((bound, port),) = opened.addresses
+    assert bound == host
+    assert port > 0
+    assert opened.messages(logging.WARNING) == [
+        f"{address} does not exist on this host yet; it is served once it does"
+    ]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_taken_port_is_an_error(opened: Opened, host: str) -> None:
+    """Somebody else would get the agents' calls."""
+    with bind(ListenAddress(host, 0)) as other:
+        other.listen()
+        taken = ListenAddress(host, other.getsockname()[1])
+        with pytest.raises(OSError, match="in use"):
+            await opened.listeners.open((taken,))
+    assert opened.addresses == []
+
+
+def test_taken_port_leaves_no_socket_open() -> None:
+    """Warnings are errors here: a socket that was forgotten would be one."""
+    with bind(ListenAddress("127.0.0.1", 0)) as other:
+        other.listen()
+        with pytest.raises(OSError, match="in use"):
+            bind(ListenAddress("127.0.0.1", other.getsockname()[1]))
+
+
+def test_port_of_a_relay_that_just_stopped_can_be_bound() -> None:
+    """Connections that linger in TIME_WAIT do not keep the next one out."""
+    with bind(ListenAddress("127.0.0.1", 0)) as handle:
+        assert handle.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+        assert not handle.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+
+
+async def test_closed_listeners_accept_nobody(opened: Opened) -> None:
+    """The port is free again at once."""
+    await opened.listeners.open((ListenAddress("127.0.0.1", 0),))
+    ((host, port),) = opened.addresses
+    opened.listeners.close()
+    with pytest.raises(ConnectionRefusedError):
+        await greeting_at(host, port)
+
+
+# Interfaces
+
+
+def test_addresses_of_an_interface_are_found() -> None:
+    """Of both families."""
+    found = interface_addresses("lo")
+    assert found[0] == "127.0.0.1"
+    assert "::1" in found
+
+
+@pytest.mark.parametrize("name", ["nowhere0", "an-interface-with-a-long-name", "lo/x", ""])
+def test_interface_that_is_not_there_has_no_address(name: str) -> None:
+    """Nor is that an error: it may come."""
+    assert interface_addresses(name) == []
+
+
+def test_link_local_addresses_are_left_out(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would need a zone in every URL."""
+    table = tmp_path_factory.mktemp("proc") / "if_inet6"
+    table.write_text(
+        "fe8000000000000000fc00fffe000001 04 40 20 80   bridge9\n"
+        "20010db8000000000000000000000002 04 40 00 82   bridge9\n"
+        "20010db8000000000000000000000003 05 40 00 82   bridge99\n"
+    )
+    monkeypatch.setattr(listener_module, "_IF_INET6", table)
+    assert interface_addresses("bridge9") == ["2001:db8::2"]
+
+
+def test_host_without_ipv6_has_no_table(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may be built or booted without it."""
+    missing = tmp_path_factory.mktemp("proc") / "if_inet6"
+    monkeypatch.setattr(listener_module, "_IF_INET6", missing)
+    assert interface_addresses("lo") == ["127.0.0.1"]
+
+
+async def test_interface_is_served_on_each_of_its_addresses(opened: Opened) -> None:
+    """As if they had been named."""
+    await opened.listeners.open((ListenAddress("lo", 0),))
+    assert [host for host, _ in opened.addresses] == interface_addresses("lo")
+    for host, port in opened.addresses:
+        assert await greeting_at(host, port) == GREETING
+
+
+class Interface:
+    """An interface whose addresses the test decides on."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self._answers = list(answers)
+        self.asked = asyncio.Event()
+
+    def addresses(self, name: str) -> list[str]:
+        """Return the next answer; the last one for ever."""
+        assert name == "later0"
+        if len(self._answers) == 1:
+            self.asked.set()
+            return self._answers[0]
+        return self._answers.pop(0)
+
+    def put(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Put it in the place of the host's, and let nobody wait long."""
+        monkeypatch.setattr(listener_module, "interface_addresses", self.addresses)
+        monkeypatch.setattr(listener_module, "RETRY_SECONDS", 0.001)
+
+
+async def test_interface_that_appears_later_is_served_then(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order in which things start does not matter."""
+    Interface([], [], [], ["127.0.0.1"]).put(monkeypatch)
+    await opened.listeners.open((ListenAddress("later0", 0), ListenAddress("127.0.0.1", 0)))
+    assert len(opened.addresses) == 1
+    assert opened.messages(logging.WARNING) == ["later0 has no address yet; waiting for it"]
+    async with asyncio.timeout(FUSE_SECONDS):
+        await asyncio.gather(*opened.listeners._waiting)
+    assert len(opened.addresses) == 2
+    host, port = opened.addresses[-1]
+    assert await greeting_at(host, port) == GREETING
+
+
+async def test_interface_whose_port_is_taken_is_tried_again(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What holds the port may go away."""
+    with bind(ListenAddress("127.0.0.1", 0)) as other:
+        other.listen()
+        port = other.getsockname()[1]
+        interface = Interface([], ["127.0.0.1"])
+        interface.put(monkeypatch)
+        await opened.listeners.open((ListenAddress("later0", port),))
+        async with asyncio.timeout(FUSE_SECONDS):
+            await interface.asked.wait()
+        assert opened.addresses == []
+    async with asyncio.timeout(FUSE_SECONDS):
+        await asyncio.gather(*opened.listeners._waiting)
+    assert opened.addresses == [("127.0.0.1", port)]
+    assert f"later0:{port}: address already in use; trying again" in opened.messages(
+        logging.WARNING
+    )
+
+
+async def test_interface_with_one_port_taken_serves_the_other_address_once(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is listened on already is not bound again when the rest is tried again."""
+    with bind(ListenAddress("::1", 0)) as other:
+        other.listen()
+        port = other.getsockname()[1]
+        interface = Interface([], ["127.0.0.1", "::1"], ["127.0.0.1", "::1"])
+        interface.put(monkeypatch)
+        await opened.listeners.open((ListenAddress("later0", port),))
+        async with asyncio.timeout(FUSE_SECONDS):
+            await interface.asked.wait()
+        assert opened.addresses == [("127.0.0.1", port)]
+    async with asyncio.timeout(FUSE_SECONDS):
+        await asyncio.gather(*opened.listeners._waiting)
+    assert opened.addresses == [("127.0.0.1", port), ("::1", port)]
+
+
+async def test_closed_listeners_wait_for_no_interface(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopping relay opens nothing new."""
+    interface = Interface([])
+    interface.put(monkeypatch)
+    await opened.listeners.open((ListenAddress("later0", 0),))
+    opened.listeners.close()
+    (waiting,) = opened.listeners._waiting
+    await asyncio.wait([waiting], timeout=FUSE_SECONDS)
+    assert waiting.cancelled()
+    assert opened.addresses == []

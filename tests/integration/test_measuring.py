@@ -1,0 +1,820 @@
+"""Every call measured, on loopback: what it used, how it ended, and not a byte changed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from relay.downstream.connections import Gates
+from relay.downstream.server_connection import Gate, Incoming
+from relay.errors import UpstreamTruncated
+from relay.http.chunked import ChunkReader
+from relay.http.message import RequestHead
+from relay.http.parser import RequestHeadReader
+from relay.proxy.response import Delivery
+from relay.telemetry.call import Exchange
+from relay.telemetry.metrics import Metrics, RelayState, limits
+from relay.telemetry.metrics.catalogue import DURATION_BUCKETS
+from relay.telemetry.usage import Meter, meter
+from relay.telemetry.usage.reader import Row
+from relay.upstream.client_connection import Connection
+from relay.upstream.interface import Limits
+from tests.harness.model_answers import (
+    CHAT_DONE,
+    CHAT_EVENTS,
+    CHAT_JSON,
+    CHAT_STREAM,
+    CODERS,
+    JSON,
+    MESSAGE_JSON,
+    MESSAGE_STREAM,
+    MESSAGE_TOKENS,
+    RESPONSE_COMPLETED,
+    RESPONSE_CREATED,
+    RESPONSE_DELTA,
+    RESPONSES_JSON,
+    RESPONSES_STREAM,
+    STREAM,
+    Recording,
+    error_event,
+    event,
+    message_body,
+    message_events,
+)
+from tests.harness.relays import (
+    CHAT,
+    FUSE_SECONDS,
+    MESSAGES,
+    Agent,
+    Caller,
+    LocalRelay,
+    Relay,
+    Request,
+    Upstream,
+    chunk,
+    configuration,
+    request,
+    response_head,
+    running_relay,
+)
+
+RESPONSES = "/relay/openai/v1/responses"
+EMBEDDINGS = "/relay/openai/v1/embeddings"
+RECORDINGS: dict[str, tuple[str, Recording]] = {
+    "message stream": (MESSAGES, MESSAGE_STREAM),
+    "message": (MESSAGES, MESSAGE_JSON),
+    "chat stream": (CHAT, CHAT_STREAM),
+    "chat": (CHAT, CHAT_JSON),
+    "responses stream": (RESPONSES, RESPONSES_STREAM),
+    "response": (RESPONSES, RESPONSES_JSON),
+}
+START, *_ = message_events()
+BEGINNING = b"".join(message_events()[:4])
+WHOLE = MESSAGE_STREAM.body
+
+
+def head(content_type: str, coding: str = "identity", *, length: int | None = None) -> bytes:
+    """Return a response's head: chunked, or with a length."""
+    framing = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
+    lines = [f"content-type: {content_type}", framing, "request-id: req_1"]
+    lines += [f"content-encoding: {coding}"] if coding != "identity" else []
+    return "\r\n".join(["HTTP/1.1 200 OK", *lines, "", ""]).encode()
+
+
+def response(recording: Recording, name: str = "identity") -> bytes:
+    """Return a recording as a response, coded as a whole and chunked by its pieces' sizes."""
+    coding, code = CODERS[name]
+    body = code(recording.body)
+    size = max(1, len(body) // len(recording.pieces))
+    pieces = [body[i : i + size] for i in range(0, len(body), size)]
+    return head(recording.content_type, coding) + b"".join(map(chunk, pieces)) + chunk(b"")
+
+
+async def begin(relay: Relay, upstream: Upstream, target: str = MESSAGES) -> tuple[Agent, Caller]:
+    """Begin a call, up to the request's arrival."""
+    agent = await relay.agent()
+    await agent.send(request(target))
+    caller, _ = await upstream.called()
+    return agent, caller
+
+
+async def tokens(relay: Relay) -> dict[str, float]:
+    """Return all tokens by type."""
+    found = await relay.samples("relay_tokens_total", "type")
+    return {kind: count for (kind,), count in found.items()}
+
+
+async def missing(relay: Relay) -> dict[str, float]:
+    """Return what could not be metered, by reason."""
+    found = await relay.samples("relay_usage_missing_total", "reason")
+    return {reason: count for (reason,), count in found.items()}
+
+
+async def check_counted_once(relay: Relay, outcome: str, code: str = "200") -> dict[str, Any]:
+    """See that there was one call, that it ended so, and that nothing is in flight."""
+    assert await relay.outcomes() == {(outcome, code): 1}
+    durations = await relay.samples("relay_request_duration_seconds_count", "outcome_class")
+    expected = "ok" if outcome in ("ok", "client_abort") else "error"
+    assert durations == {(expected,): 1}
+    assert await relay.in_flight() == 0
+    assert sum((await missing(relay)).values()) <= 1
+    (line,) = await relay.log.calls()
+    assert line["outcome"] == outcome
+    return line
+
+
+# Tokens, exactly
+
+
+@pytest.mark.parametrize("name", CODERS)
+@pytest.mark.parametrize("kind", RECORDINGS)
+async def test_usage_is_exact_and_the_bytes_are_the_upstreams(
+    two_relays: LocalRelay, upstream: Upstream, kind: str, name: str
+) -> None:
+    """Of every kind of answer, in every coding."""
+    target, recording = RECORDINGS[kind]
+    upstream.answer_with(response(recording, name))
+    answer = await two_relays.ask(request(target))
+    assert answer.complete
+    coding, code = CODERS[name]
+    assert answer.body == code(recording.body)
+    assert answer.values("content-encoding") == ([coding.encode()] if name != "identity" else [])
+    line = await check_counted_once(two_relays, "ok")
+    assert await tokens(two_relays) == recording.tokens
+    assert line["tokens"] == recording.tokens
+    assert line["model"] == recording.model
+    assert line["response_bytes"] == len(answer.body)
+    models = await two_relays.samples("relay_tokens_total", "model", "client")
+    assert models.keys() == {(recording.model, "agent")}
+    reasoning = await two_relays.samples("relay_reasoning_tokens_total", "model")
+    assert reasoning == {(recording.model,): recording.reasoning}
+    reasons = await two_relays.samples("relay_stop_reasons_total", "reason")
+    assert reasons == {(recording.stop_reason,): 1}
+    assert await missing(two_relays) == {}
+    assert ("first_token" in line) == (recording.content_type == STREAM)
+
+
+async def test_usage_of_many_calls_adds_up(relay: LocalRelay, upstream: Upstream) -> None:
+    """One after the other on kept connections."""
+    upstream.answer_with(response(MESSAGE_JSON))
+    agent = await relay.agent()
+    for _ in range(10):
+        assert (await agent.ask(request(MESSAGES))).complete
+    await relay.log.calls(10)
+    assert await tokens(relay) == {k: 10 * n for k, n in MESSAGE_JSON.tokens.items()}
+    assert await relay.outcomes(10) == {("ok", "200"): 10}
+    bodies = await relay.samples("relay_response_bytes_total", "relay")
+    assert bodies == {("anthropic",): 10 * len(MESSAGE_JSON.body)}
+    sent = await relay.samples("relay_request_bytes_total", "relay")
+    assert sent == {("anthropic",): 10 * len(b"{}")}
+
+
+async def test_tools_of_the_api_are_counted(relay: LocalRelay, upstream: Upstream) -> None:
+    """They cost extra."""
+    upstream.answer_with(response(MESSAGE_STREAM))
+    await relay.ask(request())
+    await relay.log.calls()
+    tools = await relay.samples("relay_server_tool_requests_total", "tool")
+    assert tools == {("web_search",): 2, ("web_fetch",): 1}
+
+
+async def test_token_counting_is_not_usage(relay: LocalRelay, upstream: Upstream) -> None:
+    """Nothing was used, and nothing is missing."""
+    body = b'{"input_tokens":25}'
+    upstream.answer_with(head(JSON, length=len(body)) + body)
+    await relay.ask(request(f"{MESSAGES}/count_tokens"))
+    await check_counted_once(relay, "ok")
+    assert (await tokens(relay), await missing(relay)) == ({}, {})
+
+
+@pytest.mark.parametrize("rest", ["/resp_1", "/resp_1?stream=true"])
+async def test_response_that_is_fetched_again_is_not_counted_again(
+    two_relays: LocalRelay, upstream: Upstream, rest: str
+) -> None:
+    """Its usage was that of the call that made it."""
+    upstream.answer_with(response(RESPONSES_JSON))
+    await two_relays.ask(request(RESPONSES))
+    await two_relays.ask(request(RESPONSES + rest, method="GET", body=None))
+    assert await two_relays.outcomes(2) == {("ok", "200"): 2}
+    assert await tokens(two_relays) == RESPONSES_JSON.tokens
+    assert await missing(two_relays) == {}
+
+
+# In memory: any cut there is
+
+
+class Wire(asyncio.Transport):
+    """A connection whose other end keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep it."""
+        self.written += data
+
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        """Everything is taken at once."""
+        return 0
+
+    def abort(self) -> None:
+        """Nothing is to be done."""
+
+
+class NoBody:
+    """A request without a body."""
+
+    chunked = False
+
+    def whole(self) -> bytes:
+        """Return that there is none."""
+        return b""
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Never asked for."""
+        raise AssertionError("no call does that here")
+
+
+class Nobody:
+    """Where no request is read."""
+
+    async def handle(self, _: Gate, __: Incoming) -> bool:
+        """Never asked for."""
+        raise AssertionError("no request comes here")
+
+
+def request_head() -> RequestHead:
+    """Return an agent's request as the relay reads it."""
+    reader = RequestHeadReader()
+    assert reader.feed(f"POST {MESSAGES} HTTP/1.1\r\nHost: relay\r\n\r\n".encode())
+    return reader.head()
+
+
+async def relay_in_memory(
+    reads: list[bytes], operation: str, *, tap: bool
+) -> tuple[bytes, Exchange]:
+    """Pass an answer on that is read from the upstream in these pieces; return what came out."""
+    gate, agent = Gate(Nobody(), Gates()), Wire()
+    gate.connection_made(agent)
+    connection = Connection(lambda _: None, lambda _: None)
+    connection.connection_made(Wire())
+    exchange = Exchange(method="POST", operation=operation)
+
+    async def run() -> None:
+        reply = await connection.begin(b"", NoBody(), Limits(9, 9, 9), bodiless=False)
+        exchange.answered(reply.head)
+        exchange.meter = exchange.meter if tap else None
+        head = request_head()
+        await Delivery(gate, head, reply, exchange, write_seconds=9, close=False).run()
+        reply.close()
+        exchange.succeeded()
+
+    running = asyncio.create_task(run())
+    loop = asyncio.get_running_loop()
+    for data in reads:
+        turn = loop.create_future()
+        loop.call_soon(turn.set_result, None)
+        await turn
+        connection.data_received(data)
+    async with asyncio.timeout(FUSE_SECONDS):
+        await running
+    exchange.finish()
+    return agent.written, exchange
+
+
+def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
+    """Return data cut at these places."""
+    ends = sorted({place % len(data) for place in places} - {0})
+    return [data[a:b] for a, b in zip([0, *ends], [*ends, len(data)], strict=True)]
+
+
+def body_in(data: bytes) -> bytes:
+    """Return the body of a chunked response, and see that it came to its end."""
+    reader = ChunkReader(UpstreamTruncated)
+    body = reader.feed(data.partition(b"\r\n\r\n")[2])
+    assert reader.ended
+    assert reader.rest == b""
+    return body
+
+
+def check_in_memory(reads: list[bytes], operation: str, body: bytes) -> Exchange:
+    """See that the agent gets the upstream's bytes, tap or no tap; return the tapped call."""
+    written, exchange = asyncio.run(relay_in_memory(reads, operation, tap=True))
+    untapped, _ = asyncio.run(relay_in_memory(reads, operation, tap=False))
+    assert body_in(written) == body_in(untapped) == body
+    assert exchange.response_bytes == len(body)
+    return exchange
+
+
+OPERATION_OF = {MESSAGES: "messages", CHAT: "chat_completions", RESPONSES: "responses"}
+PLACES = st.lists(st.integers(0, 1 << 20), max_size=40)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(RECORDINGS)), st.sampled_from(sorted(CODERS)), PLACES, PLACES)
+def test_usage_is_exact_however_an_answer_is_cut(
+    kind: str, name: str, chunks: list[int], reads: list[int]
+) -> None:
+    """By the upstream into chunks, and by the network into whatever is read at once."""
+    target, recording = RECORDINGS[kind]
+    coding, code = CODERS[name]
+    body = code(recording.body)
+    wire = head(recording.content_type, coding)
+    wire += b"".join(map(chunk, cut(body, chunks))) + chunk(b"")
+    exchange = check_in_memory(cut(wire, reads), OPERATION_OF[target], body)
+    assert exchange.outcome == "ok"
+    assert exchange.reading is not None
+    assert exchange.reading.tokens == recording.tokens
+    assert exchange.reading.model == recording.model
+    assert exchange.reading.missing is None
+
+
+@pytest.mark.parametrize("name", CODERS)
+@pytest.mark.parametrize("kind", RECORDINGS)
+def test_usage_is_exact_byte_by_byte(kind: str, name: str) -> None:
+    """The finest cut there is."""
+    target, recording = RECORDINGS[kind]
+    wire = response(recording, name)
+    reads = [wire[i : i + 1] for i in range(len(wire))]
+    exchange = check_in_memory(reads, OPERATION_OF[target], CODERS[name][1](recording.body))
+    assert exchange.reading is not None
+    assert exchange.reading.tokens == recording.tokens
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(sorted(OPERATION_OF.values())),
+    st.sampled_from([STREAM, JSON, "text/plain", "text/event-stream;x"]),
+    st.sampled_from(["identity", "gzip", "deflate", "br", "zstd", "gzip, br", "compress"]),
+    st.lists(
+        st.one_of(
+            st.binary(max_size=200),
+            st.sampled_from(
+                [START, *message_events()[1:], *CHAT_STREAM.pieces, *RESPONSES_STREAM.pieces]
+            ),
+        ),
+        max_size=12,
+    ),
+    PLACES,
+)
+def test_whatever_an_answer_holds_reaches_the_agent(
+    operation: str, content_type: str, coding: str, parts: list[bytes], reads: list[int]
+) -> None:
+    """Nonsense too, under any heading: it may not be metered, but it is passed on."""
+    body = b"".join(parts)
+    wire = head(content_type, coding) + b"".join(map(chunk, filter(None, parts))) + chunk(b"")
+    exchange = check_in_memory(cut(wire, reads), operation, body)
+    assert exchange.outcome in ("ok", "truncated", "stream_error")
+    Metrics(CollectorRegistry()).observe(exchange)
+
+
+# A meter that fails
+
+
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError, RecursionError, AssertionError])
+@pytest.mark.parametrize("kind", ["message stream", "message"])
+async def test_a_meter_that_raises_does_not_touch_the_stream(
+    relay: LocalRelay,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    error: type[Exception],
+) -> None:
+    """Its error is counted, and goes no further."""
+    _, recording = RECORDINGS[kind]
+    raised = []
+
+    def fail(*_: object) -> None:
+        raised.append(error)
+        raise error
+
+    rows = {"messages": Row(fail, fail)}
+    monkeypatch.setattr(meter, "_ROWS", rows)
+    agent, caller = await begin(relay, upstream)
+    await caller.send(head(recording.content_type))
+    answer = await agent.head()
+    for piece in recording.pieces:
+        await caller.send(chunk(piece))
+        assert await agent.piece(answer) == piece
+    await caller.send(chunk(b""))
+    await agent.finish(answer)
+    assert answer.complete
+    await check_counted_once(relay, "ok")
+    assert raised == [error]
+    assert await missing(relay) == {"parse": 1}
+    assert await tokens(relay) == {}
+
+
+async def test_the_agent_has_a_piece_before_it_is_metered(
+    relay: LocalRelay, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written first, tapped after."""
+    agent, caller = await begin(relay, upstream)
+    (gate,) = (each for each in relay.app._gates._open if each.busy)
+    order: list[tuple[str, bytes]] = []
+    write, feed = gate.write, Meter.feed
+
+    def note_write(data: bytes) -> None:
+        order.append(("written", data))
+        write(data)
+
+    def note_feed(of: Meter, piece: bytes, now: float) -> None:
+        order.append(("metered", piece))
+        feed(of, piece, now)
+
+    monkeypatch.setattr(gate, "write", note_write)
+    monkeypatch.setattr(Meter, "feed", note_feed)
+    await caller.send(head(STREAM))
+    answer = await agent.head()
+    for piece in MESSAGE_STREAM.pieces:
+        await caller.send(chunk(piece))
+        assert await agent.piece(answer) == piece
+    await caller.send(chunk(b""))
+    await agent.finish(answer)
+    body = [(kind, data) for kind, data in order if data != chunk(b"")][1:]
+    expected = [
+        pair
+        for piece in MESSAGE_STREAM.pieces
+        for pair in (("written", chunk(piece)), ("metered", piece))
+    ]
+    assert body == expected
+
+
+# Every end
+
+
+async def test_a_stream_that_breaks_off_is_truncated(relay: LocalRelay, upstream: Upstream) -> None:
+    """What was known by then is counted, and that it is not all."""
+    agent, caller = await begin(relay, upstream)
+    await caller.send(head(STREAM) + chunk(BEGINNING))
+    caller.leave()
+    assert not (await agent.answer()).complete
+    line = await check_counted_once(relay, "truncated")
+    assert await tokens(relay) == MESSAGE_TOKENS | {"output": 1}
+    assert line["tokens"] == MESSAGE_TOKENS | {"output": 1}
+    assert await missing(relay) == {"truncated": 1}
+
+
+async def test_a_stream_that_breaks_off_behind_its_usage_misses_none(
+    relay: LocalRelay, upstream: Upstream
+) -> None:
+    """The last totals had come."""
+    agent, caller = await begin(relay, upstream)
+    await caller.send(head(STREAM) + chunk(b"".join(message_events()[:-1])))
+    caller.leave()
+    assert not (await agent.answer()).complete
+    await check_counted_once(relay, "truncated")
+    assert await tokens(relay) == MESSAGE_TOKENS
+    assert await missing(relay) == {}
+
+
+async def test_a_document_that_breaks_off_is_truncated(
+    relay: LocalRelay, upstream: Upstream
+) -> None:
+    """Half of it says nothing."""
+    agent, caller = await begin(relay, upstream)
+    await caller.send(head(JSON, length=5_000) + message_body())
+    caller.leave()
+    assert not (await agent.answer()).complete
+    await check_counted_once(relay, "truncated")
+    assert sum((await missing(relay)).values()) <= 1
+
+
+async def test_a_stream_that_falls_silent_is_a_timeout(upstream: Upstream, tmp_path: Path) -> None:
+    """The same, but for the name of its end."""
+    config = configuration(upstream.port, timeouts={"idle": 0.2})
+    async with running_relay(tmp_path, config) as relay:
+        agent, caller = await begin(relay, upstream)
+        await caller.send(head(STREAM) + chunk(BEGINNING))
+        assert not (await agent.answer()).complete
+        line = await check_counted_once(relay, "timeout")
+        assert await missing(relay) == {"truncated": 1}
+        assert line["max_gap"] >= 0.15
+
+
+@pytest.mark.parametrize("how", ["leave", "reset", "half_close"])
+async def test_a_stream_that_the_agent_leaves_is_an_abort(
+    relay: LocalRelay, upstream: Upstream, how: str
+) -> None:
+    """What it used until then is counted."""
+    agent, caller = await begin(relay, upstream)
+    await caller.send(head(STREAM) + chunk(BEGINNING))
+    answer = await agent.head()
+    assert await agent.piece(answer) == BEGINNING
+    getattr(agent, how)()
+    await caller.gone()
+    await check_counted_once(relay, "client_abort")
+    assert await tokens(relay) == MESSAGE_TOKENS | {"output": 1}
+    assert await missing(relay) == {"client_abort": 1}
+
+
+async def test_a_call_that_the_agent_leaves_unanswered_misses_nothing(
+    relay: LocalRelay, upstream: Upstream
+) -> None:
+    """There was no answer that could have been metered."""
+    agent, caller = await begin(relay, upstream)
+    agent.leave()
+    await caller.gone()
+    await check_counted_once(relay, "client_abort", "none")
+    assert (await tokens(relay), await missing(relay)) == ({}, {})
+
+
+async def test_an_agent_that_leaves_behind_the_end_has_a_good_call(
+    relay: LocalRelay, upstream: Upstream
+) -> None:
+    """Behind message_stop there is nothing to wait for, though the body has not ended."""
+    agent, caller = await begin(relay, upstream)
+    await caller.send(head(STREAM) + chunk(WHOLE))
+    answer = await agent.head()
+    assert await agent.piece(answer) == WHOLE
+    agent.leave()
+    await caller.gone()
+    await check_counted_once(relay, "ok")
+    assert await tokens(relay) == MESSAGE_TOKENS
+    assert await missing(relay) == {}
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_an_error_within_a_good_answer_is_a_stream_error(
+    relay: LocalRelay, upstream: Upstream, *, leaves: bool
+) -> None:
+    """Also when the agent leaves as soon as it has read of it, as the SDKs do."""
+    agent, caller = await begin(relay, upstream)
+    data = BEGINNING + error_event("overloaded_error")
+    await caller.send(head(STREAM) + chunk(data))
+    answer = await agent.head()
+    assert await agent.piece(answer) == data
+    if leaves:
+        agent.leave()
+        await caller.gone()
+    else:
+        await caller.send(chunk(b""))
+        await agent.finish(answer)
+        assert answer.complete
+    await check_counted_once(relay, "stream_error")
+    errors = await relay.samples("relay_upstream_errors_total", "error_type", "where")
+    assert errors == {("overloaded_error", "stream"): 1}
+    assert await missing(relay) == {"truncated": 1}
+    assert await tokens(relay) == MESSAGE_TOKENS | {"output": 1}
+
+
+async def test_a_stop_of_the_relay_is_its_own_error(upstream: Upstream, tmp_path: Path) -> None:
+    """A call that is cut is counted like any other, once."""
+    async with running_relay(tmp_path, configuration(upstream.port)) as relay:
+        agent, caller = await begin(relay, upstream)
+        await caller.send(head(STREAM) + chunk(BEGINNING))
+        answer = await agent.head()
+        assert await agent.piece(answer) == BEGINNING
+        relay.app.stop()
+        relay.app.stop()
+        await agent.finish(answer)
+        assert not answer.complete
+        await check_counted_once(relay, "internal_error")
+        assert await tokens(relay) == MESSAGE_TOKENS | {"output": 1}
+        assert await missing(relay) == {"truncated": 1}
+
+
+STREAMS: dict[str, tuple[str, tuple[bytes, ...], str, str | None]] = {
+    "no message_stop": (MESSAGES, message_events()[:-1], "truncated", None),
+    "only a start": (MESSAGES, message_events()[:1], "truncated", "truncated"),
+    "nothing": (MESSAGES, (), "truncated", "truncated"),
+    "only comments": (MESSAGES, (b": ping\n\n",), "truncated", "truncated"),
+    "no [DONE]": (CHAT, CHAT_STREAM.pieces[:-1], "truncated", None),
+    "usage not asked for": (CHAT, (*CHAT_EVENTS, CHAT_DONE), "ok", "absent"),
+    "no completion": (RESPONSES, (RESPONSE_CREATED, RESPONSE_DELTA), "truncated", "truncated"),
+    "incomplete": (
+        RESPONSES,
+        (RESPONSE_CREATED, RESPONSE_COMPLETED.replace(b"completed", b"incomplete")),
+        "ok",
+        None,
+    ),
+    "failed": (
+        RESPONSES,
+        (RESPONSE_CREATED, event("response.failed", response={"error": {"code": "x"}})),
+        "stream_error",
+        "truncated",
+    ),
+    "another operation": ("/relay/anthropic/v1/files", (b"data: 1\n\n",), "ok", None),
+}
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+async def test_a_stream_ends_with_its_own_end(
+    two_relays: LocalRelay, upstream: Upstream, kind: str
+) -> None:
+    """However well its HTTP ended."""
+    target, pieces, outcome, reason = STREAMS[kind]
+    upstream.answer_with(head(STREAM) + b"".join(map(chunk, pieces)) + chunk(b""))
+    answer = await two_relays.ask(request(target))
+    assert (answer.body, answer.complete) == (b"".join(pieces), True)
+    await check_counted_once(two_relays, outcome)
+    assert await missing(two_relays) == ({reason: 1} if reason else {})
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 500, 529])
+async def test_a_refusal_is_an_error_by_its_type(
+    relay: LocalRelay, upstream: Upstream, status: int
+) -> None:
+    """And never one whose usage is missing; coded ones are read as well."""
+    body = b'{"type":"error","error":{"type":"rate_limit_error","message":"x"}}'
+    coded = CODERS["gzip"][1](body)
+    start = head(JSON, "gzip", length=len(coded)).replace(b"200 OK", b"%d No" % status)
+    upstream.answer_with(start + coded)
+    assert (await relay.ask(request())).body == coded
+    await check_counted_once(relay, "upstream_error", str(status))
+    errors = await relay.samples("relay_upstream_errors_total", "error_type", "where")
+    assert errors == {("rate_limit_error", "http"): 1}
+    assert (await missing(relay), await tokens(relay)) == ({}, {})
+
+
+# What cannot be metered
+
+
+FILLER = b"x" * (5 << 20)
+BODIES: dict[str, tuple[str, bytes, str | None]] = {
+    "no JSON": ("identity", b"{", "parse"),
+    "no object": ("identity", b"[1]", "parse"),
+    "no usage": ("identity", b"{}", "absent"),
+    "null usage": ("identity", b'{"usage":null}', "absent"),
+    "unknown coding": ("compress", message_body(), "encoding"),
+    "too many codings": (", ".join(["gzip"] * 6), message_body(), "encoding"),
+    "not what its coding says": ("gzip", message_body(), "encoding"),
+    "half of a coded body": ("gzip", CODERS["gzip"][1](message_body())[:-12], "truncated"),
+    "usage in a long middle": (
+        "identity",
+        message_body()[:-1] + b',"x":"%b"}' % FILLER,
+        "too_large",
+    ),
+    "usage at a long end": ("identity", b'{"x":"%b",' % FILLER + message_body()[1:], None),
+    "a bomb": ("gzip", CODERS["gzip"][1](bytes(40 << 20)), "too_large"),
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+async def test_what_could_not_be_metered_is_said(
+    relay: LocalRelay, upstream: Upstream, kind: str
+) -> None:
+    """By its reason; the agent has every byte, and the call was a good one."""
+    coding, body, reason = BODIES[kind]
+    upstream.answer_with(head(JSON, coding, length=len(body)) + body)
+    answer = await relay.ask(request())
+    assert answer.complete
+    assert answer.body == body
+    await check_counted_once(relay, "ok")
+    assert await missing(relay) == ({reason: 1} if reason else {})
+    assert await tokens(relay) == ({} if reason else MESSAGE_TOKENS)
+
+
+@pytest.mark.parametrize("coding", ["compress", "gzip"])
+async def test_a_stream_that_cannot_be_decoded_is_no_failure(
+    relay: LocalRelay, upstream: Upstream, coding: str
+) -> None:
+    """Nobody here knows whether it came to its end."""
+    upstream.answer_with(head(STREAM, coding) + chunk(WHOLE) + chunk(b""))
+    answer = await relay.ask(request())
+    assert (answer.body, answer.complete) == (WHOLE, True)
+    await check_counted_once(relay, "ok")
+    assert await missing(relay) == {"encoding": 1}
+
+
+async def test_embeddings_are_metered(two_relays: LocalRelay, upstream: Upstream) -> None:
+    """They have input alone."""
+    body = b'{"data":[],"model":"embed-3","usage":{"prompt_tokens":12,"total_tokens":12}}'
+    upstream.answer_with(head(JSON, length=len(body)) + body)
+    await two_relays.ask(request(EMBEDDINGS))
+    await check_counted_once(two_relays, "ok")
+    assert await tokens(two_relays) == {"input": 12}
+
+
+# Rate limits
+
+
+@pytest.mark.parametrize("status", [200, 304, 400, 429, 529])
+async def test_limits_are_shown_until_they_are_past(
+    relay: LocalRelay, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Of an answer of any status; then they are gone from the scrape, not stale."""
+    now = 1_800_000_000.0
+    monkeypatch.setattr(limits, "time", SimpleNamespace(time=lambda: now))
+    lines = (
+        "anthropic-ratelimit-input-tokens-limit: 2000",
+        "anthropic-ratelimit-input-tokens-remaining: 1500",
+        "anthropic-ratelimit-input-tokens-reset: 2027-01-15T08:01:00Z",
+        f"anthropic-ratelimit-unified-5h-utilization: {0.5}",
+        f"anthropic-ratelimit-unified-5h-reset: {now + 60:.0f}",
+        "anthropic-organization-id: 00000000-0000-4000-8000-000000000000",
+    )
+    framing = [] if status == 304 else ["content-length: 0"]
+    head = "\r\n".join([f"HTTP/1.1 {status} X", *lines, *framing, "", ""])
+    upstream.answer_with(head.encode())
+    assert (await relay.ask(request())).status == status
+    await relay.log.calls()
+    expected = {
+        "relay_ratelimit_limit": {("anthropic", "input_tokens"): 2000},
+        "relay_ratelimit_remaining": {("anthropic", "input_tokens"): 1500},
+        "relay_ratelimit_reset_timestamp_seconds": {("anthropic", "input_tokens"): now + 60},
+        "relay_quota_utilization_ratio": {("anthropic", "5h"): 0.5},
+        "relay_quota_reset_timestamp_seconds": {("anthropic", "5h"): now + 60},
+    }
+    for name, samples in expected.items():
+        label = "kind" if "ratelimit" in name else "window"
+        assert await relay.samples(name, "relay", label) == samples
+    page = (await relay.page("/metrics")).body
+    assert b"00000000-0000-4000" not in page
+    now += 61
+    for name in expected:
+        assert await relay.samples(name) == {}
+    page = (await relay.page("/metrics")).body
+    assert b"relay_ratelimit_limit{" not in page
+    assert b"relay_quota_utilization_ratio{" not in page
+
+
+# How many series
+
+
+def series(metrics: Metrics) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+    """Return the names and labels of all samples."""
+    return {
+        (sample.name, frozenset(sample.labels.items()))
+        for family in metrics._registry.collect()
+        for sample in family.samples
+    }
+
+
+async def test_models_paths_and_sessions_make_no_series(
+    relay: LocalRelay, upstream: Upstream
+) -> None:
+    """Fifty metered models, a thousand paths and as many sessions, through the relay."""
+    numbers = itertools.count()
+
+    def answer(_: Request) -> bytes:
+        number = next(numbers)
+        body = message_body(f"model-{number % 100}")
+        first = head(JSON, length=len(body)).replace(b"req_1", b"req_%d" % number)
+        return first + body
+
+    upstream.answer_with(answer)
+    agent = await relay.agent()
+    shown: list[set[tuple[str, frozenset[tuple[str, str]]]]] = []
+    for number in range(1000):
+        if number in (0, 80):
+            await relay.log.calls(number)
+            shown.append(series(relay.app._metrics))
+        line = f"X-Claude-Code-Session-Id: session-{number}"
+        target = (
+            f"{MESSAGES}/{number}" if number % 2 else f"/relay/anthropic/v1/messages?n={number}"
+        )
+        assert (await agent.ask(request(target, line))).status == 200
+    await relay.log.calls(1000)
+    shown.append(series(relay.app._metrics))
+    start, early, late = shown
+    assert late == early
+    models = {value for _, labels in late - start for name, value in labels if name == "model"}
+    assert models == {*(f"model-{number}" for number in range(0, 64, 2)), "other"}
+    text = (await relay.page("/metrics")).body
+    assert b"session-" not in text
+    assert b"req_" not in text
+    assert (await tokens(relay))["input"] == 500 * MESSAGE_TOKENS["input"]
+
+
+def test_ten_thousand_sessions_make_no_series() -> None:
+    """Whatever a call was called, what is shown of it is one of what is known beforehand."""
+    metrics = Metrics(CollectorRegistry())
+    state = RelayState("anthropic", "claude", ready=True, up=True, upstream="http://x:1",
+                       idle_connections=0, active_connections=0)  # fmt: skip
+    metrics.prepare([state], ["agent"])
+    metrics.show([state])
+    counts: list[int] = []
+    for number in range(10_000):
+        exchange = Exchange(method="POST", path=f"/{number}", relay="anthropic", client="agent")
+        exchange.operation = "messages"
+        exchange.session_id, exchange.agent_id = f"session-{number}", f"agent-{number}"
+        metrics.begin(exchange)
+        fields = (("content-type", JSON), ("request-id", f"req_{number}"))
+        exchange.answered(response_head(200, *fields))
+        assert exchange.meter is not None
+        exchange.meter.feed(message_body(f"model-{number % 100}"), 1.0)
+        exchange.succeeded()
+        exchange.finish()
+        metrics.observe(exchange)
+        if number in (100, 9_999):
+            counts.append(len(series(metrics)))
+    assert counts[0] == counts[1]
+    text = metrics.expose("application/openmetrics-text")[0]
+    assert b"session-" not in text
+    # One exemplar for each bucket of one histogram, however many calls there were.
+    assert text.count(b"req_") <= len(DURATION_BUCKETS) + 1

@@ -1,0 +1,1 @@
+"""What the repository promises beside its code: docs, locks, manifests, stand-ins."""

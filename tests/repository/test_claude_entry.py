@@ -1,0 +1,231 @@
+"""What the sandbox does before Claude Code starts: whose it is, what it settles, what it says.
+
+The script of examples/claude runs as in its container, with a program in Claude Code's place
+that says what it was given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.relays import (
+    KEY,
+    ROOT,
+    TOKEN,
+    LocalRelay,
+    Upstream,
+    configuration,
+    running_relay,
+)
+
+ENTRY = ROOT / "examples" / "claude" / "entry.py"
+CLAUDE = f"""#!{sys.executable} -S
+import json, os, sys
+print(json.dumps({{"arguments": sys.argv[1:], "environment": dict(os.environ)}}))
+"""
+MODELS = b'HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{"data":[]}'
+REFUSAL = (
+    b"HTTP/1.1 503 \r\ncontent-type: application/json\r\ncontent-length: 71\r\n\r\n"
+    b'{"type":"error","error":{"type":"overloaded_error","message":"later"}} '
+)
+
+
+@dataclass
+class Sandbox:
+    """The folders of a container, and its start."""
+
+    project: Path
+    homes: Path
+    environment: dict[str, str]
+
+    async def start(self, *arguments: str, **changes: str) -> tuple[int, dict[str, Any], str]:
+        """Return the exit status, what Claude Code was given, and what the user was told."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", str(ENTRY), *arguments),
+            cwd=self.project,
+            env=self.environment | changes,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        printed, told = await process.communicate()
+        given = json.loads(printed) if printed.startswith(b"{") else {"printed": printed.decode()}
+        return process.returncode or 0, given, told.decode()
+
+    @property
+    def settings(self) -> Path:
+        """Claude Code's own settings."""
+        return self.homes / str(os.getuid()) / ".claude.json"
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path, relay: LocalRelay) -> Sandbox:
+    """A sandbox whose relay is there."""
+    folders = {name: tmp_path / name for name in ("project", "homes", "bin")}
+    for folder in folders.values():
+        folder.mkdir()
+    program = folders["bin"] / "claude"
+    program.write_text(CLAUDE)
+    program.chmod(0o755)
+    (tmp_path / "relay_token").write_text(TOKEN + "\n")
+    return Sandbox(
+        folders["project"],
+        folders["homes"],
+        {
+            "PATH": f"{folders['bin']}:{os.environ['PATH']}",
+            "AGENT_HOMES": str(folders["homes"]),
+            "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{relay.port}/relay/anthropic",
+            "ANTHROPIC_AUTH_TOKEN_FILE": str(tmp_path / "relay_token"),
+            # A proxy that a Docker client is configured for must not stand in the way.
+            "http_proxy": "http://127.0.0.1:1",
+        },
+    )
+
+
+async def test_claude_code_gets_its_arguments_the_token_and_a_home(
+    sandbox: Sandbox, upstream: Upstream
+) -> None:
+    """And nothing but the token: the key is in none of it."""
+    upstream.answer_with(MODELS)
+    status, given, told = await sandbox.start("-p", "two words", "--continue")
+    assert (status, told) == (0, "")
+    assert given["arguments"] == ["-p", "two words", "--continue"]
+    assert given["environment"]["ANTHROPIC_AUTH_TOKEN"] == TOKEN
+    assert given["environment"]["HOME"] == str(sandbox.homes / str(os.getuid()))
+    assert KEY not in str(given)
+
+
+@pytest.mark.parametrize("arguments", [["claude", "doctor"], ["doctor"]])
+async def test_the_programs_own_name_may_be_said_or_left_out(
+    sandbox: Sandbox, upstream: Upstream, arguments: list[str]
+) -> None:
+    """``run claude doctor`` and ``run agent claude doctor`` come to the same."""
+    upstream.answer_with(MODELS)
+    _, given, _ = await sandbox.start(*arguments)
+    assert given["arguments"] == ["doctor"]
+
+
+async def test_a_shell_is_a_shell(sandbox: Sandbox) -> None:
+    """It is there also when nothing could be called."""
+    status, given, _ = await sandbox.start("sh", "-c", "echo $HOME", ANTHROPIC_BASE_URL="http://-")
+    assert (status, given["printed"].strip()) == (0, str(sandbox.homes / str(os.getuid())))
+
+
+async def test_the_first_questions_are_settled_and_the_users_answers_kept(
+    sandbox: Sandbox, upstream: Upstream
+) -> None:
+    """Theme, introduction, trust in this folder; what is there already stays as it is."""
+    upstream.answer_with(MODELS)
+    await sandbox.start()
+    settled = json.loads(sandbox.settings.read_text())
+    assert settled["hasCompletedOnboarding"] is True
+    assert settled["projects"][str(sandbox.project)]["hasTrustDialogAccepted"] is True
+
+    own = {"theme": "light", "projects": {str(sandbox.project): {"history": ["x"]}}, "other": 1}
+    sandbox.settings.write_text(json.dumps(own))
+    await sandbox.start()
+    kept = json.loads(sandbox.settings.read_text())
+    assert (kept["theme"], kept["other"]) == ("light", 1)
+    assert kept["projects"][str(sandbox.project)] == {
+        "history": ["x"],
+        "hasTrustDialogAccepted": True,
+    }
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+async def test_settings_that_cannot_be_read_are_made_anew(
+    sandbox: Sandbox, upstream: Upstream, text: str
+) -> None:
+    """A container that was killed while it wrote must not keep the next from starting."""
+    upstream.answer_with(MODELS)
+    await sandbox.start()
+    sandbox.settings.write_text(text)
+    status, _, told = await sandbox.start()
+    assert (status, told) == (0, "")
+    assert json.loads(sandbox.settings.read_text())["theme"] == "dark"
+
+
+async def test_without_a_credential_the_user_hears_what_to_give(
+    sandbox: Sandbox, relay: LocalRelay, upstream: Upstream
+) -> None:
+    """At once, and Claude Code is not started."""
+    (relay.folder / "key").unlink()
+    await relay.log.says("no value")
+    status, given, told = await sandbox.start()
+    assert (status, given) == (1, {"printed": ""})
+    assert "ANTHROPIC_API_KEY=sk-ant-..." in told
+    assert "secrets/anthropic_api_key" in told
+
+
+async def test_without_headroom_the_user_hears_how_to_start_it(
+    sandbox: Sandbox, upstream: Upstream
+) -> None:
+    """Claude Code would try for minutes."""
+    upstream.stop_listening()
+    status, _, told = await sandbox.start()
+    assert status == 1
+    assert "--profile headroom" in told
+
+
+async def test_a_token_of_another_time_is_named(sandbox: Sandbox) -> None:
+    """The relay's token was made anew, and the container's environment was not."""
+    variables = {"ANTHROPIC_AUTH_TOKEN_FILE": "/nowhere", "ANTHROPIC_AUTH_TOKEN": "of-yesterday"}
+    status, _, told = await sandbox.start(**variables)
+    assert status == 1
+    assert "does not know this container's token" in told
+
+
+async def test_no_relay_is_said_with_its_address(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Nothing answers there, as behind a firewall that refuses."""
+    (tmp_path / "other").mkdir()
+    async with running_relay(tmp_path / "other", configuration(1)) as other:
+        address = f"http://127.0.0.1:{other.port}/relay/anthropic"
+    status, _, told = await sandbox.start(ANTHROPIC_BASE_URL=address)
+    assert status == 1
+    assert address in told
+
+
+async def test_an_error_of_the_apis_own_is_for_claude_code(
+    sandbox: Sandbox, upstream: Upstream
+) -> None:
+    """It may pass, and Claude Code knows better what to say of it."""
+    upstream.answer_with(REFUSAL)
+    status, given, told = await sandbox.start("-p", "x")
+    assert (status, told) == (0, "")
+    assert given["arguments"] == ["-p", "x"]
+
+
+COMPOSE = "# The relay\n\nname: agent-relay\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        ({"compose.yaml": COMPOSE, "secrets/anthropic_api_key": KEY}, "secrets/anthropic_api_key"),
+        ({"compose.yaml": COMPOSE, ".env": f"A=1\nANTHROPIC_API_KEY={KEY}\n"}, ".env"),
+        ({"compose.yaml": COMPOSE, ".env": f"CLAUDE_CODE_OAUTH_TOKEN = {KEY}"}, ".env"),
+        ({"compose.yaml": COMPOSE, "secrets/.gitkeep": "", ".env": "ANTHROPIC_API_KEY="}, None),
+        ({"compose.yaml": COMPOSE}, None),
+        ({"compose.yaml": "name: another\n", ".env": f"ANTHROPIC_API_KEY={KEY}"}, None),
+        ({".env": f"ANTHROPIC_API_KEY={KEY}"}, None),
+    ],
+)
+async def test_the_relays_own_folder_is_no_project(
+    sandbox: Sandbox, upstream: Upstream, files: Mapping[str, str], named: str | None
+) -> None:
+    """Where the credential lies in it; the keys of a project of one's own are one's own affair."""
+    upstream.answer_with(MODELS)
+    for name, text in files.items():
+        (sandbox.project / name).parent.mkdir(exist_ok=True)
+        (sandbox.project / name).write_text(text)
+    status, _, told = await sandbox.start()
+    assert status == (0 if named is None else 1)
+    assert (named or "") in told

@@ -1,0 +1,130 @@
+"""The example with one's own subscription: Claude Code's login, followed by a relay process."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from relay.config import FileSource, load
+from tests.harness.relays import OAUTH, OK, Upstream, relay_process, request
+
+EXAMPLE = Path(__file__).parents[2] / "examples/claude-subscription"
+RENEWED = "sk-ant-oat01-Wq3Zr9Kx1Vn6Tb0Mc5Ld8Jh2Gf7Ps4Ye-aU1oIt"
+EXPIRED = json.dumps(
+    {"type": "error", "error": {"type": "authentication_error", "message": "OAuth token expired"}}
+).encode()
+REFUSAL = b"HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\n"
+REFUSAL += b"content-length: %d\r\n\r\n%b" % (len(EXPIRED), EXPIRED)
+
+
+def log_in(home: Path, token: str) -> None:
+    """Write the login as Claude Code does: whole, with mode 0600, by rename."""
+    folder = home / ".claude"
+    folder.mkdir(exist_ok=True)
+    login = {"accessToken": token, "refreshToken": "sk-ant-ort01-x", "expiresAt": 0}
+    temporary = folder / ".credentials.json.tmp"
+    temporary.touch(0o600)
+    temporary.write_text(json.dumps({"claudeAiOauth": login, "mcpOAuth": {}}))
+    temporary.replace(folder / ".credentials.json")
+
+
+def text_for(upstream: Upstream) -> str:
+    """Return the example's configuration with another upstream, and nothing else changed."""
+    text = (EXAMPLE / "agent.yaml").read_text()
+    assert "http://localhost:8787" in text
+    return text.replace("http://localhost:8787", f"http://127.0.0.1:{upstream.port}")
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return the environment of a relay whose user has this home."""
+    free = "127.0.0.1:0"
+    return {"HOME": str(home), "RELAY_LISTEN": free, "RELAY_ADMIN": free, "RELAY_SECRETS": "/none"}
+
+
+def call() -> bytes:
+    """Return a call without a token: the example declares no clients."""
+    return request(token=None).replace(b"Host: relay.test", b"Host: 127.0.0.1")
+
+
+def test_configuration_is_loaded_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The home folder is that of whoever runs the relay."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (grant,) = load(EXAMPLE / "agent.yaml", {}).grants
+    (source,) = grant.sources
+    assert isinstance(source, FileSource)
+    assert source.file == str(tmp_path / ".claude/.credentials.json")
+    assert source.json_path == "claudeAiOauth.accessToken"
+
+
+def test_container_finds_the_login_where_the_configuration_looks() -> None:
+    """The mounted folder is .claude in the home that the service is given, and read-only."""
+    service = yaml.safe_load((EXAMPLE / "compose.yaml").read_text())["services"]["relay"]
+    (volume,) = service["volumes"]
+    assert volume["target"] == f"{service['environment']['HOME']}/.claude"
+    assert volume["read_only"] is True
+
+
+async def test_relay_follows_the_login_that_claude_code_renews(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    """Replaced by rename: the very next call carries the new token."""
+    upstream.answer_with(OK)
+    log_in(tmp_path, OAUTH)
+    async with relay_process(tmp_path, text_for(upstream), environment(tmp_path)) as relay:
+        assert (await relay.ask(call())).status == 200
+        log_in(tmp_path, RENEWED)
+        assert (await relay.ask(call())).status == 200
+    sent = [each.values("authorization") for each in upstream.requests]
+    assert sent == [[f"Bearer {OAUTH}".encode()], [f"Bearer {RENEWED}".encode()]]
+    assert all(each.values("x-api-key") == [] for each in upstream.requests)
+    assert all(
+        b"oauth-2025-04-20" in each.values("anthropic-beta")[0] for each in upstream.requests
+    )
+    assert not any(RENEWED in line for line in relay.log.text)
+
+
+async def test_refused_token_is_read_again_though_the_file_looks_the_same(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    """A file system may keep the time and the size of what was replaced in place."""
+    file = tmp_path / ".claude/.credentials.json"
+    log_in(tmp_path, OAUTH)
+    long_ago = time.time_ns() - 3600 * 10**9
+    os.utime(file, ns=(long_ago, long_ago))
+    upstream.answer_with(lambda sent: REFUSAL if OAUTH.encode() in repr(sent).encode() else OK)
+    async with relay_process(tmp_path, text_for(upstream), environment(tmp_path)) as relay:
+        # The login as a whole is renewed in place, with the same size, time and inode.
+        assert (await relay.ask(call())).status == 401
+        file.write_text(file.read_text().replace(OAUTH, RENEWED))
+        os.utime(file, ns=(long_ago, long_ago))
+        assert (await relay.ask(call())).status == 200
+
+
+async def test_expired_login_is_the_upstreams_own_refusal(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    """Byte for byte, and counted; the relay renews nothing and goes on."""
+    upstream.answer_with(REFUSAL)
+    log_in(tmp_path, OAUTH)
+    async with relay_process(tmp_path, text_for(upstream), environment(tmp_path)) as relay:
+        answer = await relay.ask(call())
+        assert (answer.status, answer.body, answer.outcome) == (401, EXPIRED, "")
+        await relay.outcomes()
+        errors = await relay.samples("relay_upstream_errors_total", "error_type")
+        assert errors == {("authentication_error",): 1}
+        assert (await relay.readiness())[0] == 200
+
+
+async def test_login_may_come_after_the_relay(tmp_path: Path, upstream: Upstream) -> None:
+    """Until then calls are refused, and readiness says what is missing."""
+    upstream.answer_with(OK)
+    async with relay_process(tmp_path, text_for(upstream), environment(tmp_path)) as relay:
+        assert (await relay.ask(call())).status == 503
+        status, report = await relay.readiness()
+        assert status == 503
+        assert ".claude/.credentials.json" in json.dumps(report)
+        log_in(tmp_path, OAUTH)
+        assert (await relay.ask(call())).status == 200

@@ -1,0 +1,113 @@
+"""The page docs/troubleshooting.md, where the relay does not start: each message is provoked."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from relay.cli import FAILED, OK, UNUSABLE, main
+from tests.harness.relays import FUSE_SECONDS, ROOT
+
+Output = pytest.CaptureFixture[str]
+
+SANDBOX: Final = ROOT / "examples" / "claude" / "entry.py"
+SECTION: Final = (
+    (ROOT / "docs" / "troubleshooting.md")
+    .read_text()
+    .split("\n## The relay does not start\n")[1]
+    .split("\n## ")[0]
+)
+OF_CHECK, OF_OTHERS = (
+    re.findall(r"^\| `(.*?)` \|", part, re.MULTILINE)
+    for part in SECTION.split("\nThe sandbox of ")[0].split("\nOf the other commands:\n")
+)
+"""The messages of the section's first two tables."""
+
+URL: Final = "claude: {base_url: 'http://localhost:8787'}\n"
+SHORT: Final = "grants: [anthropic]\n" + URL
+KEY: Final = "sk-ant-api03-u8Qm2Lx7Vt0RcY5dWk1Zp9Hs3Nf6Bj4Gg-eA7oQw"
+TLS: Final = "relays: {anthropic: {url: 'https://localhost', ca_file: nothing.pem}}\n"
+
+MISTAKES: Final = [
+    *("", URL, "grants: [anthropic]\n", "grants: [openai]\n" + URL),
+    *("grants: [anthropic, claude]\n" + URL, "grants: [corp]\n" + URL),
+    *("grants:\n\t- anthropic\n", "grants: [{name: anthropic, source: {path: key}}]\n" + URL),
+    "grants: [{name: anthropic, source: {env: " + KEY + "}}]\n" + URL,
+    "grants: [anthropic]\nclaude: {base_url: 'localhost:8787'}\n",
+    "grants: [anthropic]\nclaude: {base_url: 'http://me:word@localhost:8787'}\n",
+    *(SHORT + "listen: [8484]\n", SHORT + "listen: ['0.0.0.0:8484']\n"),
+    *(SHORT + "admin: '127.0.0.1:8484'\n", "grants: [anthropic]\n" + TLS),
+    SHORT + "grant: [anthropic]\n",
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the command runs in, without anything that it could find elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("RELAY_")]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+def test_every_message_of_relay_check(folder: Path, capsys: Output) -> None:
+    """Each in the table is what the command says of one of these mistakes, word for word."""
+    for text in MISTAKES:
+        (folder / "agent.yaml").write_text(text)
+        assert main(["check"]) == (OK if "\ngrant:" in text else UNUSABLE)
+    (folder / "agent.yaml").unlink()
+    assert main(["check"]) == UNUSABLE
+    assert main(["check", "--config", str(folder)]) == UNUSABLE
+    said = "".join(capsys.readouterr()).splitlines()
+    assert KEY not in str(said)
+    assert [text for text in OF_CHECK if not any(line.endswith(text) for line in said)] == []
+
+
+def test_the_example_is_what_is_said(folder: Path, capsys: Output) -> None:
+    """The lines above the table, from a file with that mistake."""
+    text = "grants: [anthropic]\nclaude:\n  base_url: 'http://localhost'\n  base_ulr: x\n"
+    (folder / "agent.yaml").write_text(text)
+    assert main(["check"]) == UNUSABLE
+    said = capsys.readouterr().err.replace("agent.yaml:4", "agent.yaml:3")
+    assert f"```\n{said}```" in SECTION
+
+
+def test_every_message_of_the_others(folder: Path, capsys: Output) -> None:
+    """A port that is taken, no relay to ask, nothing to print for an agent."""
+    file = folder / "agent.yaml"
+    file.write_text(SHORT + "clients: [{name: agent, token: {file: nothing}}]\n")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        environment = {"RELAY_LISTEN": taken, "RELAY_ADMIN": "127.0.0.1:0", "PYTHONPATH": str(ROOT)}
+        serve = subprocess.run(
+            [sys.executable, "-m", "relay", "serve", "--config", str(file)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=FUSE_SECONDS,
+            check=False,
+        )
+    os.environ["RELAY_ADMIN"] = taken  # where nobody listens any more
+    statuses = [serve.returncode, main(["health"]), main(["env"])]
+    del os.environ["RELAY_ADMIN"]
+    file.write_text(SHORT)
+    statuses += [main(["env", "--relay", "openai"]), main(["env", "codex"])]
+    assert set(statuses) == {FAILED}
+    said = (serve.stderr + capsys.readouterr().err).replace(taken, "127.0.0.1:9484")
+    assert [message for message in OF_OTHERS if f"relay: {message}" not in said] == []
+    assert len(OF_OTHERS) == len(statuses)
+
+
+def test_every_message_of_the_sandbox() -> None:
+    """What it says before Claude Code starts begins as in the third table, and in this order."""
+    says = re.findall(r'^[A-Z_]+: Final = """\\\n([^"]*)"""', SANDBOX.read_text(), re.MULTILINE)
+    shown = re.findall(r"^\| `(.*?)` \|", SECTION.split("\nThe sandbox of ")[1], re.MULTILINE)
+    assert len(says) == len(shown)
+    assert all(text.startswith(begin) for text, begin in zip(says, shown, strict=True))

@@ -1,0 +1,158 @@
+"""What ``relay env`` tells each kind of agent."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from relay.commands import CommandError
+from relay.commands.arguments import AGENTS, FORMATS
+from relay.commands.env import KINDS, Wish, agent_environment, ambiguities
+from relay.commands.env_formats import NOTATIONS, Agent
+from tests.harness.configurations import OTHER, SHORT, TOKEN, settings_of
+
+SEVERAL = "grants: [anthropic]\nrelays: {first: {url: http://h}, second: {url: http://h}}\n"
+ANTHROPIC_URL = "http://127.0.0.1:8484/relay/anthropic"
+OPENAI_URL = "http://127.0.0.1:8484/relay/openai/v1"
+CLAUDE_CODE = {
+    "ANTHROPIC_BASE_URL": ANTHROPIC_URL,
+    "ANTHROPIC_AUTH_TOKEN": TOKEN,
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",
+    "ENABLE_TOOL_SEARCH": "true",
+}
+DIRECT = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The files that hold the tokens."""
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "other").write_text(OTHER)
+    return tmp_path
+
+
+def test_command_line_and_tables_name_the_same() -> None:
+    """The command line holds its own lists, for nothing is imported to print help."""
+    assert set(KINDS) == set(get_args(Agent))
+    assert set(KINDS) == set(AGENTS)
+    assert set(NOTATIONS) == set(FORMATS)
+
+
+async def test_every_agent_that_could_call_is_told_unless_one_is_named(folder: Path) -> None:
+    """Claude Code where Anthropic's API is relayed, Codex and the SDKs where OpenAI's is."""
+    environment = await agent_environment(settings_of(folder), Wish())
+    openai = {"OPENAI_BASE_URL": OPENAI_URL, "OPENAI_API_KEY": TOKEN}
+    assert environment.variables == CLAUDE_CODE | openai | DIRECT
+    assert [note.split()[0] for note in environment.notes] == ["Codex", "WebFetch"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "variables"),
+    [
+        ("claude-code", CLAUDE_CODE),
+        ("anthropic", {"ANTHROPIC_BASE_URL": ANTHROPIC_URL, "ANTHROPIC_API_KEY": TOKEN}),
+        ("openai", {"OPENAI_BASE_URL": OPENAI_URL, "OPENAI_API_KEY": TOKEN}),
+        ("codex", {"OPENAI_API_KEY": TOKEN}),
+    ],
+)
+async def test_one_agent_is_told_what_it_reads(
+    folder: Path, agent: Agent, variables: dict[str, str]
+) -> None:
+    """And nothing of the other API."""
+    environment = await agent_environment(settings_of(folder), Wish(agent))
+    assert environment.variables == variables | DIRECT
+
+
+async def test_token_is_in_no_repr(folder: Path) -> None:
+    """It is a secret, if a small one."""
+    assert TOKEN not in repr(await agent_environment(settings_of(folder), Wish()))
+
+
+@pytest.mark.parametrize(
+    ("host", "authority", "direct"),
+    [
+        (None, "127.0.0.1:8484", "127.0.0.1"),
+        ("10.84.84.1", "10.84.84.1:8484", "10.84.84.1"),
+        ("10.84.84.1:9000", "10.84.84.1:9000", "10.84.84.1"),
+        ("host.docker.internal", "host.docker.internal:8484", "host.docker.internal"),
+        ("relay:80", "relay:80", "relay"),
+        ("::1", "[::1]:8484", "::1"),
+        ("[::1]", "[::1]:8484", "::1"),
+        ("[::1]:9000", "[::1]:9000", "::1"),
+        ("2001:db8::1", "[2001:db8::1]:8484", "2001:db8::1"),
+    ],
+)
+async def test_address_may_be_the_one_by_which_the_agent_reaches_the_relay(
+    folder: Path, host: str | None, authority: str, direct: str
+) -> None:
+    """With or without a port, an IPv6 address in brackets; and past any proxy."""
+    environment = await agent_environment(settings_of(folder, SHORT), Wish(host=host))
+    variables = environment.variables
+    assert variables["ANTHROPIC_BASE_URL"] == f"http://{authority}/relay/anthropic"
+    assert (variables["NO_PROXY"], variables["no_proxy"]) == (direct, direct)
+
+
+@pytest.mark.parametrize("host", ["", "a b", "$(id)", "h/x", "http://h", "h:0", "u@h", "h:x"])
+async def test_host_that_is_none_is_an_error(folder: Path, host: str) -> None:
+    """It would end up in a shell."""
+    with pytest.raises(CommandError, match="--host must be"):
+        await agent_environment(settings_of(folder, SHORT), Wish(host=host))
+
+
+async def test_first_relay_of_an_api_is_the_agents_unless_one_is_named(folder: Path) -> None:
+    """There is one variable for each; what was taken is said."""
+    settings = settings_of(folder, SEVERAL)
+    urls = [
+        (await agent_environment(settings, wish)).variables["ANTHROPIC_BASE_URL"]
+        for wish in (Wish(), Wish(relay="second"))
+    ]
+    assert [url.rpartition("/")[2] for url in urls] == ["first", "second"]
+    assert ambiguities(settings, Wish()) == [
+        "this is for the relay first; --relay chooses another: second"
+    ]
+    assert ambiguities(settings, Wish(relay="second")) == []
+    assert ambiguities(settings, Wish("codex")) == []
+    assert ambiguities(settings_of(folder), Wish()) == []
+
+
+async def test_where_no_token_is_asked_for_agents_get_something_to_send(folder: Path) -> None:
+    """They do not start without a key."""
+    environment = await agent_environment(settings_of(folder, SHORT), Wish())
+    assert environment.variables["ANTHROPIC_AUTH_TOKEN"] == "unused"
+
+
+async def test_agent_of_one_api_hears_nothing_of_another(folder: Path) -> None:
+    """Nothing is said to Claude Code where only OpenAI's API is relayed."""
+    settings = settings_of(folder, "grants: [openai]\nrelays: {r: {url: http://h}}\n")
+    environment = await agent_environment(settings, Wish())
+    assert set(environment.variables) == {"OPENAI_BASE_URL", "OPENAI_API_KEY", *DIRECT}
+    with pytest.raises(CommandError, match="claude-code needs a relay with the API anthropic"):
+        await agent_environment(settings, Wish("claude-code"))
+
+
+@pytest.mark.parametrize(
+    ("wish", "problem"),
+    [
+        (Wish(relay="nope"), "no relay of that name; there are openai, anthropic"),
+        (Wish("codex", relay="anthropic"), "codex needs a relay with the API openai"),
+        (Wish(client="nobody"), "no client of that name"),
+        (Wish(client="late"), "client late has no token yet: .*/late is not there"),
+    ],
+)
+async def test_what_there_is_not_is_an_error(folder: Path, wish: Wish, problem: str) -> None:
+    """It says what there is."""
+    with pytest.raises(CommandError, match=problem):
+        await agent_environment(settings_of(folder), wish)
+
+
+async def test_unknown_client_is_an_error_where_there_are_none(folder: Path) -> None:
+    """Rather than no token."""
+    with pytest.raises(CommandError, match="no client of that name"):
+        await agent_environment(settings_of(folder, SHORT), Wish(client="nobody"))
+
+
+async def test_token_may_be_another_clients(folder: Path) -> None:
+    """By its name."""
+    environment = await agent_environment(settings_of(folder), Wish(client="other"))
+    assert environment.variables["ANTHROPIC_AUTH_TOKEN"] == OTHER

@@ -1,0 +1,103 @@
+"""Variables as each program reads them: every notation is read back by its reader."""
+
+import json
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from dotenv import dotenv_values
+
+from relay.commands.env_formats import Environment, compose, docker, dotenv, settings, shell, toml
+
+TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa_Eu-oIiUuYt"
+VALUES = ["", TOKEN, "http://[::1]:8484/a", "a b", "#", "$HOME", '"', "it's", "a\\b", "`id`", "x'"]
+VALUES += ["a\\", "a\\\\b", "a\\'$b", "\\n"]
+NOTE = 'it\'s a note: $HOME `id` "$(id)"'
+
+
+def of(value: str) -> Environment:
+    """Return an environment with that value and another."""
+    return Environment({"A": value, "B": "c"}, (NOTE,))
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_dotenv_is_read_back(tmp_path: Path, value: str) -> None:
+    """By python-dotenv."""
+    file = tmp_path / ".env"
+    file.write_text("\n".join(dotenv(of(value))))
+    assert dotenv_values(file, interpolate=False) == {"A": value, "B": "c"}
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_shell_is_read_back(value: str) -> None:
+    """By a POSIX shell, which takes nothing in it for a command."""
+    script = "\n".join(["set -eu", *shell(of(value)), 'printf "%s|%s" "$A" "$B"'])
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{value}|c"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(None, "10.84.84.1"), ("", "10.84.84.1"), ("corp,a b", "corp,a b,10.84.84.1")],
+)
+def test_shell_adds_to_what_need_not_go_through_a_proxy(before: str | None, after: str) -> None:
+    """What else goes past the proxy still does."""
+    lines = shell(Environment({"NO_PROXY": "10.84.84.1"}))
+    script = "\n".join(["set -eu", *lines, 'printf "%s" "$NO_PROXY"'])
+    environment = {} if before is None else {"NO_PROXY": before}
+    done = subprocess.run(
+        ["sh", "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == after
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_compose_is_yaml_with_dollars_doubled(value: str) -> None:
+    """Compose takes the doubles for single ones."""
+    read = yaml.safe_load("\n".join(compose(of(value))))
+    assert read == {"environment": {"A": value.replace("$", "$$"), "B": "c"}}
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_docker_takes_values_as_they_stand(value: str) -> None:
+    """It knows no quotes; a test with Docker reads them back."""
+    assert list(docker(of(value))) == [f"# {NOTE}", f"A={value}", "B=c"]
+
+
+def test_plain_values_are_not_quoted_in_dotenv() -> None:
+    """A file of them suits docker run --env-file as well."""
+    plain = Environment({"A": TOKEN, "B": "http://[::1]:1/x"})
+    assert list(dotenv(plain)) == list(docker(plain)) == [f"A={TOKEN}", "B=http://[::1]:1/x"]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_settings_hold_the_variables_and_stop_the_preflight(value: str) -> None:
+    """It is a setting and no variable."""
+    assert json.loads("\n".join(settings(of(value)))) == {
+        "env": {"A": value, "B": "c"},
+        "skipWebFetchPreflight": True,
+    }
+
+
+def test_codex_gets_its_provider_and_not_the_token() -> None:
+    """Nothing else calls out."""
+    environment = Environment({"OPENAI_API_KEY": TOKEN}, openai_url="http://h:1/relay/o/v1")
+    text = "\n".join(toml(environment))
+    assert TOKEN not in text
+    assert tomllib.loads(text) == {
+        "model_provider": "relay",
+        "check_for_update_on_startup": False,
+        "model_providers": {
+            "relay": {
+                "name": "relay",
+                "base_url": "http://h:1/relay/o/v1",
+                "env_key": "OPENAI_API_KEY",
+                "wire_api": "responses",
+                "supports_websockets": False,
+            }
+        },
+        "analytics": {"enabled": False},
+        "features": {"plugins": False},
+    }

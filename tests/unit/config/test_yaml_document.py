@@ -1,0 +1,266 @@
+"""agent.yaml as data with line numbers; and YAML's own errors, which must quote nothing."""
+
+import pytest
+
+from relay.config import ConfigurationError, Problem
+from relay.config.problems import looks_secret, shown, suggest
+from relay.config.yaml_document import Document, read_document
+
+SECRET = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
+
+TEXT = """\
+# a comment
+grants:
+  - anthropic
+  - name: claude
+    source: {env: X}
+
+claude:
+  base_url: >-
+    http://localhost:8787
+listen: ["a",
+  "b"]
+"""
+
+
+def problems_of(text: str) -> list[Problem]:
+    """Return what is wrong with this text."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_document(text)
+    return caught.value.problems
+
+
+def test_document_is_plain_data() -> None:
+    """Mappings, lists and scalars, as YAML has them."""
+    assert read_document(TEXT).data == {
+        "grants": ["anthropic", {"name": "claude", "source": {"env": "X"}}],
+        "claude": {"base_url": "http://localhost:8787"},
+        "listen": ["a", "b"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ((), 2),
+        (("grants",), 2),
+        (("grants", 0), 3),
+        (("grants", 1), 4),
+        (("grants", 1, "source"), 5),
+        (("grants", 1, "source", "env"), 5),
+        (("claude",), 7),
+        (("claude", "base_url"), 8),
+        (("listen", 1), 11),
+        (("claude", "missing"), 7),
+        (("grants", 1, "source", "missing", "deeper"), 5),
+        (("missing",), 2),
+    ],
+)
+def test_every_value_has_its_line(path: tuple[str | int, ...], line: int) -> None:
+    """And what is missing has the line of what is around it."""
+    assert read_document(TEXT).line(path) == line
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "null\n", "~"])
+def test_file_without_content_is_no_data(text: str) -> None:
+    """It is not a mistake of YAML's."""
+    assert read_document(text).data is None
+
+
+@pytest.mark.parametrize(
+    ("scalar", "value"),
+    [
+        ("text", "text"),
+        ("5", 5),
+        ("0.5", 0.5),
+        ("true", True),
+        ("null", None),
+        ("2025-04-20", "2025-04-20"),
+        ("!!binary aGVsbG8=", "aGVsbG8="),
+        ("'5'", "5"),
+    ],
+)
+def test_scalars_are_read_as_yaml_says(scalar: str, value: object) -> None:
+    """What JSON does not know stays as it was written."""
+    assert read_document(f"a: {scalar}").data == {"a": value}
+
+
+def test_keys_are_always_text() -> None:
+    """``on`` and ``5`` are names, not values."""
+    assert read_document("on: 1\n5: 2\nnull: 3\n").data == {"on": 1, "5": 2, "null": 3}
+
+
+def test_anchors_may_be_referred_to() -> None:
+    """Each use has the line of what it refers to, or its own."""
+    assert read_document("a: &x [1]\nb: *x\n").data == {"a": [1], "b": [1]}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "field", "remedy"),
+    [
+        ("a: 1\nb: 2\na: 3\n", 3, "a", '"a" is said twice; keep one'),
+        ("x:\n  a: 1\n  a: 1\n", 3, "x.a", '"a" is said twice; keep one'),
+        ("a: &x [*x]\n", 1, "a[0]", "refers to itself"),
+        ("a:\n  ? [b, c]\n  : 1\n", 2, "a", "has a key that is not plain text"),
+        ("a:\n  - 1\n  - !custom text\n", 3, "a[1]", "cannot be read; put the text in quotes"),
+    ],
+)
+def test_what_agent_yaml_cannot_mean_is_a_mistake(
+    text: str, line: int, field: str, remedy: str
+) -> None:
+    """With its line, its path and what would be right."""
+    (problem,) = problems_of(text)
+    assert (problem.line, problem.place, problem.message) == (line, field, remedy)
+
+
+def test_all_such_mistakes_are_found_at_once() -> None:
+    """None hides another."""
+    assert [p.line for p in problems_of("a: 1\na: 2\nb: !x y\n? [c]\n: 1\n")] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"grants: [anthropic\nkey: {SECRET}\n", 2),
+        (f'a: "{SECRET}', 1),
+        (f"a: b\n{SECRET}\n", 3),
+        (f"a: b: {SECRET}\n", 1),
+        (f"a: *{SECRET}\n", 1),
+        (f"a:\n\t{SECRET}: 1\n", 2),
+        (f"a: @{SECRET}\n", 1),
+        (f"a: `{SECRET}`\n", 1),
+        (f'a: "\\q{SECRET}"\n', 1),
+        (f"- {SECRET}\nb: 1\n", 2),
+        (f"a: 1\n---\n{SECRET}: 1\n", 2),
+        (f"a: !<{SECRET}\n", 2),
+        (f"%{SECRET}\n---\n%YAML 3.0\n", 3),
+        (f"a: !sk!{SECRET} x\n", 1),
+        (f"a: &{SECRET}% x\n", 1),
+    ],
+)
+def test_errors_of_yaml_have_a_line_and_quote_nothing(text: str, line: int) -> None:
+    """PyYAML shows the text around a mistake, which may be the key itself."""
+    (problem,) = problems_of(text)
+    assert problem.message.startswith("is not valid YAML")
+    assert abs(problem.line - line) <= 1
+    error = ConfigurationError([problem])
+    assert SECRET not in f"{problem} {error} {error!r} {error.explain()}"
+    assert "ant-api03" not in str(error)
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x07", "\x1b", "\x7f", "\ufffe"])
+def test_control_characters_are_a_mistake(character: str) -> None:
+    """They come from a terminal's paste, and YAML allows none."""
+    (problem,) = problems_of(f"a: {SECRET}{character}\n")
+    assert problem.message == "is not valid YAML"
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 5000, "[" * 5000 + "]" * 5000])
+def test_nesting_has_an_end(text: str) -> None:
+    """No configuration needs it, and it is no reason for a traceback."""
+    (problem,) = problems_of(text)
+    assert problem.message == "is nested too deeply"
+
+
+def test_error_does_not_carry_the_text_along() -> None:
+    """Neither as a cause nor as a context that a traceback would print."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_document(f'a: "{SECRET}')
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("base_url", '"base_url"'),
+        ("$RELAY_LISTEN", '"$RELAY_LISTEN"'),
+        (3, "3"),
+        (SECRET, "<not shown>"),
+        ("sk-short", "<not shown>"),
+        ("a key", "<not shown>"),
+        ("a" * 41, "<not shown>"),
+        ("a" * 40, '"' + "a" * 40 + '"'),
+        ("k\xe9y", "<not shown>"),
+        ("", "<not shown>"),
+    ],
+)
+def test_key_is_shown_only_if_it_looks_like_one(key: str | int, text: str) -> None:
+    """A secret pasted in front of a colon becomes a key."""
+    assert shown(key) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SECRET,
+        "sk-ant-oat01-Kp4Wz8Jr1Td6",
+        "sk-proj-Tn5Bv9Ck2Mz7Xj4L",
+        f"folder/{SECRET}",
+        f"my{SECRET[2:]}",
+        "relay-V3b8Yt1Nq6Lk9Xw4Rz7Cj2Hm5Pf0Sd",
+        "relay-vKqWzTbNcXdRfGhJ_MpLsQyUeIaOw-BkVtZnHxCgDrF",
+        "AIzaSyD4u8Qm2Lx7Vt0RcY5dWk1Zp9Hs3Nf6Bj4",
+        "ghp_u8Qm2Lx7Vt0RcY5dWk1Zp9Hs3Nf6Bj4Gg",
+        "xoxb-123456789012-abcdefghijkl",
+        "3f2a9c1b7d8e4f60a1b2c3d4e5f60718",
+    ],
+)
+def test_what_looks_like_a_secret_is_taken_for_one(text: str) -> None:
+    """Wherever a name or a path is expected."""
+    assert looks_secret(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "anthropic",
+        "ANTHROPIC_API_KEY",
+        "CLAUDE_CODE_OAUTH_TOKEN",
+        "agent-1.internal_name",
+        "/run/secrets/anthropic_api_key",
+        "/nix/store/0c4h1n2a9p3m8qk5x7z6w1v4/bin/pass",
+        "~/.claude/.credentials.json",
+        "claudeAiOauth.accessToken",
+        "task-runner",
+        "desk-lamp",
+        "averyveryverylongnameindeed",
+        "2025-04-20",
+        "12345678901234567890",
+    ],
+)
+def test_names_and_paths_do_not_look_like_secrets(text: str) -> None:
+    """Nobody should have to rename what is innocent."""
+    assert not looks_secret(text)
+
+
+def test_problem_is_explained_with_file_line_field_and_remedy() -> None:
+    """Sorted by line, as one reads the file."""
+    error = ConfigurationError(
+        [
+            Problem(7, ("relays", "openai", "url"), "is required"),
+            Problem(2, ("clients", 0, "name"), "is required"),
+            Problem(1, (), "is empty"),
+            Problem(7, ("relays", SECRET, 1, "a"), "is required"),
+        ],
+        "/etc/relay/agent.yaml",
+    )
+    assert error.explain() == [
+        "/etc/relay/agent.yaml:1: is empty",
+        "/etc/relay/agent.yaml:2: clients[0].name: is required",
+        "/etc/relay/agent.yaml:7: relays.<not shown>[1].a: is required",
+        "/etc/relay/agent.yaml:7: relays.openai.url: is required",
+    ]
+    assert str(error) == "\n".join(error.explain())
+
+
+def test_nearest_key_is_suggested_or_all_are_named() -> None:
+    """Without repeating the key that was wrong."""
+    assert suggest("idel", ["idle", "write"]) == 'is an unknown key; did you mean "idle"?'
+    assert suggest(SECRET, ["b", "a"]) == "is an unknown key; known here: a, b"
+
+
+def test_document_does_not_show_its_lines() -> None:
+    """Their paths are keys, which may be secrets."""
+    assert SECRET not in repr(Document(None, {(SECRET,): 1}))

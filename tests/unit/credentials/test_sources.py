@@ -1,0 +1,352 @@
+"""Reading a secret from its source once: a value, or a plain reason why there is none."""
+
+import asyncio
+import os
+import select
+import threading
+from pathlib import Path
+
+import pytest
+
+from relay.config import CommandSource, EnvSource, FileSource
+from relay.credentials.sources import (
+    VALUE_LIMIT_BYTES,
+    Reading,
+    describe,
+    read_environment,
+    read_file,
+    run_command,
+    usable,
+)
+
+SECRET = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
+FUSE_SECONDS = 20.0
+
+
+def shell(script: str, *arguments: str) -> CommandSource:
+    """Return a source that runs a shell script."""
+    return CommandSource(command=("/bin/sh", "-c", script, "sh", *arguments))
+
+
+def from_file(path: Path, json_path: str | None = None) -> Reading:
+    """Read a file."""
+    return read_file(FileSource(file=str(path), json_path=json_path))
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (SECRET, SECRET),
+        (f" \t{SECRET}\r\n\n", SECRET),
+        ("a b~!", "a b~!"),
+        ("", None),
+        (" \n", None),
+        ("a\nb", None),
+        ("a\tb", None),
+        ("a\x00b", None),
+        ("a\x7f", None),
+        ("caf\xe9", None),
+        ("\ufeffkey", None),
+    ],
+)
+def test_value_is_one_line_that_a_header_may_hold(text: str, value: str | None) -> None:
+    """Stripped of the white space around it; anything else is no value."""
+    assert usable(text) == value
+
+
+def test_reading_does_not_show_its_value() -> None:
+    """In logs and tracebacks, only why there is none."""
+    assert SECRET not in repr(Reading(SECRET))
+    assert "is empty" in repr(Reading(problem="is empty"))
+
+
+# Variables
+
+
+def test_variable_has_a_value() -> None:
+    """Stripped, as everywhere."""
+    assert read_environment(EnvSource(env="A"), {"A": f" {SECRET}\n"}) == Reading(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("environment", "problem"),
+    [
+        ({}, "is not set"),
+        ({"B": SECRET}, "is not set"),
+        ({"A": ""}, "is not set"),
+        ({"A": " \n"}, "is not set"),
+        ({"A": f"{SECRET}\n{SECRET}"}, "holds characters that no header may"),
+        ({"A": f"{SECRET}\xe9"}, "holds characters that no header may"),
+    ],
+)
+def test_variable_without_a_usable_value_says_why(
+    environment: dict[str, str], problem: str
+) -> None:
+    """Unset and empty are one: compose passes empty ones."""
+    assert read_environment(EnvSource(env="A"), environment) == Reading(problem=problem)
+
+
+# Files
+
+
+def test_file_has_a_value(tmp_path: Path) -> None:
+    """Stripped, as everywhere."""
+    file = tmp_path / "key"
+    file.write_text(f"{SECRET}\n")
+    assert from_file(file) == Reading(SECRET)
+
+
+def test_file_of_mode_0400_can_be_read_by_its_owner(tmp_path: Path) -> None:
+    """As one keeps a key."""
+    file = tmp_path / "key"
+    file.write_text(SECRET)
+    file.chmod(0o400)
+    assert from_file(file) == Reading(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty"),
+        (b" \n\n", "is empty"),
+        (b"\xff\xfe", "is not text"),
+        (f"{SECRET}\n{SECRET}\n".encode(), "holds characters that no header may"),
+        (f"\ufeff{SECRET}".encode(), "holds characters that no header may"),
+    ],
+)
+def test_file_without_a_usable_value_says_why(tmp_path: Path, content: bytes, problem: str) -> None:
+    """Without a word of what is in it."""
+    file = tmp_path / "key"
+    file.write_bytes(content)
+    assert from_file(file) == Reading(problem=problem)
+
+
+def test_missing_file_says_so(tmp_path: Path) -> None:
+    """It may come yet."""
+    assert from_file(tmp_path / "key").problem == "is not there"
+    assert from_file(tmp_path / "folder/key").problem == "is not there"
+
+
+def test_file_of_somebody_else_says_who_cannot_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The uid is what one has to know to mend it."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr("relay.credentials.sources.os.open", refuse)
+    assert from_file(tmp_path / "key").problem == f"cannot be read by uid {os.geteuid()}"
+
+
+def test_named_pipe_does_not_hang(tmp_path: Path) -> None:
+    """Nobody may ever write to it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # A writer would let a reader go on that waits for one.
+    fuse = threading.Timer(FUSE_SECONDS, pipe.write_text, [SECRET])
+    fuse.start()
+    assert from_file(pipe).problem == "cannot be read"
+    assert fuse.is_alive()
+    fuse.cancel()
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/zero", "/"])
+def test_what_is_no_file_is_not_read(path: str) -> None:
+    """A device may never end."""
+    assert from_file(Path(path)).problem == "cannot be read"
+
+
+def test_huge_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
+    """A mistaken path must not fill the memory."""
+    file = tmp_path / "huge"
+    file.write_bytes(b"a" * VALUE_LIMIT_BYTES + b"\n\n")
+    assert from_file(file) == Reading("a" * VALUE_LIMIT_BYTES)
+
+
+JSON = '{"a": {"b": {"c": " %s\\n"}, "n": 5, "e": "", "l": ["x"], "u": "\u00e9"}, "a.b": "no"}'
+
+
+@pytest.mark.parametrize(
+    ("path", "reading"),
+    [
+        ("a.b.c", Reading(SECRET)),
+        ("a.b", Reading(problem="has no text at that path")),
+        ("a.b.d", Reading(problem="has no text at that path")),
+        ("a.b.c.d", Reading(problem="has no text at that path")),
+        ("a.n", Reading(problem="has no text at that path")),
+        ("a.l.0", Reading(problem="has no text at that path")),
+        ("a..b", Reading(problem="has no text at that path")),
+        ("a.e", Reading(problem="has no usable value at that path")),
+        ("a.u", Reading(problem="has no usable value at that path")),
+    ],
+)
+def test_value_may_stand_within_json(tmp_path: Path, path: str, reading: Reading) -> None:
+    """At a dotted path, as in a tool's own credentials file."""
+    file = tmp_path / "credentials.json"
+    file.write_text(JSON % SECRET, encoding="utf-8")
+    assert from_file(file, path) == reading
+
+
+@pytest.mark.parametrize("content", ["", "{", f'{{"a": "{SECRET}', SECRET, "[" * 100_000])
+def test_broken_json_is_said_to_be(tmp_path: Path, content: str) -> None:
+    """Without a word of what is in it."""
+    file = tmp_path / "credentials.json"
+    file.write_text(content)
+    assert from_file(file, "a") == Reading(problem="is not valid JSON")
+
+
+@pytest.mark.parametrize("content", ["[]", '"text"', "5", "null"])
+def test_json_of_another_kind_has_no_path(tmp_path: Path, content: str) -> None:
+    """Only objects have keys."""
+    file = tmp_path / "credentials.json"
+    file.write_text(content)
+    assert from_file(file, "a") == Reading(problem="has no text at that path")
+
+
+# Commands
+
+
+async def test_command_prints_a_value() -> None:
+    """Stripped, as everywhere."""
+    assert await run_command(shell('echo " $1 "; echo noise >&2', SECRET)) == Reading(SECRET)
+
+
+async def test_command_is_run_without_a_shell(tmp_path: Path) -> None:
+    """Its arguments are what they are."""
+    source = CommandSource(command=("/bin/echo", "$HOME;", "`id`"))
+    assert await run_command(source) == Reading("$HOME; `id`")
+
+
+async def test_command_reads_nothing() -> None:
+    """One that asks a question gets an end of file at once."""
+    async with asyncio.timeout(FUSE_SECONDS):
+        assert (await run_command(shell("cat; echo done"))).value == "done"
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("exit 3", "ended with status 3"),
+        ('echo "$1"; exit 1', "ended with status 1"),
+        ("kill -9 $$", "ended with status -9"),
+        ("true", "printed no usable value"),
+        ("echo", "printed no usable value"),
+        ('echo "$1"; echo "$1"', "printed no usable value"),
+        ("printf '\\377'", "printed no usable value"),
+    ],
+)
+async def test_command_without_a_usable_value_says_why(
+    script: str, problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its output is never shown, whatever it printed."""
+    caplog.set_level(0)
+    reading = await run_command(shell(f'echo "error: $1" >&2; {script}', SECRET))
+    assert reading == Reading(problem=problem)
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize("command", ["/nowhere/at-all", "/", "/etc/passwd"])
+async def test_command_that_cannot_be_started_says_so(command: str) -> None:
+    """Missing, a directory, not executable."""
+    reading = await run_command(CommandSource(command=(command,)))
+    assert reading == Reading(problem="cannot be started")
+
+
+class Witness:
+    """A pipe that ends once no process holds its other side any more."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = str(folder / "witness")
+        os.mkfifo(self.path)
+        self._descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+
+    async def read(self) -> bytes:
+        """Wait for what is written next; nothing if all writers are gone."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, self._read)
+
+    def _read(self) -> bytes:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        assert poll.poll(FUSE_SECONDS * 1000)
+        return os.read(self._descriptor, 100)
+
+    def close(self) -> None:
+        """Close our side."""
+        os.close(self._descriptor)
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> Witness:
+    """A pipe that the test's commands hold open."""
+    return Witness(tmp_path)
+
+
+# Holds the pipe in a process of its own, and outlives the shell if nobody ends it.
+HOLD_PIPE = '(echo started; exec sleep 100) >"$1" 2>&1 &'
+
+
+async def test_command_cancelled_while_it_starts_is_ended(witness: Witness) -> None:
+    """Even then nothing is left behind."""
+    run = asyncio.ensure_future(run_command(shell(f"{HOLD_PIPE} wait", witness.path)))
+    await asyncio.sleep(0)
+    run.cancel()
+    await asyncio.wait([run], timeout=FUSE_SECONDS)
+    assert run.cancelled()
+    # Held open here: without a writer there would be nothing to read, not even an end.
+    with open(witness.path, "wb"):  # noqa: ASYNC230, PTH123  # returns at once: we read it
+        pass
+    while await witness.read():
+        pass
+    witness.close()
+
+
+@pytest.mark.parametrize("word", ["a\x00b", "\ud800"])
+async def test_command_that_no_system_can_start_says_so(word: str) -> None:
+    """However it came to be asked for."""
+    source = CommandSource.model_construct(command=(word,), ttl=300)
+    assert await run_command(source) == Reading(problem="cannot be started")
+
+
+async def test_hanging_command_is_ended(witness: Witness) -> None:
+    """After the limit, and with whatever it started."""
+    async with asyncio.timeout(FUSE_SECONDS):
+        reading = await run_command(shell(f"{HOLD_PIPE} exec sleep 100", witness.path), 0.2)
+    assert reading == Reading(problem="took longer than 0.2 s")
+    if await witness.read():
+        assert await witness.read() == b""
+    witness.close()
+
+
+async def test_cancelled_command_is_ended_with_what_it_started(witness: Witness) -> None:
+    """A relay that stops leaves nothing behind."""
+    run = asyncio.ensure_future(run_command(shell(f"{HOLD_PIPE} wait", witness.path)))
+    assert await witness.read() == b"started\n"
+    run.cancel()
+    await asyncio.wait([run], timeout=FUSE_SECONDS)
+    assert run.cancelled()
+    assert await witness.read() == b""
+    witness.close()
+
+
+# For users
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (EnvSource(env="A_KEY"), "$A_KEY"),
+        (FileSource(file="/run/key"), "/run/key"),
+        (FileSource(file="/run/key", json_path="a.b"), "/run/key (a.b)"),
+        (CommandSource(command=("/usr/bin/pass", "show", SECRET)), "the command pass"),
+    ],
+)
+def test_source_is_described_without_arguments(
+    source: EnvSource | FileSource | CommandSource, text: str
+) -> None:
+    """A command's arguments may hold a secret."""
+    assert describe(source) == text

@@ -1,0 +1,91 @@
+"""A request's body between the one who reads it and the one who passes it on."""
+
+from __future__ import annotations
+
+import asyncio
+
+from relay.downstream.request_body import SPACE, Intake
+
+
+class Source:
+    """Who is asked to pause."""
+
+    def __init__(self) -> None:
+        self.asked: list[bool] = []
+        self.intake = Intake(self.asked.append)
+
+
+async def test_what_was_put_in_is_taken_out() -> None:
+    """In order, in one piece, once."""
+    intake = Source().intake
+    intake.put(b"one")
+    intake.put(b"two")
+    assert intake.take() == b"onetwo"
+    assert intake.take() == b""
+
+
+async def test_the_next_piece_is_waited_for() -> None:
+    """And then the end, which is empty."""
+    intake = Source().intake
+    waiting = asyncio.create_task(intake.next())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    intake.put(b"piece")
+    assert await waiting == b"piece"
+    waiting = asyncio.create_task(intake.next())
+    await asyncio.sleep(0)
+    intake.end()
+    assert await waiting == b""
+    assert intake.read
+
+
+async def test_a_full_intake_pauses_its_source_until_it_is_taken() -> None:
+    """Once each, however much is put in all the same."""
+    source = Source()
+    source.intake.put(b"x" * (SPACE - 1))
+    assert source.asked == []
+    source.intake.put(b"x")
+    source.intake.put(b"x")
+    assert source.asked == [True]
+    assert len(source.intake.take()) == SPACE + 1
+    assert source.asked == [True, False]
+
+
+async def test_a_body_is_read_when_its_end_and_all_of_it_were() -> None:
+    """Not before."""
+    intake = Source().intake
+    intake.put(b"x")
+    intake.end()
+    assert intake.complete
+    assert not intake.read
+    intake.take()
+    assert intake.read
+
+
+async def test_what_nobody_wants_is_dropped_up_to_the_end() -> None:
+    """What is there, what comes; and the source may go on."""
+    source = Source()
+    source.intake.put(b"x" * SPACE)
+    discarding = asyncio.create_task(source.intake.discard())
+    await asyncio.sleep(0)
+    assert source.asked == [True, False]
+    source.intake.put(b"x" * SPACE)
+    assert source.asked == [True, False]
+    assert not discarding.done()
+    source.intake.end()
+    await discarding
+    assert source.intake.read
+
+
+async def test_who_gave_up_waiting_takes_nothing_from_the_next() -> None:
+    """An upload that was cancelled leaves the rest to whoever drops it."""
+    intake = Source().intake
+    first = asyncio.create_task(intake.next())
+    await asyncio.sleep(0)
+    first.cancel()
+    discarding = asyncio.create_task(intake.discard())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    intake.end()
+    async with asyncio.timeout(5):
+        await discarding

@@ -1,0 +1,279 @@
+"""One call as it is measured: what it was, how it ended, and how long it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from relay import errors
+from relay.http.grammar import Field
+from relay.telemetry import call as call_module
+from relay.telemetry.access_log import call_fields
+from relay.telemetry.call import ID_LIMIT, Exchange, first_value
+from tests.harness.model_answers import (
+    JSON,
+    MESSAGE_STOP,
+    MESSAGE_TOKENS,
+    MODEL,
+    RESPONSES_JSON,
+    STREAM,
+    error_event,
+    message_body,
+    message_events,
+    message_start,
+)
+from tests.harness.relays import response_head
+
+
+@dataclass
+class Clock:
+    """A clock that moves when it is told to."""
+
+    now: float = 100.0
+
+    def perf_counter(self) -> float:
+        """Return seconds."""
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that calls look at."""
+    clock = Clock()
+    monkeypatch.setattr(call_module, "time", clock)
+    return clock
+
+
+def answered(
+    *pieces: bytes, status: int = 200, content_type: str = STREAM, method: str = "POST"
+) -> Exchange:
+    """Return a call whose answer has come so far."""
+    exchange = Exchange(method=method, operation="messages", started=100.0)
+    exchange.answered(response_head(status, ("content-type", content_type)))
+    assert exchange.meter is not None
+    for piece in pieces:
+        exchange.meter.feed(piece, 101.0)
+    return exchange
+
+
+# How it ended
+
+
+def test_whole_stream_is_ok() -> None:
+    """Its usage is known."""
+    exchange = answered(*message_events())
+    exchange.succeeded()
+    exchange.finish()
+    assert exchange.outcome == "ok"
+    assert exchange.reading is not None
+    assert exchange.reading.tokens == MESSAGE_TOKENS
+    assert exchange.reading.missing is None
+
+
+@pytest.mark.parametrize(
+    ("pieces", "outcome", "missing"),
+    [
+        (message_events()[:-1], "truncated", None),
+        (message_events()[:4], "truncated", "truncated"),
+        ((), "truncated", "truncated"),
+        ((message_start(), error_event("overloaded_error")), "stream_error", "truncated"),
+        ((*message_events(), error_event("api_error")), "stream_error", None),
+    ],
+)
+def test_stream_that_ended_cleanly_is_judged_by_its_events(
+    pieces: tuple[bytes, ...], outcome: str, missing: str | None
+) -> None:
+    """HTTP says nothing of whether a message is whole."""
+    exchange = answered(*pieces)
+    exchange.succeeded()
+    exchange.finish()
+    assert (exchange.outcome, exchange.code) == (outcome, 200)
+    assert exchange.reading is not None
+    assert exchange.reading.missing == missing
+
+
+@pytest.mark.parametrize(
+    ("pieces", "outcome", "missing"),
+    [
+        (message_events()[:4], "client_abort", "client_abort"),
+        (message_events()[:-1], "client_abort", None),
+        (message_events(), "ok", None),
+        ((message_start(), error_event("overloaded_error")), "stream_error", "truncated"),
+    ],
+)
+def test_agent_that_left_is_judged_by_what_it_left(
+    pieces: tuple[bytes, ...], outcome: str, missing: str | None
+) -> None:
+    """Behind the end it is no abort, and behind an error it is the error's doing."""
+    exchange = answered(*pieces)
+    exchange.finish()
+    assert exchange.outcome == outcome
+    assert exchange.reading is not None
+    assert exchange.reading.missing == missing
+
+
+@pytest.mark.parametrize(
+    "error", [errors.UpstreamTruncated(), errors.UpstreamStalled(), errors.RelayFault()]
+)
+@pytest.mark.parametrize("count", [0, 4, len(message_events())])
+def test_failure_of_the_connection_stays_one(error: errors.RelayError, count: int) -> None:
+    """Whatever the events say."""
+    exchange = answered(*message_events()[:count])
+    exchange.failed(error)
+    exchange.finish()
+    assert (exchange.outcome, exchange.code) == (error.outcome, 200)
+
+
+@pytest.mark.parametrize("status", [400, 429, 529])
+def test_refusal_stays_one(status: int) -> None:
+    """It is not taken for a stream that lacks its end."""
+    exchange = answered(error_event("overloaded_error"), status=status)
+    exchange.succeeded()
+    exchange.finish()
+    assert exchange.outcome == "upstream_error"
+    assert exchange.reading is not None
+    assert (exchange.reading.error_type, exchange.reading.error_where) == (
+        "overloaded_error",
+        "http",
+    )
+    assert exchange.reading.missing is None
+
+
+def test_call_without_an_answer_has_no_reading() -> None:
+    """It is over all the same."""
+    exchange = Exchange()
+    exchange.finish()
+    assert (exchange.outcome, exchange.reading, exchange.code) == ("client_abort", None, None)
+    assert exchange.time_to_first_byte is None
+    assert exchange.time_to_first_token is None
+    assert exchange.request_overhead is None
+
+
+# Whether it is metered
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+def test_only_what_is_made_is_metered(method: str) -> None:
+    """A response that is fetched again was counted when it was made."""
+    exchange = Exchange(method=method, operation="responses")
+    exchange.answered(response_head(200, ("content-type", JSON)))
+    assert exchange.meter is not None
+    exchange.meter.feed(RESPONSES_JSON.body, 1.0)
+    exchange.succeeded()
+    exchange.finish()
+    assert exchange.outcome == "ok"
+    assert exchange.reading is not None
+    assert (exchange.reading.tokens, exchange.reading.missing) == ({}, None)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+def test_errors_are_read_whatever_was_asked(method: str) -> None:
+    """Their type is told of every call."""
+    body = b'{"type":"error","error":{"type":"not_found_error","message":"x"}}'
+    exchange = answered(body, status=404, content_type=JSON, method=method)
+    exchange.succeeded()
+    exchange.finish()
+    assert exchange.reading is not None
+    assert exchange.reading.error_type == "not_found_error"
+
+
+def test_codings_on_several_lines_are_one_list() -> None:
+    """Undone from the last to the first; here there is no decoder for one of them."""
+    exchange = Exchange(method="POST", operation="messages")
+    lines = [("content-encoding", "gzip"), ("content-encoding", "compress")]
+    exchange.answered(response_head(200, ("content-type", JSON), *lines))
+    exchange.succeeded()
+    exchange.finish()
+    assert exchange.reading is not None
+    assert exchange.reading.missing == "encoding"
+
+
+# Times
+
+
+def test_times_are_seconds_from_the_start(clock: Clock) -> None:
+    """Until now while it runs, and to its end afterwards."""
+    exchange = Exchange(method="POST", operation="messages", started=100.0)
+    clock.now = 101.5
+    assert exchange.duration == 1.5
+    exchange.waited, exchange.sent_at = 0.25, 100.75
+    assert exchange.request_overhead == 0.5
+    exchange.answered(response_head(200, ("content-type", STREAM)))
+    assert exchange.time_to_first_byte == 1.5
+    assert exchange.meter is not None
+    start, ping, *rest = message_events()
+    exchange.meter.feed(start + ping, 102.0)
+    exchange.meter.feed(b"".join(rest), 103.0)
+    assert "first_token" not in call_fields(exchange)  # not before the meter was read
+    exchange.succeeded()
+    clock.now = 104.5
+    exchange.finish()
+    clock.now = 200.0
+    assert exchange.duration == 4.5
+    assert exchange.time_to_first_token == 3.0
+    assert exchange.reading is not None
+    assert exchange.reading.max_gap == 1.5
+
+
+def test_answer_that_is_no_stream_has_no_first_token(clock: Clock) -> None:
+    """Nor a silence within."""
+    exchange = answered(message_body(), content_type=JSON)
+    exchange.succeeded()
+    exchange.finish()
+    assert exchange.time_to_first_token is None
+    assert exchange.reading is not None
+    assert exchange.reading.max_gap is None
+
+
+def test_what_is_known_shows_while_it_runs() -> None:
+    """The model and the input's tokens come with the first event."""
+    exchange = answered(message_start())
+    assert exchange.meter is not None
+    assert exchange.meter.model == MODEL
+    assert exchange.meter.tokens == MESSAGE_TOKENS | {"output": 1}
+    exchange.meter.feed(b"".join(message_events()[1:-1]), 102.0)
+    assert exchange.meter.tokens == MESSAGE_TOKENS
+    exchange.meter.feed(MESSAGE_STOP, 103.0)
+    exchange.succeeded()
+    exchange.finish()
+    assert exchange.outcome == "ok"
+
+
+# Identifiers
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ([("request-id", "req_1")], "req_1"),
+        ([("x-request-id", "req_2")], "req_2"),
+        ([("x-request-id", "req_2"), ("Request-Id", "req_1")], "req_1"),
+        ([("request-id", "req_1"), ("request-id", "req_3")], "req_1"),
+        ([("request-id", ""), ("x-request-id", "req_2")], "req_2"),
+        ([], ""),
+    ],
+)
+def test_request_id_is_the_upstreams(fields: list[tuple[str, str]], expected: str) -> None:
+    """By the name that either API gives it."""
+    exchange = Exchange(method="POST")
+    exchange.answered(response_head(200, *fields))
+    assert exchange.request_id == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["", "a b", "a\tb", "caf\xe9", 'a"b', "a\\b", "\x7f", "x outcome=ok"]
+)
+def test_what_is_no_identifier_is_left_out(value: str) -> None:
+    """It must neither forge a field of a log line nor need quoting in an exemplar."""
+    field = Field(b"request-id", b"request-id", value.encode("latin-1"))
+    head = replace(response_head(), fields=(field,))
+    assert first_value(head, b"request-id") == ""
+
+
+@pytest.mark.parametrize("length", [1, ID_LIMIT, ID_LIMIT + 1, 8_000])
+def test_identifier_is_cut_to_its_limit(length: int) -> None:
+    """128 characters are enough to find a call again."""
+    assert ID_LIMIT == 128
+    head = response_head(200, ("request-id", "r" * length))
+    assert first_value(head, b"request-id") == "r" * min(length, 128)

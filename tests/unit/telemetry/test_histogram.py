@@ -1,0 +1,81 @@
+"""Bins: counted as Prometheus counts, with an example for each."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.telemetry.histogram import OVERHEAD_BOUNDS, Bins, ExampleBins
+
+BOUNDS = (0.1, 0.5, 2.0)
+VALUES = st.lists(st.floats(min_value=0, max_value=10))
+
+
+def bins_of(values: list[float]) -> Bins:
+    """Return bins that have seen these values."""
+    bins = Bins(BOUNDS)
+    for value in values:
+        bins.observe(value)
+    return bins
+
+
+def test_new_bins_are_empty() -> None:
+    """All bounds are there, with nothing at or below them."""
+    bins = Bins(BOUNDS)
+    assert bins.cumulative() == [("0.1", 0), ("0.5", 0), ("2.0", 0), ("+Inf", 0)]
+    assert bins.total == 0
+
+
+def test_bounds_are_written_as_the_library_writes_them() -> None:
+    """A whole number is the same series, whoever wrote it down."""
+    assert Bins((1, 2.5)).cumulative() == [("1.0", 0), ("2.5", 0), ("+Inf", 0)]
+
+
+@pytest.mark.parametrize(
+    ("value", "counts"),
+    [
+        (0.0, [1, 0, 0, 0]),
+        (-0.001, [1, 0, 0, 0]),
+        (0.0999, [1, 0, 0, 0]),
+        (0.1, [1, 0, 0, 0]),
+        (0.1001, [0, 1, 0, 0]),
+        (0.5, [0, 1, 0, 0]),
+        (2.0, [0, 0, 1, 0]),
+        (2.0001, [0, 0, 0, 1]),
+        (1e9, [0, 0, 0, 1]),
+    ],
+)
+def test_bound_belongs_to_its_bucket(value: float, counts: list[int]) -> None:
+    """``le`` means at or below."""
+    assert bins_of([value]).counts == counts
+
+
+@given(VALUES)
+def test_counts_are_cumulative(values: list[float]) -> None:
+    """At each bound, all values up to it; at the last one, all of them."""
+    bins = bins_of(values)
+    expected: list[tuple[str, float]] = [
+        (str(bound), sum(value <= bound for value in values)) for bound in BOUNDS
+    ]
+    assert bins.cumulative() == [*expected, ("+Inf", len(values))]
+    assert bins.total == pytest.approx(sum(values))
+
+
+@given(st.lists(st.tuples(st.floats(min_value=0, max_value=3), st.text(max_size=1))))
+def test_each_bucket_has_the_latest_value_with_a_name(values: list[tuple[float, str]]) -> None:
+    """Values without one count, and leave the example of their bucket alone."""
+    bins = ExampleBins(BOUNDS)
+    expected: dict[int, tuple[str, float, float]] = {}
+    for moment, (value, name) in enumerate(values):
+        if name:
+            bins.observe_example(name, value, moment)
+            expected[sum(bound < value for bound in BOUNDS)] = (name, value, moment)
+        else:
+            bins.observe(value)
+    assert bins.examples == expected
+    assert bins.counts == bins_of([value for value, _ in values]).counts
+    assert bins.total == pytest.approx(sum(value for value, _ in values))
+
+
+def test_bounds_of_the_overhead_go_up() -> None:
+    """Looking up a bucket relies on it."""
+    assert list(OVERHEAD_BOUNDS) == sorted(set(OVERHEAD_BOUNDS))
