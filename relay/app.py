@@ -21,14 +21,14 @@ from prometheus_client import CollectorRegistry
 
 from relay.admin.application import Admin
 from relay.config import ConfigurationError, Problem, Settings, load
-from relay.downstream.connections import Gates
+from relay.downstream.connections import Connections
 from relay.downstream.listener import Listeners
-from relay.downstream.server_connection import Gate
+from relay.downstream.server_connection import ServerConnection
 from relay.proxy.handler import Calls
-from relay.proxy.runtime import Serving
+from relay.proxy.runtime import Runtime
 from relay.telemetry.metrics import Metrics
-from relay.telemetry.recent_calls import History
-from relay.telemetry.recorder import Observation
+from relay.telemetry.recent_calls import RecentCalls
+from relay.telemetry.recorder import Recorder
 
 if TYPE_CHECKING:
     from relay.telemetry.prices import Prices
@@ -45,21 +45,23 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self._metrics = Metrics(CollectorRegistry())
-        self.serving = Serving(settings, self._metrics.credential_read)
+        self.runtime = Runtime(settings, self._metrics.credential_read)
         self.draining = False
         self.cutting = False
         self._path = Path(settings.file)
         self._metrics.price(prices_of(settings))
-        self._metrics.prepare(self.serving.states(), self.serving.client_names)
+        self._metrics.prepare(self.runtime.states(), self.runtime.client_names)
         self._metrics.loaded()
-        self._gates = Gates()
-        self._admin_gates = Gates()
-        history = History()
-        self._observation = Observation(self._metrics, history)
-        calls = Calls(self, self._metrics, self._observation)
-        admin = Admin(self, self._metrics, history, self._observation, settings)
-        self._listeners = Listeners(lambda: Gate(calls, self._gates), "relays")
-        self._admin_listeners = Listeners(lambda: Gate(admin, self._admin_gates), "admin pages")
+        self._connections = Connections()
+        self._admin_connections = Connections()
+        history = RecentCalls()
+        self._recorder = Recorder(self._metrics, history)
+        calls = Calls(self, self._metrics, self._recorder)
+        admin = Admin(self, self._metrics, history, self._recorder, settings)
+        self._listeners = Listeners(lambda: ServerConnection(calls, self._connections), "relays")
+        self._admin_listeners = Listeners(
+            lambda: ServerConnection(admin, self._admin_connections), "admin pages"
+        )
         self._stop = asyncio.Event()
         self._stop_at_once = asyncio.Event()
 
@@ -73,9 +75,9 @@ class App:
         self._handle_signals()
         ticker = asyncio.create_task(self._tick())
         try:
-            await self._admin_listeners.open(self.serving.settings.admin)
-            await self._listeners.open(self.serving.settings.listen)
-            self.serving.start()
+            await self._admin_listeners.open(self.runtime.settings.admin)
+            await self._listeners.open(self.runtime.settings.listen)
+            self.runtime.start()
             self._introduce()
             await self._stop.wait()
             await self._drain()
@@ -84,11 +86,11 @@ class App:
             self._close()
 
     def _introduce(self) -> None:
-        for warning in self.serving.settings.warnings:
+        for warning in self.runtime.settings.warnings:
             log.warning("%s: %s", self._path, warning)
-        for name, route in self.serving.routes.items():
+        for name, route in self.runtime.routes.items():
             log.info("relay %s forwards to %s", name, route.settings.upstream)
-        self.serving.report()
+        self.runtime.report()
 
     # Signals
 
@@ -106,11 +108,11 @@ class App:
 
     def reload(self) -> None:
         """Put the file's present content in force, or say why not."""
-        before = self.serving
+        before = self.runtime
         try:
             settings = self._settings_after(before.settings)
             prices = prices_of(settings)
-            serving = Serving(settings, self._metrics.credential_read)
+            runtime = Runtime(settings, self._metrics.credential_read)
         except ConfigurationError as error:
             self._metrics.reloaded(succeeded=False)
             log.error("not reloaded, the configuration stays as it was")  # noqa: TRY400  # no traceback wanted
@@ -122,13 +124,13 @@ class App:
             log.exception("not reloaded, the configuration stays as it was")
             return
         self._metrics.price(prices)
-        self._metrics.prepare(serving.states(), serving.client_names)
-        self.serving = serving
-        serving.start()
+        self._metrics.prepare(runtime.states(), runtime.client_names)
+        self.runtime = runtime
+        runtime.start()
         before.retire()
         self._metrics.reloaded(succeeded=True)
         log.info("reloaded %s", self._path)
-        serving.report()
+        runtime.report()
 
     def _settings_after(self, before: Settings) -> Settings:
         """Return the file's settings on the listeners there are: those last until a restart."""
@@ -151,10 +153,10 @@ class App:
             self._metrics.loop_was_late(max(0.0, time.perf_counter() - due))
             ticks += 1
             try:
-                self._gates.tend(self.serving.settings.timeouts.write)
-                self._admin_gates.tend(self.serving.settings.timeouts.write)
+                self._connections.tend(self.runtime.settings.timeouts.write)
+                self._admin_connections.tend(self.runtime.settings.timeouts.write)
                 if ticks % REPORT_TICKS == 0:
-                    self.serving.report()
+                    self.runtime.report()
             except Exception:
                 log.exception("a fault of the relay")  # and the next tick comes all the same
 
@@ -163,9 +165,11 @@ class App:
     async def _drain(self) -> None:
         self.draining = True
         self._listeners.close()
-        seconds = self.serving.settings.drain
-        log.info("stopping: %d calls in flight have %g s to finish", self._gates.busy, seconds)
-        done = asyncio.create_task(self._gates.finish())
+        seconds = self.runtime.settings.drain
+        log.info(
+            "stopping: %d calls in flight have %g s to finish", self._connections.busy, seconds
+        )
+        done = asyncio.create_task(self._connections.finish())
         at_once = asyncio.create_task(self._stop_at_once.wait())
         await asyncio.wait({done, at_once}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         at_once.cancel()
@@ -175,16 +179,16 @@ class App:
     async def _cut(self, done: asyncio.Task[None]) -> None:
         self.cutting = True
         log.warning("cutting the calls that are still in flight")
-        self._gates.cut()
+        self._connections.cut()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(done, CUT_SECONDS)
 
     def _close(self) -> None:
         self._listeners.close()
         self._admin_listeners.close()
-        self._gates.abort()
-        self._admin_gates.abort()
-        self.serving.retire()
+        self._connections.abort()
+        self._admin_connections.abort()
+        self.runtime.retire()
         log.info("stopped")
 
 

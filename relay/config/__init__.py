@@ -3,7 +3,7 @@
 from relay.config.addresses import ListenAddress, UpstreamAddress, parse_listen, parse_upstream
 from relay.config.loading import DEFAULT_ADMIN, find_file, load
 from relay.config.problems import ConfigurationError, Problem
-from relay.config.schema import RELAY_NAME, CommandSource, EnvSource, FileSource, Timeouts
+from relay.config.schema import CommandSource, EnvSource, FileSource, Timeouts
 from relay.config.settings import (
     GRANT_VARIABLES,
     ClientSettings,
@@ -16,7 +16,6 @@ from relay.config.settings import (
 __all__ = [
     "DEFAULT_ADMIN",
     "GRANT_VARIABLES",
-    "RELAY_NAME",
     "ClientSettings",
     "CommandSource",
     "ConfigurationError",

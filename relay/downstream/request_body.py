@@ -1,6 +1,6 @@
 """The body of one request as it arrives from the agent: what has come and is not read yet.
 
-The gate puts pieces in as it reads them, whoever forwards the body takes them out. In
+The connection puts pieces in as it reads them, whoever forwards the body takes them out. In
 between is a limited space: where it is full, the source is asked to pause.
 """
 
@@ -16,7 +16,7 @@ SPACE: Final = 256 * 1024
 _Pause = Callable[[bool], None]
 
 
-class Intake:
+class BodyBuffer:
     """A body between the one who reads it off the wire and the one who passes it on."""
 
     __slots__ = ("_discards", "_on_full", "_paused", "_pieces", "_size", "_waiter", "complete")
@@ -31,7 +31,7 @@ class Intake:
         self.complete = False
         """Whether the last piece has come."""
 
-    # For the gate
+    # For the connection
 
     def put(self, piece: bytes) -> None:
         """Take a further piece."""

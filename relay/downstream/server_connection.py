@@ -1,4 +1,4 @@
-"""The strict gate: one connection of an agent, read by the relay's own rules and no others.
+"""The strict connection: one connection of an agent, read by the relay's own rules and no others.
 
 Every byte goes through ``framing`` and ``chunks``. One request at a time is handed to a
 handler, with its body as it arrives; what is pipelined behind it is kept as bytes, and read
@@ -14,8 +14,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from relay.downstream.request_body import Intake
-from relay.downstream.transport import AgentConnection
+from relay.downstream.request_body import BodyBuffer
+from relay.downstream.transport import AgentTransport
 from relay.errors import MalformedRequest, RelayError, RequestStalled
 from relay.http.chunked import ChunkReader
 from relay.http.message import RequestHead
@@ -36,10 +36,10 @@ HELD_LIMIT: Final = 64 * 1024
 
 
 @dataclass(slots=True)
-class Incoming:
-    """A request as the gate read it: its head and its body, or why it was refused."""
+class Request:
+    """A request as the connection read it: its head and its body, or why it was refused."""
 
-    body: Intake
+    body: BodyBuffer
     head: RequestHead | None = None
     """Until the answer has begun."""
     refusal: RelayError | None = None
@@ -61,12 +61,12 @@ class Incoming:
 
 
 class Register(Protocol):
-    """Where gates say that they opened, closed, or finished a request."""
+    """Where connections say that they opened, closed, or finished a request."""
 
-    def opened(self, gate: Gate) -> None:
+    def opened(self, connection: ServerConnection) -> None:
         """Note a new connection."""
 
-    def closed(self, gate: Gate) -> None:
+    def closed(self, connection: ServerConnection) -> None:
         """Note that a connection has gone."""
 
     def request_over(self) -> None:
@@ -76,11 +76,13 @@ class Register(Protocol):
 class Handler(Protocol):
     """Who answers the requests."""
 
-    def handle(self, gate: Gate, incoming: Incoming, /) -> Coroutine[None, None, bool]:
+    def handle(
+        self, connection: ServerConnection, request: Request, /
+    ) -> Coroutine[None, None, bool]:
         """Answer a request; return whether another may follow on its connection."""
 
 
-class Gate(AgentConnection):
+class ServerConnection(AgentTransport):
     """One connection from an agent, read strictly and answered one request after another."""
 
     def __init__(self, handler: Handler, register: Register) -> None:
@@ -89,7 +91,7 @@ class Gate(AgentConnection):
         self._register = register
         self._reader = RequestHeadReader()
         self._take: Callable[[bytes], bytes] = self._take_head
-        self._incoming: Incoming | None = None
+        self._request: Request | None = None
         self._remaining = 0
         self._chunks: ChunkReader | None = None
         """What reads the body of a request that comes in chunks."""
@@ -103,7 +105,7 @@ class Gate(AgentConnection):
     @property
     def busy(self) -> bool:
         """Whether a request is being read or answered."""
-        return self._incoming is not None
+        return self._request is not None
 
     # asyncio.Protocol
 
@@ -134,20 +136,20 @@ class Gate(AgentConnection):
             return b""
         head, rest = self._reader.head(), self._reader.rest
         self._reader = RequestHeadReader()
-        incoming = Incoming(Intake(self._pause_body), head)
+        request = Request(BodyBuffer(self._pause_body), head)
         if head.chunked:
             self._take, self._chunks = self._take_chunks, ChunkReader(MalformedRequest)
         elif head.length:
             self._take, self._remaining = self._take_sized, head.length
         else:
             self._take = self._hold
-            incoming.body.end()
-        self._announce(incoming)
+            request.body.end()
+        self._announce(request)
         return rest
 
     def _take_sized(self, data: bytes) -> bytes:
-        assert self._incoming is not None
-        body = self._incoming.body
+        assert self._request is not None
+        body = self._request.body
         if len(data) < self._remaining:
             self._remaining -= len(data)
             body.put(data)
@@ -159,9 +161,9 @@ class Gate(AgentConnection):
         return rest
 
     def _take_chunks(self, data: bytes) -> bytes:
-        assert self._incoming is not None
+        assert self._request is not None
         assert self._chunks is not None
-        body, chunks = self._incoming.body, self._chunks
+        body, chunks = self._request.body, self._chunks
         piece = chunks.feed(data)
         if piece:
             body.put(piece)
@@ -197,16 +199,16 @@ class Gate(AgentConnection):
     def _refuse(self, error: RelayError) -> None:
         """Let a refusal take its turn, and read nothing more."""
         self._take = _discard
-        if self._incoming is None:
-            refused = Incoming(Intake(self._pause_body), refusal=error)
+        if self._request is None:
+            refused = Request(BodyBuffer(self._pause_body), refusal=error)
             refused.body.end()
             self._announce(refused)
         else:
-            self._incoming.broken = True
-            self._incoming.body.end()
+            self._request.broken = True
+            self._request.body.end()
 
-    def _announce(self, incoming: Incoming) -> None:
-        self._incoming = incoming
+    def _announce(self, request: Request) -> None:
+        self._request = request
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
@@ -216,7 +218,7 @@ class Gate(AgentConnection):
         try:
             while await self._answer(await self._next()):
                 self._begin_next()
-                if self._incoming is not None:
+                if self._request is not None:
                     # Without this a flood of pipelined ones would have all the turns.
                     await asyncio.sleep(0)
         except Exception:
@@ -225,33 +227,33 @@ class Gate(AgentConnection):
         else:
             self.close()
 
-    async def _next(self) -> Incoming:
-        while self._incoming is None:
+    async def _next(self) -> Request:
+        while self._request is None:
             self._arrival = self._loop.create_future()
             await self._arrival
-        return self._incoming
+        return self._request
 
-    async def _answer(self, incoming: Incoming) -> bool:
+    async def _answer(self, request: Request) -> bool:
         """Have a request answered; return whether another may follow."""
         try:
-            keep = await self._handler.handle(self, incoming)
+            keep = await self._handler.handle(self, request)
             if keep:
-                return incoming.is_whole or await self._discard_body(incoming)
-            if self._held or not incoming.is_whole:
+                return request.is_whole or await self._discard_body(request)
+            if self._held or not request.is_whole:
                 await self.linger()
             return False
         finally:
-            self._incoming = None
+            self._request = None
             self._register.request_over()
 
-    async def _discard_body(self, incoming: Incoming) -> bool:
+    async def _discard_body(self, request: Request) -> bool:
         """Read the rest of a body that nobody wanted; return whether it came to a good end."""
         try:
             async with asyncio.timeout(DISCARD_SECONDS):
-                await incoming.body.discard()
+                await request.body.discard()
         except TimeoutError:
             return False
-        return not incoming.broken
+        return not request.broken
 
     def _begin_next(self) -> None:
         """Read what was held while the request before it was answered."""
@@ -273,7 +275,7 @@ class Gate(AgentConnection):
 
     def check_silence(self) -> None:
         """Refuse a head that does not end, and end a connection that nobody uses."""
-        if self._incoming is not None or self._take == _discard:
+        if self._request is not None or self._take == _discard:
             return
         silence = self._loop.time() - self._silent_since
         if self._reader.begun:

@@ -2,7 +2,7 @@
 
 An answer that is complete ends as HTTP says; one that is not must never look complete. The
 kernel's own doings are known here and nowhere else: resets, half-closes, what it still
-holds. Knows nothing of requests: the gate reads them.
+holds. Knows nothing of requests: the connection reads them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FLUSH_POLL_SECONDS: Final = 0.01
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
-class AgentConnection(asyncio.Protocol):
+class AgentTransport(asyncio.Protocol):
     """The writing side of a connection, and its end."""
 
     def __init__(self) -> None:

@@ -1,8 +1,4 @@
-"""The heads that the relay writes to the agent, and the whole of its own answers.
-
-Of an upstream's head everything crosses that ``headers`` lets cross, byte for byte; how the
-body is framed is stated anew for this connection (RFC 9112 §6.1).
-"""
+"""Whole answers of the relay's own, as bytes."""
 
 from __future__ import annotations
 
@@ -11,29 +7,10 @@ from http import HTTPStatus
 from typing import Final
 
 from relay.errors import Api, RelayError
-from relay.http.body import BODILESS
-from relay.http.headers import expects_continue, serialize, to_agent, wants_close
-from relay.http.message import RequestHead, ResponseHead
+from relay.http.headers import expects_continue, wants_close
+from relay.http.message import RequestHead
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-def relayed_head(head: ResponseHead, *, chunked: bool, close: bool) -> bytes:
-    """Return the head that passes on an upstream's."""
-    lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), serialize(to_agent(head))]
-    if chunked:
-        lines.append(b"transfer-encoding: chunked\r\n")
-    elif head.length is not None and head.status != HTTPStatus.NO_CONTENT:
-        lines.append(b"content-length: %d\r\n" % head.length)
-    if close:
-        lines.append(b"connection: close\r\n")
-    lines.append(b"\r\n")
-    return b"".join(lines)
-
-
-def has_body(head: ResponseHead, method: bytes) -> bool:
-    """Whether a response to this method has a body (RFC 9112 §6.3)."""
-    return method != b"HEAD" and head.status not in BODILESS
 
 
 def ends_connection(head: RequestHead | None, *, draining: bool, continued: bool = False) -> bool:

@@ -12,6 +12,11 @@ BODILESS: Final = frozenset({204, 304})
 """Statuses whose responses never have a body."""
 
 
+def has_body(head: ResponseHead, method: bytes) -> bool:
+    """Whether a response to this method has a body (RFC 9112 §6.3)."""
+    return method != b"HEAD" and head.status not in BODILESS
+
+
 class BodyReader:
     """Takes the bytes of one response's body, however they are cut, and returns its data."""
 

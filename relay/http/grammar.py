@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from relay.http.memo import Remembered
+from relay.http.memo import Memo
 
 # Bytes. Apache allows 8190 a line, nginx 4 × 8 KiB, Node 16 KiB in all; Claude Code sends
 # long beta lists and custom headers.
@@ -91,7 +91,7 @@ def _is_credential(field: Field) -> bool:
     return field.key in CREDENTIALS
 
 
-_fields: Final = Remembered(_read_field, _is_credential)
+_fields: Final = Memo(_read_field, _is_credential)
 
 
 def read_fields(lines: list[bytes]) -> list[Field]:
@@ -125,8 +125,8 @@ def _read_status_line(line: bytes) -> StatusLine | None:
     return StatusLine(int(match[1]), int(match[2]), match[3] or b"") if match else None
 
 
-_request_lines: Final = Remembered(_read_request_line)
-_status_lines: Final = Remembered(_read_status_line)
+_request_lines: Final = Memo(_read_request_line)
+_status_lines: Final = Memo(_read_status_line)
 
 
 def read_request_line(line: bytes) -> RequestLine | None:

@@ -1,9 +1,6 @@
-"""Which headers cross the relay, in each direction.
+"""Header fields by what HTTP says of them: lists, Connection, hop-by-hop names, framing.
 
-What is not named here crosses unchanged, in order and in its own spelling: headers that
-nobody has heard of yet included. Dropped are the hop-by-hop ones (RFC 9110 §7.6.1), those
-that authenticate the agent to the relay, those that would steer a proxy behind the relay,
-and the framing, which each side states anew. Knows nothing of sockets.
+Which of them cross the relay is ``proxy/header_policy``'s. Knows nothing of sockets.
 """
 
 from __future__ import annotations
@@ -11,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from relay.http.grammar import CREDENTIALS, Field
-from relay.http.memo import Remembered
-from relay.http.message import MessageHead, RequestHead
+from relay.http.grammar import Field
+from relay.http.memo import Memo
+from relay.http.message import MessageHead
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -26,57 +23,7 @@ HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
-# The relay states these itself, or answers them itself.
-_OWN_TO_UPSTREAM: Final = frozenset({b"host", b"content-length", b"expect", b"forwarded"})
-# x-headroom-base-url lets its sender choose where the credential goes; x-forwarded-*,
-# x-original-* and x-rewrite-* steer other proxies.
-_STEERING_PREFIXES: Final = (
-    b"proxy-",
-    b"x-forwarded-",
-    b"x-original-",
-    b"x-rewrite-",
-    b"x-headroom-",
-)
-_NEVER_TO_UPSTREAM: Final = HOP_BY_HOP | CREDENTIALS | _OWN_TO_UPSTREAM
-# The agent is no browser and the relay keeps no jar: a cookie would only be a way to track.
-_NEVER_TO_AGENT: Final = HOP_BY_HOP | {b"content-length", b"set-cookie", b"set-cookie2"}
-_TO_AGENT_PREFIXES: Final = (b"proxy-", b"access-control-")
 _NOTHING_NAMED: Final[frozenset[bytes]] = frozenset()
-
-
-def goes_upstream(key: bytes) -> bool:
-    """Whether a field of the agent's with this lower-case name goes upstream."""
-    # Servers that map headers to CGI variables cannot tell x_api_key from x-api-key.
-    return not (key in _NEVER_TO_UPSTREAM or key.startswith(_STEERING_PREFIXES) or b"_" in key)
-
-
-def goes_to_agent(key: bytes) -> bool:
-    """Whether a field of the upstream's with this lower-case name goes to the agent."""
-    return not (key in _NEVER_TO_AGENT or key.startswith(_TO_AGENT_PREFIXES))
-
-
-Crossing = Remembered[bool]
-"""Which lower-case names cross."""
-
-_TO_UPSTREAM: Final = Crossing(goes_upstream)
-_TO_AGENT: Final = Crossing(goes_to_agent)
-
-
-def to_upstream(head: RequestHead, crossing: Crossing = _TO_UPSTREAM) -> list[Field]:
-    """Return the agent's fields that go upstream, in order."""
-    return _crossing_fields(head, crossing)
-
-
-def to_agent(head: MessageHead) -> list[Field]:
-    """Return the upstream's fields that go to the agent, in order."""
-    return _crossing_fields(head, _TO_AGENT)
-
-
-def _crossing_fields(head: MessageHead, crossing: Crossing) -> list[Field]:
-    fields = [field for field in head.fields if crossing[field.key]]
-    if named := named_by_connection(head) - HOP_BY_HOP:
-        return [field for field in fields if field.key not in named]
-    return fields
 
 
 def named_by_connection(head: MessageHead) -> frozenset[bytes]:
@@ -91,7 +38,7 @@ def list_items(value: bytes) -> list[bytes]:
     return [item for part in value.split(b",") if (item := part.strip(b" \t"))]
 
 
-_tokens: Final = Remembered(lambda value: frozenset(list_items(value.lower())))
+_tokens: Final = Memo(lambda value: frozenset(list_items(value.lower())))
 
 
 def merge_list(fields: list[Field], name: bytes, extra: Iterable[bytes] = ()) -> list[Field]:

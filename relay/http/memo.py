@@ -22,7 +22,7 @@ def _never(_: object) -> bool:
     return False
 
 
-class Remembered(dict[bytes, Value]):
+class Memo(dict[bytes, Value]):
     """Maps bytes to what a function reads in them. What that raises is raised every time."""
 
     def __init__(
@@ -41,4 +41,4 @@ class Remembered(dict[bytes, Value]):
         return value
 
     def __repr__(self) -> str:
-        return f"<Remembered {len(self)}>"
+        return f"<Memo {len(self)}>"

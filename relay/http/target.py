@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from relay.errors import BadTarget, MethodRefused
-from relay.http.memo import Remembered
+from relay.http.memo import Memo
 
 _TUNNELLING: Final = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
 # Escapes of control bytes, and per cent signs that begin no escape.
@@ -52,4 +52,4 @@ def has_segments(path: bytes, prefix: bytes) -> bool:
 
 
 # Clients ask for the same few targets over and over.
-_clean: Final = Remembered(_check_form)
+_clean: Final = Memo(_check_form)

@@ -16,7 +16,7 @@ from typing import Final
 from relay.config import ListenAddress
 from relay.credentials.credential import Credential
 from relay.errors import BadHost, ForeignHost, OriginRefused, TokenRefused
-from relay.http.memo import Remembered
+from relay.http.memo import Memo
 from relay.http.message import RequestHead
 
 NO_CLIENT: Final = "none"
@@ -26,7 +26,7 @@ _BEARER: Final = re.compile(rb"bearer +([^ ].*)", re.IGNORECASE)
 _OWN_PAGES: Final = frozenset({b"none", b"same-origin"})
 
 
-class Door:
+class AccessPolicy:
     """Admits requests that come to a set of listen addresses."""
 
     def __init__(self, addresses: Iterable[ListenAddress], clients: Sequence[Credential]) -> None:
@@ -92,7 +92,7 @@ def _read_host(value: bytes) -> str | None:
     return match[1].decode("ascii") if match else None
 
 
-_hosts: Final = Remembered(_read_host)
+_hosts: Final = Memo(_read_host)
 
 
 def _presented(head: RequestHead) -> list[bytes | None]:

@@ -11,71 +11,20 @@ import ssl
 import time
 from typing import Final, Protocol
 
-from relay.config import GrantSettings, RelaySettings, Timeouts
+from relay.config import RelaySettings, Timeouts
 from relay.credentials.credential import Credential
 from relay.errors import CredentialMissing, UpstreamRedirected
-from relay.http.coding import restrict
-from relay.http.grammar import Field
 from relay.http.headers import (
-    Crossing,
-    field,
-    goes_upstream,
-    list_items,
-    merge_list,
     serialize,
-    to_upstream,
 )
-from relay.http.memo import Remembered
 from relay.http.message import RequestHead, ResponseHead
+from relay.proxy.header_policy import Injection
 from relay.proxy.routing import Target
 from relay.upstream.interface import Body, Limits, Reply
 from relay.upstream.pool import Pool
 
-_BETA: Final = b"anthropic-beta"
-_VERSION: Final = field(b"anthropic-version", b"2023-06-01")
-_ACCEPT_ENCODING: Final = b"accept-encoding"
 _NOT_MODIFIED: Final = 304
 _UNAUTHORIZED: Final = 401
-
-
-_restricted: Final = Remembered(restrict)
-
-
-class Injection:
-    """How one grant's credential goes into a request."""
-
-    def __init__(self, grant: GrantSettings, *, anthropic: bool) -> None:
-        self._grant = grant
-        self._anthropic = anthropic
-        added = {name.lower() for name, _ in grant.add if name.lower() != _BETA}
-        replaced = frozenset({grant.header.lower()} | grant.remove | added)
-        self._crossing = Crossing(lambda key: goes_upstream(key) and key not in replaced)
-        self._betas = [v for n, value in grant.add if n.lower() == _BETA for v in list_items(value)]
-        self._added = [field(name, v) for name, v in grant.add if name.lower() != _BETA]
-        self._credential, self._field = b"", field(grant.header, b"")
-
-    def apply(self, head: RequestHead, credential: bytes) -> list[Field]:
-        """Return the fields that go upstream: with exactly one credential, and what it needs."""
-        fields = to_upstream(head, self._crossing)
-        if self._betas or (self._anthropic and len(head.values(_BETA)) > 1):
-            fields = merge_list(fields, _BETA, self._betas)
-        if self._anthropic and _VERSION.key not in [field.key for field in fields]:
-            fields.append(_VERSION)
-        if [v for v in head.values(_ACCEPT_ENCODING) if _restricted[v] != v]:
-            fields = [_readable(f) if f.key == _ACCEPT_ENCODING else f for f in fields]
-        return [*fields, *self._added, self._credential_field(credential)]
-
-    def _credential_field(self, credential: bytes) -> Field:
-        if credential != self._credential:
-            grant = self._grant
-            value = grant.prefix + credential + grant.suffix
-            self._credential, self._field = credential, field(grant.header, value)
-        return self._field
-
-
-def _readable(accepted: Field) -> Field:
-    """Return an Accept-Encoding that asks for nothing that the meter could not read."""
-    return field(accepted.name, _restricted[accepted.value])
 
 
 class Timing(Protocol):

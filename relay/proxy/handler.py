@@ -12,7 +12,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Protocol
 
-from relay.downstream.server_connection import Gate, Incoming
+from relay.downstream.server_connection import Request, ServerConnection
 from relay.errors import (
     BodyTooLarge,
     Draining,
@@ -25,7 +25,8 @@ from relay.http.headers import expects_continue, list_items
 from relay.http.message import RequestHead
 from relay.http.target import check_target
 from relay.proxy.forward import check_reply
-from relay.proxy.response import AgentBody, Delivery
+from relay.proxy.request import AgentBody
+from relay.proxy.response import ResponseWriter
 from relay.proxy.routing import (
     Target,
     check_path,
@@ -33,10 +34,10 @@ from relay.proxy.routing import (
     is_probe,
     split_target,
 )
-from relay.proxy.runtime import Route, Serving
-from relay.telemetry.call import Exchange, first_value
+from relay.proxy.runtime import Route, Runtime
+from relay.telemetry.call import CallRecord, first_value
 from relay.telemetry.metrics import Metrics
-from relay.telemetry.recorder import Observation
+from relay.telemetry.recorder import Recorder
 from relay.upstream.interface import Reply
 
 log = logging.getLogger("relay")
@@ -46,7 +47,7 @@ class Lifetime(Protocol):
     """What a call needs to know of the process it runs in."""
 
     @property
-    def serving(self) -> Serving:
+    def runtime(self) -> Runtime:
         """The configuration in force."""
 
     @property
@@ -61,13 +62,13 @@ class Lifetime(Protocol):
 class Calls:
     """Handles calls to the relays."""
 
-    def __init__(self, lifetime: Lifetime, metrics: Metrics, observation: Observation) -> None:
+    def __init__(self, lifetime: Lifetime, metrics: Metrics, recorder: Recorder) -> None:
         self._lifetime = lifetime
-        self._observers = (metrics, observation)
+        self._observers = (metrics, recorder)
 
-    def handle(self, gate: Gate, incoming: Incoming) -> Coroutine[None, None, bool]:
+    def handle(self, connection: ServerConnection, request: Request) -> Coroutine[None, None, bool]:
         """Answer one request; return whether another may follow on its connection."""
-        return Call(self._lifetime, self._observers, gate, incoming).run()
+        return Call(self._lifetime, self._observers, connection, request).run()
 
 
 class Call:
@@ -76,23 +77,23 @@ class Call:
     def __init__(
         self,
         lifetime: Lifetime,
-        observers: tuple[Metrics, Observation],
-        gate: Gate,
-        incoming: Incoming,
+        observers: tuple[Metrics, Recorder],
+        connection: ServerConnection,
+        request: Request,
     ) -> None:
         self._lifetime = lifetime
-        self._serving = lifetime.serving
-        self._metrics, self._observation = observers
-        self._gate = gate
-        self._incoming = incoming
-        self._exchange = Exchange()
+        self._runtime = lifetime.runtime
+        self._metrics, self._recorder = observers
+        self._connection = connection
+        self._request = request
+        self._record = CallRecord()
         self._measured = True
         self._continued = False
         self._reply: Reply | None = None
 
     async def run(self) -> bool:
         """Handle the call and observe it; return whether the connection may be kept."""
-        self._serving.enter()
+        self._runtime.enter()
         try:
             keep = await self._relay()
         except asyncio.CancelledError:
@@ -104,17 +105,17 @@ class Call:
             log.exception("a fault of the relay")
             keep = await self._fail(RelayFault())
         finally:
-            self._serving.leave()
+            self._runtime.leave()
             if self._measured:
-                self._observation.end(self._exchange)
-        if not self._gate.writable:
-            await self._gate.catch_up(self._lifetime.serving.settings.timeouts.write)
+                self._recorder.end(self._record)
+        if not self._connection.writable:
+            await self._connection.catch_up(self._lifetime.runtime.settings.timeouts.write)
         return keep
 
     async def _relay(self) -> bool:
-        head = self._incoming.read()
+        head = self._request.read()
         target = self._read_target(head)
-        route = find_relay(target, self._serving.routes)
+        route = find_relay(target, self._runtime.routes)
         if is_probe(head.method, target):
             return self._answer_probe(head)
         self._begin(route, target, head)
@@ -124,46 +125,46 @@ class Call:
         reply = await self._forward(route, head, target, credential, body)
         try:
             self._accept(reply)
-            delivery = self._delivery(head, reply)
+            writer = self._writer(head, reply)
             # An answer may take minutes: what asked for it is not kept for as long.
             del head, target, credential, body
-            self._incoming.head = None
-            await delivery.run()
+            self._request.head = None
+            await writer.run()
         finally:
             reply.close()
-        self._exchange.succeeded()
-        return not delivery.closes
+        self._record.succeeded()
+        return not writer.closes
 
     # The stages
 
     def _read_target(self, head: RequestHead) -> Target:
-        self._exchange.method = head.method.decode("ascii")
+        self._record.method = head.method.decode("ascii")
         check_target(head.method, head.target)
-        self._exchange.path = head.target.partition(b"?")[0].decode("ascii")
-        self._serving.door.check_host(head, self._gate.local_address)
-        self._serving.door.check_origin(head)
+        self._record.path = head.target.partition(b"?")[0].decode("ascii")
+        self._runtime.access.check_host(head, self._connection.local_address)
+        self._runtime.access.check_origin(head)
         return split_target(head.target)
 
     def _answer_probe(self, head: RequestHead) -> bool:
         """Claude Code asks whether anybody is there: no call, and nothing to measure."""
         self._measured = False
         close = self._is_last(head)
-        self._gate.write(answer.plain_answer(200, [], b"", head_only=True, close=close))
+        self._connection.write(answer.plain_answer(200, [], b"", head_only=True, close=close))
         return not close
 
     def _begin(self, route: Route, target: Target, head: RequestHead) -> None:
-        self._exchange.relay = target.relay
-        self._exchange.operation = target.operation
-        self._exchange.is_endpoint = target.is_endpoint
-        self._exchange.session_id = first_value(head, b"x-claude-code-session-id")
-        self._exchange.agent_id = first_value(head, b"x-claude-code-agent-id")
-        self._exchange.api = route.settings.api
-        self._observation.begin(self._exchange)
+        self._record.relay = target.relay
+        self._record.operation = target.operation
+        self._record.is_endpoint = target.is_endpoint
+        self._record.session_id = first_value(head, b"x-claude-code-session-id")
+        self._record.agent_id = first_value(head, b"x-claude-code-agent-id")
+        self._record.api = route.settings.api
+        self._recorder.begin(self._record)
 
     def _admit(self, head: RequestHead, target: Target, route: Route) -> None:
         if any(b"websocket" in list_items(v.lower()) for v in head.values(b"upgrade")):
             raise UpgradeRefused
-        self._exchange.client = self._serving.door.admit(head)
+        self._record.client = self._runtime.access.admit(head)
         check_path(target.rest, route.settings.allow)
         if self._lifetime.draining:
             raise Draining
@@ -173,12 +174,12 @@ class Call:
         if max_body is not None and head.length is not None and head.length > max_body:
             raise BodyTooLarge
         if expects_continue(head):
-            self._gate.write(answer.CONTINUE)
+            self._connection.write(answer.CONTINUE)
             self._continued = True
         return AgentBody(
-            self._incoming,
-            self._exchange,
-            stall_seconds=self._serving.settings.timeouts.request_body,
+            self._request,
+            self._record,
+            stall_seconds=self._runtime.settings.timeouts.request_body,
             max_body=max_body,
         )
 
@@ -186,7 +187,7 @@ class Call:
         self, route: Route, head: RequestHead, target: Target, credential: bytes, body: AgentBody
     ) -> Reply:
         try:
-            reply = await route.forwarder.forward(head, target, credential, body, self._exchange)
+            reply = await route.forwarder.forward(head, target, credential, body, self._record)
         except RelayError as error:
             route.upstream.failed(error)
             raise
@@ -194,18 +195,18 @@ class Call:
         return reply
 
     def _accept(self, reply: Reply) -> None:
-        self._metrics.read_limits(self._exchange.relay, reply.head.fields)
+        self._metrics.read_limits(self._record.relay, reply.head.fields)
         check_reply(reply.head)
         self._reply = reply
-        self._exchange.answered(reply.head)
+        self._record.answered(reply.head)
 
-    def _delivery(self, head: RequestHead, reply: Reply) -> Delivery:
-        return Delivery(
-            self._gate,
+    def _writer(self, head: RequestHead, reply: Reply) -> ResponseWriter:
+        return ResponseWriter(
+            self._connection,
             head,
             reply,
-            self._exchange,
-            write_seconds=self._serving.settings.timeouts.write,
+            self._record,
+            write_seconds=self._runtime.settings.timeouts.write,
             close=self._lifetime.draining,
         )
 
@@ -213,15 +214,15 @@ class Call:
 
     async def _fail(self, error: RelayError) -> bool:
         """Answer with the error, or break off an answer that has begun."""
-        self._exchange.failed(error)
+        self._record.failed(error)
         if self._reply is not None:
-            await self._gate.break_off(self._serving.settings.timeouts.write)
+            await self._connection.break_off(self._runtime.settings.timeouts.write)
             return False
-        head = self._incoming.head
+        head = self._request.head
         close = error.closes or self._is_last(head)
         head_only = head is not None and head.method == b"HEAD"
-        self._gate.write(
-            answer.own_answer(error, self._exchange.api, head_only=head_only, close=close)
+        self._connection.write(
+            answer.own_answer(error, self._record.api, head_only=head_only, close=close)
         )
         return not close
 
@@ -233,6 +234,6 @@ class Call:
     def _give_up(self) -> None:
         """The agent has left, or the relay is cutting what still runs."""
         if self._reply is not None and self._reply.has_ended:
-            self._exchange.succeeded()
+            self._record.succeeded()
         elif self._lifetime.cutting:
-            self._exchange.outcome = RelayFault.outcome
+            self._record.outcome = RelayFault.outcome

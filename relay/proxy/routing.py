@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from relay.config import RELAY_NAME
+from relay.config.schema import RELAY_NAME
 from relay.errors import PathRefused, UnknownRelay
-from relay.http.memo import Remembered
+from relay.http.memo import Memo
 from relay.http.target import has_segments
 from relay.telemetry.operations import is_endpoint, operation_of
 
@@ -60,7 +60,7 @@ def _split_target(target: bytes) -> Target:
 
 
 # Clients ask for the same few targets over and over.
-_split: Final = Remembered(_split_target)
+_split: Final = Memo(_split_target)
 
 
 def find_relay(target: Target, relays: Mapping[str, Relay]) -> Relay:

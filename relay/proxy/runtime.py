@@ -1,4 +1,4 @@
-"""One configuration in force: its relays, its credentials, its door.
+"""One configuration in force: its relays, its credentials, its access.
 
 A reload makes a new one and puts it in the place of the old; calls in flight finish under
 the one they began with, which closes when the last of them is over.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from relay.config import RelaySettings, Settings
 from relay.credentials.credential import Credential, OnRead
-from relay.proxy.access import NO_CLIENT, Door
+from relay.proxy.access import NO_CLIENT, AccessPolicy
 from relay.proxy.forward import Forwarder
 from relay.telemetry.metrics import RelayState
 from relay.upstream.health import UpstreamState
@@ -30,7 +30,7 @@ class Route:
     upstream: UpstreamState
 
 
-class Serving:
+class Runtime:
     """Everything that one configuration brings to life."""
 
     def __init__(self, settings: Settings, on_read: OnRead) -> None:
@@ -40,7 +40,7 @@ class Serving:
             grant.name: Credential(grant.name, grant.sources, on_read=on_read)
             for grant in settings.grants
         }
-        self.door = Door(settings.listen, self.clients)
+        self.access = AccessPolicy(settings.listen, self.clients)
         self.routes = {relay.name: self._route(relay) for relay in settings.relays}
         self._tasks: list[asyncio.Task[None]] = []
         self._calls = 0

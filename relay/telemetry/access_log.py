@@ -19,46 +19,46 @@ from typing import Final, TextIO
 
 import orjson
 
-from relay.telemetry.call import UNKNOWN, CallFields, Exchange
+from relay.telemetry.call import UNKNOWN, CallFields, CallRecord
 
 FORMATS: Final = ("text", "json")
 
 log = logging.getLogger("relay")
 
 
-def call_fields(exchange: Exchange) -> CallFields:
+def call_fields(record: CallRecord) -> CallFields:
     """Return what a call's line says; what is not known is absent.
 
     Once the call is over it is put together no more than once, and must not be changed.
     """
-    if exchange.summary is not None:
-        return exchange.summary
-    reading = exchange.reading
-    usage = reading or exchange.meter
+    if record.summary is not None:
+        return record.summary
+    usage = record.usage
+    known_usage = usage or record.meter
     fields: dict[str, str | int | float | Mapping[str, int] | None] = {
-        "relay": _known(exchange.relay),
-        "client": _known(exchange.client),
-        "method": exchange.method or None,
-        "path": exchange.path or None,
-        "operation": exchange.operation,
-        "status": exchange.status,
-        "outcome": exchange.outcome,
-        "reason": exchange.rejection,
-        "duration": _rounded(exchange.duration),
-        "first_byte": _rounded(exchange.time_to_first_byte),
-        "first_token": _rounded(exchange.time_to_first_token),
-        "max_gap": _rounded(reading.max_gap) if reading else None,
-        "model": usage.model if usage else None,
-        "tokens": (usage.tokens or None) if usage else None,
-        "request_id": exchange.request_id or None,
-        "session_id": exchange.session_id or None,
-        "agent_id": exchange.agent_id or None,
-        "request_bytes": exchange.request_bytes,
-        "response_bytes": exchange.response_bytes,
+        "relay": _known(record.relay),
+        "client": _known(record.client),
+        "method": record.method or None,
+        "path": record.path or None,
+        "operation": record.operation,
+        "status": record.status,
+        "outcome": record.outcome,
+        "reason": record.rejection,
+        "duration": _rounded(record.duration),
+        "first_byte": _rounded(record.time_to_first_byte),
+        "first_token": _rounded(record.time_to_first_token),
+        "max_gap": _rounded(usage.max_gap) if usage else None,
+        "model": known_usage.model if known_usage else None,
+        "tokens": (known_usage.tokens or None) if known_usage else None,
+        "request_id": record.request_id or None,
+        "session_id": record.session_id or None,
+        "agent_id": record.agent_id or None,
+        "request_bytes": record.request_bytes,
+        "response_bytes": record.response_bytes,
     }
     known = {key: value for key, value in fields.items() if value is not None}
-    if exchange.finished is not None:
-        exchange.summary = known
+    if record.finished is not None:
+        record.summary = known
     return known
 
 
@@ -71,11 +71,11 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else int(seconds * 1e6 + 0.5) / 1e6
 
 
-def log_calls(exchanges: Iterable[Exchange]) -> None:
+def log_calls(records: Iterable[CallRecord]) -> None:
     """Write the lines of calls that are over."""
     if log.isEnabledFor(logging.INFO):
         for handler in _call_handlers():
-            handler.take_calls(exchanges)
+            handler.take_calls(records)
 
 
 def announce_messages(prepare: Callable[[], None]) -> None:
@@ -100,7 +100,7 @@ class CallHandler(logging.Handler, ABC):
         self.prepare = lambda: None
 
     @abstractmethod
-    def take_calls(self, exchanges: Iterable[Exchange]) -> None:
+    def take_calls(self, records: Iterable[CallRecord]) -> None:
         """Take calls that are over."""
 
     def flush(self) -> None:
@@ -135,14 +135,11 @@ class Journal(CallHandler):
         else:
             self._write([line])
 
-    def take_calls(self, exchanges: Iterable[Exchange]) -> None:
+    def take_calls(self, records: Iterable[CallRecord]) -> None:
         """Write the lines of calls."""
         now = time.time()
         self._write(
-            [
-                self._format_call(call_fields(each), int((now - each.age) * 1e9))
-                for each in exchanges
-            ]
+            [self._format_call(call_fields(each), int((now - each.age) * 1e9)) for each in records]
         )
 
     def _write(self, lines: list[str]) -> None:

@@ -10,8 +10,8 @@ from typing import Final
 
 from relay.errors import Api, ClientError, RelayError
 from relay.http.message import MessageHead, ResponseHead
-from relay.telemetry.histogram import OVERHEAD_BOUNDS, Bins
-from relay.telemetry.usage import End, Meter, Reading
+from relay.telemetry.histogram import OVERHEAD_BOUNDS, Histogram
+from relay.telemetry.usage import End, Meter, Usage
 
 CallFields = dict[str, str | int | float | Mapping[str, int]]
 """What a line of the log says of a call, by the names that it has there."""
@@ -26,11 +26,11 @@ _IDENTIFIER: Final = re.compile(rb"[!#-\[\]-~]+")
 # What is read of a response's head here.
 _NOTED: Final = frozenset({b"request-id", b"x-request-id", b"content-type", b"content-encoding"})
 # Where no metrics have begun to count a call.
-_UNSEEN: Final = Bins(OVERHEAD_BOUNDS)
+_UNSEEN: Final = Histogram(OVERHEAD_BOUNDS)
 
 
 @dataclass(slots=True)
-class Exchange:
+class CallRecord:
     """What is known of a call. Times are seconds on the monotonic clock."""
 
     method: str = ""
@@ -62,11 +62,11 @@ class Exchange:
     """Seconds until there was a connection to the upstream."""
     sent_at: float | None = None
     """When the request's head went out."""
-    piece_overheads: Bins = _UNSEEN
+    piece_overheads: Histogram = _UNSEEN
     """For each piece of the answer, the seconds from reading it to writing it."""
     meter: Meter | None = None
     """What reads the usage, once an answer has begun."""
-    reading: Reading | None = None
+    usage: Usage | None = None
     """What it has read, once the call is over."""
     request_id: str = ""
     """The upstream's, as its answer states it."""
@@ -124,12 +124,12 @@ class Exchange:
         if self.meter is None:
             return
         assert self.finished is not None
-        self.reading = self.meter.finish(self._end(), self.finished)
-        if self.outcome in ("ok", "client_abort") and self.reading.stream_error:
+        self.usage = self.meter.finish(self._end(), self.finished)
+        if self.outcome in ("ok", "client_abort") and self.usage.stream_error:
             self.outcome = "stream_error"  # agents leave when they read of it
-        elif self.outcome == "ok" and self.reading.truncated:
+        elif self.outcome == "ok" and self.usage.truncated:
             self.outcome = "truncated"
-        elif self.outcome == "client_abort" and self.reading.ended:
+        elif self.outcome == "client_abort" and self.usage.ended:
             self.outcome = "ok"  # nothing was left to wait for
 
     def _end(self) -> End:
@@ -155,7 +155,7 @@ class Exchange:
     @property
     def time_to_first_token(self) -> float | None:
         """Seconds from the request's head to the first piece of content, or None."""
-        first = self.reading.first_token_at if self.reading else None
+        first = self.usage.first_token_at if self.usage else None
         return None if first is None else first - self.started
 
     @property

@@ -20,7 +20,7 @@ Example = tuple[str, float, float]
 """What a value was measured of, the value, and when: seconds since the epoch."""
 
 
-class Bins:
+class Histogram:
     """Counts by bucket, and their sum."""
 
     __slots__ = ("_bounds", "counts", "total")
@@ -41,8 +41,8 @@ class Bins:
         return list(zip(bounds, accumulate(self.counts), strict=True))
 
 
-class ExampleBins(Bins):
-    """Bins of which each keeps the latest value that has a name, as its example."""
+class ExemplarHistogram(Histogram):
+    """Histogram of which each keeps the latest value that has a name, as its example."""
 
     __slots__ = ("examples",)
 

@@ -32,7 +32,7 @@ Part = Literal["limit", "remaining", "reset", "utilization"]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LimitState:
     """One kind's, or window's, values in one response; None where it does not state them."""
 
     name: str
@@ -53,7 +53,7 @@ class Reading:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def read_limits(fields: Iterable[Field]) -> tuple[list[Reading], list[Reading]]:
+def read_limits(fields: Iterable[Field]) -> tuple[list[LimitState], list[LimitState]]:
     """Return the rate limits by kind, and the quotas by window."""
     kinds: dict[str, dict[str, float]] = {}
     windows: dict[str, dict[str, float]] = {}
@@ -73,8 +73,8 @@ def read_limits(fields: Iterable[Field]) -> tuple[list[Reading], list[Reading]]:
     return _readings(kinds), _readings(windows)
 
 
-def _readings(values: dict[str, dict[str, float]]) -> list[Reading]:
-    return [Reading(name, **parts) for name, parts in values.items()]
+def _readings(values: dict[str, dict[str, float]]) -> list[LimitState]:
+    return [LimitState(name, **parts) for name, parts in values.items()]
 
 
 def _number(value: bytes, *, is_time: bool) -> float | None:
@@ -97,16 +97,16 @@ class Book:
     """The latest readings of one relay, each until its reset."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, tuple[Reading, float]] = {}
+        self._entries: dict[str, tuple[LimitState, float]] = {}
 
-    def take(self, readings: Iterable[Reading], now: float) -> None:
+    def take(self, readings: Iterable[LimitState], now: float) -> None:
         """Take new readings; of more than 32 names, the new ones are dropped."""
         self._forget(now)
         for reading in readings:
             if reading.name in self._entries or len(self._entries) < KIND_LIMIT:
                 self._entries[reading.name] = (reading, _expiry(reading, now))
 
-    def current(self, now: float) -> Iterator[Reading]:
+    def current(self, now: float) -> Iterator[LimitState]:
         """Yield the readings whose reset has not passed."""
         self._forget(now)
         for reading, _ in list(self._entries.values()):
@@ -116,7 +116,7 @@ class Book:
         self._entries = {name: entry for name, entry in self._entries.items() if now < entry[1]}
 
 
-def _expiry(reading: Reading, now: float) -> float:
+def _expiry(reading: LimitState, now: float) -> float:
     if reading.reset is None or reading.reset > now + _FARTHEST_RESET_SECONDS:
         return now + WITHOUT_RESET_SECONDS
     return reading.reset

@@ -7,39 +7,39 @@ from collections import deque
 from typing import Final
 
 from relay.telemetry.access_log import call_fields
-from relay.telemetry.call import CallFields, Exchange
+from relay.telemetry.call import CallFields, CallRecord
 
 RECENT: Final = 100
 
 
-class History:
+class RecentCalls:
     """What `/calls` shows, put into words when somebody asks."""
 
     def __init__(self) -> None:
-        self._in_flight: dict[int, Exchange] = {}
-        self._recent: deque[tuple[Exchange, float]] = deque(maxlen=RECENT)
+        self._in_flight: dict[int, CallRecord] = {}
+        self._recent: deque[tuple[CallRecord, float]] = deque(maxlen=RECENT)
 
-    def begin(self, exchange: Exchange) -> None:
+    def begin(self, record: CallRecord) -> None:
         """Note a call of a known relay."""
-        self._in_flight[id(exchange)] = exchange
+        self._in_flight[id(record)] = record
 
-    def end(self, exchange: Exchange) -> None:
+    def end(self, record: CallRecord) -> None:
         """Note a call's end. Its meter, which may hold much of a body, is not kept."""
-        self._in_flight.pop(id(exchange), None)
-        exchange.meter = None
-        self._recent.append((exchange, time.time() - exchange.age))
+        self._in_flight.pop(id(record), None)
+        record.meter = None
+        self._recent.append((record, time.time() - record.age))
 
     def describe(self) -> dict[str, object]:
         """Return the calls as plain data."""
-        running = [self._running(exchange) for exchange in self._in_flight.values()]
+        running = [self._running(record) for record in self._in_flight.values()]
         recent = [
-            {**call_fields(exchange), "finished": round(finished, 3)}
-            for exchange, finished in self._recent
+            {**call_fields(record), "finished": round(finished, 3)}
+            for record, finished in self._recent
         ]
         return {"time": round(time.time(), 3), "in_flight": running, "recent": recent}
 
-    def _running(self, exchange: Exchange) -> CallFields:
-        fields = call_fields(exchange)
+    def _running(self, record: CallRecord) -> CallFields:
+        fields = call_fields(record)
         fields["age"] = fields.pop("duration")
         del fields["outcome"]
         return fields

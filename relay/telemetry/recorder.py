@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from relay.telemetry.access_log import announce_messages, log_calls
-from relay.telemetry.call import Exchange
+from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics
-from relay.telemetry.recent_calls import History
+from relay.telemetry.recent_calls import RecentCalls
 
 # Who watches does not notice; and of a relay that is killed, no more than this is lost.
 DELAY_SECONDS: Final = 0.01
@@ -33,27 +33,27 @@ log = logging.getLogger("relay")
 T = TypeVar("T")
 
 
-class Observation:
+class Recorder:
     """Takes calls from their beginning to their place in metrics, history and log."""
 
-    def __init__(self, metrics: Metrics, history: History) -> None:
+    def __init__(self, metrics: Metrics, history: RecentCalls) -> None:
         self._metrics = metrics
         self._history = history
-        self._over: deque[Exchange] = deque()
+        self._over: deque[CallRecord] = deque()
         announce_messages(self.settle)
 
-    def begin(self, exchange: Exchange) -> None:
+    def begin(self, record: CallRecord) -> None:
         """Note a call of a known relay."""
-        self._metrics.begin(exchange)
-        self._history.begin(exchange)
+        self._metrics.begin(record)
+        self._history.begin(record)
 
-    def end(self, exchange: Exchange) -> None:
+    def end(self, record: CallRecord) -> None:
         """Note that a call is over; nothing of it changes any more."""
-        exchange.stop()
+        record.stop()
         over = self._over
-        over.append(exchange)
+        over.append(record)
         late = over[0].age > _LATEST_SECONDS
-        if late or len(over) >= _MOST_CALLS or exchange.response_bytes > _LARGE_ANSWER:
+        if late or len(over) >= _MOST_CALLS or record.response_bytes > _LARGE_ANSWER:
             self.settle()
         elif len(over) == 1:
             self._settle_soon()
@@ -72,9 +72,9 @@ class Observation:
             return
         calls = []
         while self._over:
-            exchange = self._over.popleft()
-            self._guard(self._observe, exchange)
-            calls.append(exchange)
+            record = self._over.popleft()
+            self._guard(self._observe, record)
+            calls.append(record)
         self._guard(log_calls, calls)
 
     def _guard(self, work: Callable[[T], None], what: T) -> None:
@@ -84,7 +84,7 @@ class Observation:
         except Exception:
             log.exception("a fault of the relay")
 
-    def _observe(self, exchange: Exchange) -> None:
-        exchange.finish()
-        self._history.end(exchange)
-        self._metrics.observe(exchange)
+    def _observe(self, record: CallRecord) -> None:
+        record.finish()
+        self._history.end(record)
+        self._metrics.observe(record)

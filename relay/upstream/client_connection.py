@@ -2,7 +2,7 @@
 
 This is the relay's sending side, behind one seam: ``Connection.begin`` takes a prepared head
 and a body and returns what waits for the response's head; ``Reply`` then pushes the body.
-What is said on it is a ``conversation``, one at a time.
+What is said on it is a ``exchange``, one at a time.
 
 Knows nothing of grants, routes or the agent; ``pool`` decides which connection is used.
 """
@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 
 from relay.errors import UpstreamTimeout, UpstreamUnreachable
 from relay.upstream.deadline import Deadline
-from relay.upstream.http1 import Conversation
+from relay.upstream.http1 import Http1Exchange
 from relay.upstream.interface import Body, Limits, Reply
 
 
@@ -30,7 +30,7 @@ class Connection(asyncio.Protocol):
         self._on_free = on_free
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self._conversation: Conversation | None = None
+        self._exchange: Http1Exchange | None = None
         self._full = False
         """Whether the upstream does not keep up with what is written."""
         self._writable: asyncio.Future[None] | None = None
@@ -47,21 +47,21 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self._conversation is None:
+        if self._exchange is None:
             self.abort()  # nothing was asked, so whatever this is belongs to no call
         else:
-            self._conversation.take(data)
+            self._exchange.take(data)
 
     def eof_received(self) -> None:
-        if self._conversation is not None:
-            self._conversation.take_end()
+        if self._exchange is not None:
+            self._exchange.take_end()
 
     def connection_lost(self, _: Exception | None) -> None:
         self._transport = None
         self.deadline.cancel()
         self._on_lost(self)
-        if self._conversation is not None:
-            self._conversation.lose()
+        if self._exchange is not None:
+            self._exchange.lose()
         self.resume_writing()
 
     def pause_writing(self) -> None:
@@ -113,13 +113,13 @@ class Connection(asyncio.Protocol):
         """
         if not self.is_open:
             raise UpstreamUnreachable
-        conversation = self._conversation = Conversation(self, limits, bodiless=bodiless)
+        exchange = self._exchange = Http1Exchange(self, limits, bodiless=bodiless)
         try:
-            conversation.start(head, body)
+            exchange.start(head, body)
         except BaseException:
-            conversation.close()
+            exchange.close()
             raise
-        return conversation.answered()
+        return exchange.answered()
 
     def write(self, data: bytes) -> None:
         """Queue bytes for the upstream."""
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
 
     def release(self, *, reusable: bool) -> None:
         """End the call that is on this connection."""
-        self._conversation = None
+        self._exchange = None
         if reusable and self.is_open:
             self._on_free(self)
         else:

@@ -36,7 +36,7 @@ _INTERIM_LIMIT: Final = 16
 
 
 class Line(Protocol):
-    """The connection that a conversation is on."""
+    """The connection that a exchange is on."""
 
     @property
     def deadline(self) -> Deadline:
@@ -56,10 +56,10 @@ class Line(Protocol):
         """Cut the connection at once."""
 
     def release(self, *, reusable: bool) -> None:
-        """End the conversation."""
+        """End the exchange."""
 
 
-class Conversation:
+class Http1Exchange:
     """A request that goes out, and the reply to it."""
 
     def __init__(self, line: Line, limits: Limits, *, bodiless: bool) -> None:

@@ -32,7 +32,7 @@ from relay.config import load
 from relay.http.message import ResponseHead
 from relay.http.parser import ResponseHeadReader
 from relay.telemetry.access_log import CallHandler, JsonFormatter, call_fields
-from relay.telemetry.call import Exchange
+from relay.telemetry.call import CallRecord
 
 FUSE_SECONDS: Final = 10.0
 ROOT: Final = Path(__file__).parents[2]
@@ -522,7 +522,7 @@ class Log(CallHandler):
         self.prepare()
         self.take(self.format(record))
 
-    def take_calls(self, exchanges: Iterable[Exchange]) -> None:
+    def take_calls(self, exchanges: Iterable[CallRecord]) -> None:
         """Take calls that are over."""
         for each in exchanges:
             self.take(self._json.format_call(call_fields(each), time.time_ns()))
@@ -673,16 +673,16 @@ class LocalRelay(Relay):
 
     async def all_closed(self) -> None:
         """Wait until there is no agent's connection any more."""
-        gates = self.app._gates
+        gates = self.app._connections
         while len(gates):
             gates._changed.clear()
             await gates._changed.wait()
 
     async def _families(self, name: str) -> Iterable[Metric]:
         # What a scrape would show, without the writing and parsing of a thousand lines.
-        self.app._observation.settle()
+        self.app._recorder.settle()
         metrics = self.app._metrics
-        metrics.show(self.app.serving.states())
+        metrics.show(self.app.runtime.states())
         return metrics._registry.restricted_registry([name]).collect()
 
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 
-from relay.proxy.runtime import Serving
+from relay.proxy.runtime import Runtime
 from relay.telemetry.metrics import Metrics
 from tests.harness.model_answers import MESSAGE_STREAM, MESSAGE_TOKENS, MODEL
 from tests.harness.relays import (
@@ -130,7 +130,7 @@ async def test_a_fault_in_a_page_is_500(
     data = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     with monkeypatch.context() as patched:
         patched.setattr(Metrics, "expose", fail)
-        patched.setattr(Serving, "describe", fail)
+        patched.setattr(Runtime, "describe", fail)
         answer = await agent.ask(data)
     assert (answer.status, answer.outcome) == (500, "internal_error")
     assert answer.error["type"] == "api_error"

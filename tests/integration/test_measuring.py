@@ -14,14 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from relay.downstream.connections import Gates
-from relay.downstream.server_connection import Gate, Incoming
+from relay.downstream.connections import Connections
+from relay.downstream.server_connection import Request as IncomingRequest
+from relay.downstream.server_connection import ServerConnection
 from relay.errors import UpstreamTruncated
 from relay.http.chunked import ChunkReader
 from relay.http.message import RequestHead
 from relay.http.parser import RequestHeadReader
-from relay.proxy.response import Delivery
-from relay.telemetry.call import Exchange
+from relay.proxy.response import ResponseWriter
+from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics, RelayState, limits
 from relay.telemetry.metrics.catalogue import DURATION_BUCKETS
 from relay.telemetry.usage import Meter, meter
@@ -252,7 +253,7 @@ class NoBody:
 class Nobody:
     """Where no request is read."""
 
-    async def handle(self, _: Gate, __: Incoming) -> bool:
+    async def handle(self, _: ServerConnection, __: IncomingRequest) -> bool:
         """Never asked for."""
         raise AssertionError("no request comes here")
 
@@ -266,20 +267,20 @@ def request_head() -> RequestHead:
 
 async def relay_in_memory(
     reads: list[bytes], operation: str, *, tap: bool
-) -> tuple[bytes, Exchange]:
+) -> tuple[bytes, CallRecord]:
     """Pass an answer on that is read from the upstream in these pieces; return what came out."""
-    gate, agent = Gate(Nobody(), Gates()), Wire()
+    gate, agent = ServerConnection(Nobody(), Connections()), Wire()
     gate.connection_made(agent)
     connection = Connection(lambda _: None, lambda _: None)
     connection.connection_made(Wire())
-    exchange = Exchange(method="POST", operation=operation)
+    exchange = CallRecord(method="POST", operation=operation)
 
     async def run() -> None:
         reply = await connection.begin(b"", NoBody(), Limits(9, 9, 9), bodiless=False)
         exchange.answered(reply.head)
         exchange.meter = exchange.meter if tap else None
         head = request_head()
-        await Delivery(gate, head, reply, exchange, write_seconds=9, close=False).run()
+        await ResponseWriter(gate, head, reply, exchange, write_seconds=9, close=False).run()
         reply.close()
         exchange.succeeded()
 
@@ -311,7 +312,7 @@ def body_in(data: bytes) -> bytes:
     return body
 
 
-def check_in_memory(reads: list[bytes], operation: str, body: bytes) -> Exchange:
+def check_in_memory(reads: list[bytes], operation: str, body: bytes) -> CallRecord:
     """See that the agent gets the upstream's bytes, tap or no tap; return the tapped call."""
     written, exchange = asyncio.run(relay_in_memory(reads, operation, tap=True))
     untapped, _ = asyncio.run(relay_in_memory(reads, operation, tap=False))
@@ -337,10 +338,10 @@ def test_usage_is_exact_however_an_answer_is_cut(
     wire += b"".join(map(chunk, cut(body, chunks))) + chunk(b"")
     exchange = check_in_memory(cut(wire, reads), OPERATION_OF[target], body)
     assert exchange.outcome == "ok"
-    assert exchange.reading is not None
-    assert exchange.reading.tokens == recording.tokens
-    assert exchange.reading.model == recording.model
-    assert exchange.reading.missing is None
+    assert exchange.usage is not None
+    assert exchange.usage.tokens == recording.tokens
+    assert exchange.usage.model == recording.model
+    assert exchange.usage.missing is None
 
 
 @pytest.mark.parametrize("name", CODERS)
@@ -351,8 +352,8 @@ def test_usage_is_exact_byte_by_byte(kind: str, name: str) -> None:
     wire = response(recording, name)
     reads = [wire[i : i + 1] for i in range(len(wire))]
     exchange = check_in_memory(reads, OPERATION_OF[target], CODERS[name][1](recording.body))
-    assert exchange.reading is not None
-    assert exchange.reading.tokens == recording.tokens
+    assert exchange.usage is not None
+    assert exchange.usage.tokens == recording.tokens
 
 
 @settings(max_examples=150, deadline=None)
@@ -424,7 +425,7 @@ async def test_the_agent_has_a_piece_before_it_is_metered(
 ) -> None:
     """Written first, tapped after."""
     agent, caller = await begin(relay, upstream)
-    (gate,) = (each for each in relay.app._gates._open if each.busy)
+    (gate,) = (each for each in relay.app._connections._open if each.busy)
     order: list[tuple[str, bytes]] = []
     write, feed = gate.write, Meter.feed
 
@@ -800,7 +801,7 @@ def test_ten_thousand_sessions_make_no_series() -> None:
     metrics.show([state])
     counts: list[int] = []
     for number in range(10_000):
-        exchange = Exchange(method="POST", path=f"/{number}", relay="anthropic", client="agent")
+        exchange = CallRecord(method="POST", path=f"/{number}", relay="anthropic", client="agent")
         exchange.operation = "messages"
         exchange.session_id, exchange.agent_id = f"session-{number}", f"agent-{number}"
         metrics.begin(exchange)

@@ -513,19 +513,19 @@ async def test_a_flood_whose_answers_are_not_read_is_held_back_and_ended(
 ) -> None:
     """Neither its requests nor its answers pile up, and the write limit ends it."""
     unsent: list[int] = []
-    abort = server_connection_module.Gate.abort
+    abort = server_connection_module.ServerConnection.abort
 
-    def note_and_abort(flooded: server_connection_module.Gate) -> None:
+    def note_and_abort(flooded: server_connection_module.ServerConnection) -> None:
         unsent.append(flooded.unsent)
         abort(flooded)
 
-    monkeypatch.setattr(server_connection_module.Gate, "abort", note_and_abort)
+    monkeypatch.setattr(server_connection_module.ServerConnection, "abort", note_and_abort)
     config = configuration(upstream.port, timeouts={"write": 0.5})
     async with running_relay(tmp_path, config) as relay:
         port = relay.admin_port if data is HEALTH else relay.port
         agent = await relay.agent(receive_buffer=16_384, port=port)
         await agent.ask(data)
-        gates = relay.app._admin_gates if data is HEALTH else relay.app._gates
+        gates = relay.app._admin_connections if data is HEALTH else relay.app._connections
         (flooded,) = gates._open
         assert flooded._transport is not None
         shrink_buffers(agent.transport)

@@ -46,7 +46,7 @@ from tests.harness.relays import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PAGE: Final = (ROOT / "docs" / "troubleshooting.md").read_text()
-BREAKING: Final = "import relay.proxy.routing\nrelay.routing.find_relay = None\n"
+BREAKING: Final = "from relay.proxy import routing\nrouting.find_relay = None\n"
 """Makes every call a fault of the relay, in place of what finds the route."""
 
 

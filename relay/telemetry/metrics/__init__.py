@@ -1,4 +1,4 @@
-"""From finished exchanges to Prometheus samples.
+"""From finished records to Prometheus samples.
 
 Every label set is closed: names from the configuration, words from the API's own lists and
 ``other`` for the rest, and no more than 32 models. A call is observed once, when it is over;
@@ -16,13 +16,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from relay.http.grammar import Field
-from relay.telemetry.call import UNKNOWN, Exchange
+from relay.telemetry.call import UNKNOWN, CallRecord
 from relay.telemetry.metrics.catalogue import Catalogue
 from relay.telemetry.metrics.costs import CostCounters, Pricing
 from relay.telemetry.metrics.families import Families
 from relay.telemetry.metrics.limits import LimitGauges
-from relay.telemetry.rate_limits import Reading
-from relay.telemetry.usage import Reading as UsageReading
+from relay.telemetry.rate_limits import LimitState
+from relay.telemetry.usage import Usage
 
 MODEL_LIMIT: Final = 32
 OTHER: Final = "other"
@@ -69,88 +69,88 @@ class Metrics:
             self._costs = self._costs or CostCounters(Families(self._registry))
             self._costs.pricing = pricing
 
-    def begin(self, exchange: Exchange) -> None:
+    def begin(self, record: CallRecord) -> None:
         """Count a call of a known relay in, and take what its pieces cost from now on."""
-        relay = exchange.relay
-        exchange.in_flight = True
-        exchange.piece_overheads = self._all.overhead[relay, "chunk"]
+        relay = record.relay
+        record.in_flight = True
+        record.piece_overheads = self._all.overhead[relay, "chunk"]
         self._all.in_flight[(relay,)].value += 1
 
     def read_limits(self, relay: str, fields: Sequence[Field]) -> None:
         """Take the rate limits and quotas that a response states."""
         self._limits.take(relay, fields)
 
-    def current_limits(self, relay: str) -> tuple[list[Reading], list[Reading]]:
+    def current_limits(self, relay: str) -> tuple[list[LimitState], list[LimitState]]:
         """Return a relay's rate limits and quotas as they stand."""
         return self._limits.current(relay)
 
-    def observe(self, exchange: Exchange) -> None:
+    def observe(self, record: CallRecord) -> None:
         """Take the samples of a call that is over; to be called once for each."""
-        relay, operation, outcome = exchange.relay, exchange.operation, exchange.outcome
-        code = UNKNOWN if exchange.code is None else str(exchange.code)
-        self._all.requests[relay, exchange.client, operation, code, outcome].value += 1
-        if exchange.rejection is not None:
-            self._all.rejections[(exchange.rejection,)].value += 1
-        if exchange.in_flight:
-            exchange.in_flight = False
+        relay, operation, outcome = record.relay, record.operation, record.outcome
+        code = UNKNOWN if record.code is None else str(record.code)
+        self._all.requests[relay, record.client, operation, code, outcome].value += 1
+        if record.rejection is not None:
+            self._all.rejections[(record.rejection,)].value += 1
+        if record.in_flight:
+            record.in_flight = False
             self._all.in_flight[(relay,)].value -= 1
-            self._observe_transfer(exchange)
-            self._observe_times(exchange)
-            if exchange.reading is not None:
-                self._observe_usage(exchange, exchange.reading)
+            self._observe_transfer(record)
+            self._observe_times(record)
+            if record.usage is not None:
+                self._observe_usage(record, record.usage)
 
-    def _observe_transfer(self, exchange: Exchange) -> None:
-        relay, overhead = exchange.relay, exchange.request_overhead
-        self._all.request_bytes[(relay,)].value += exchange.request_bytes
-        self._all.response_bytes[(relay,)].value += exchange.response_bytes
+    def _observe_transfer(self, record: CallRecord) -> None:
+        relay, overhead = record.relay, record.request_overhead
+        self._all.request_bytes[(relay,)].value += record.request_bytes
+        self._all.response_bytes[(relay,)].value += record.response_bytes
         if overhead is not None:
             self._all.overhead[relay, "request"].observe(overhead)
 
-    def _observe_times(self, exchange: Exchange) -> None:
-        relay, request_id = exchange.relay, exchange.request_id
-        outcome_class = "ok" if exchange.outcome in _GOOD_OUTCOMES else "error"
-        duration = self._all.duration[relay, exchange.operation, outcome_class]
+    def _observe_times(self, record: CallRecord) -> None:
+        relay, request_id = record.relay, record.request_id
+        outcome_class = "ok" if record.outcome in _GOOD_OUTCOMES else "error"
+        duration = self._all.duration[relay, record.operation, outcome_class]
         if request_id:
-            duration.observe_example(request_id, exchange.duration, time.time() - exchange.age)
+            duration.observe_example(request_id, record.duration, time.time() - record.age)
         else:
-            duration.observe(exchange.duration)
-        first_byte = exchange.time_to_first_byte
+            duration.observe(record.duration)
+        first_byte = record.time_to_first_byte
         if first_byte is not None:
             self._all.first_byte[(relay,)].observe(first_byte)
 
-    def _observe_usage(self, exchange: Exchange, reading: UsageReading) -> None:
-        relay = exchange.relay
-        if reading.error_type is not None and reading.error_where is not None:
-            self._all.upstream_errors[relay, reading.error_type, reading.error_where].value += 1
-        if reading.stop_reason is not None:
-            self._all.stop_reasons[relay, reading.stop_reason].value += 1
-        if reading.missing is not None:
-            self._all.usage_missing[relay, reading.missing].value += 1
-        for tool, requests in reading.server_tool_requests.items():
+    def _observe_usage(self, record: CallRecord, usage: Usage) -> None:
+        relay = record.relay
+        if usage.error_type is not None and usage.error_where is not None:
+            self._all.upstream_errors[relay, usage.error_type, usage.error_where].value += 1
+        if usage.stop_reason is not None:
+            self._all.stop_reasons[relay, usage.stop_reason].value += 1
+        if usage.missing is not None:
+            self._all.usage_missing[relay, usage.missing].value += 1
+        for tool, requests in usage.server_tool_requests.items():
             self._all.server_tools[relay, tool].value += requests
-        if reading.max_gap is not None:
-            self._all.max_gap[(relay,)].observe(reading.max_gap)
-        self._observe_model(exchange, reading)
+        if usage.max_gap is not None:
+            self._all.max_gap[(relay,)].observe(usage.max_gap)
+        self._observe_model(record, usage)
 
-    def _observe_model(self, exchange: Exchange, reading: UsageReading) -> None:
-        relay, client = exchange.relay, exchange.client
-        model = self._models.get(reading.model) or self._model_label(reading.model)
-        for kind, count in reading.tokens.items():
+    def _observe_model(self, record: CallRecord, usage: Usage) -> None:
+        relay, client = record.relay, record.client
+        model = self._models.get(usage.model) or self._model_label(usage.model)
+        for kind, count in usage.tokens.items():
             self._all.tokens[relay, client, model, kind].value += count
         if self._costs is not None:
-            self._costs.take(exchange, reading, model)
-        if reading.reasoning_tokens:
-            self._all.reasoning[relay, model].value += reading.reasoning_tokens
-        if reading.first_token_at is not None:
-            self._observe_stream(exchange, reading, model)
+            self._costs.take(record, usage, model)
+        if usage.reasoning_tokens:
+            self._all.reasoning[relay, model].value += usage.reasoning_tokens
+        if usage.first_token_at is not None:
+            self._observe_stream(record, usage, model)
 
-    def _observe_stream(self, exchange: Exchange, reading: UsageReading, model: str) -> None:
-        first_token = exchange.time_to_first_token
+    def _observe_stream(self, record: CallRecord, usage: Usage, model: str) -> None:
+        first_token = record.time_to_first_token
         if first_token is not None:
-            self._all.first_token[exchange.relay, model].observe(first_token)
-        pace = reading.seconds_per_output_token(exchange.finished or exchange.started)
+            self._all.first_token[record.relay, model].observe(first_token)
+        pace = usage.seconds_per_output_token(record.finished or record.started)
         if pace is not None:
-            self._all.per_token[exchange.relay, model].observe(pace)
+            self._all.per_token[record.relay, model].observe(pace)
 
     def _model_label(self, model: str | None) -> str:
         """Return the name of a model that is new, or ``other`` once there have been too many.

@@ -181,8 +181,8 @@ class Catalogue:
         make_cells(self.overhead, [relay], ("request", "chunk"))
         for numbers in (self.in_flight, self.request_bytes, self.response_bytes):
             make_cells(numbers, [relay])
-        for bins in (self.first_byte, self.max_gap):
-            make_cells(bins, [relay])
+        for histogram in (self.first_byte, self.max_gap):
+            make_cells(histogram, [relay])
 
     def make_requests(
         self, relay: str, client: str, operations: Iterable[str], ends: Sequence[tuple[str, str]]

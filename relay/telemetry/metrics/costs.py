@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from relay.errors import Api
-from relay.telemetry.call import Exchange
+from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics.families import Families
-from relay.telemetry.usage import Reading
+from relay.telemetry.usage import Usage
 
 
 class Pricing(Protocol):
@@ -37,14 +37,14 @@ class CostCounters:
             *labels,
         )
 
-    def take(self, exchange: Exchange, reading: Reading, label: str) -> None:
+    def take(self, record: CallRecord, usage: Usage, label: str) -> None:
         """Count a call's cost, if it used any tokens."""
-        if self.pricing is None or not reading.tokens:
+        if self.pricing is None or not usage.tokens:
             return
-        model = reading.model or label
-        searches = reading.server_tool_requests.get("web_search", 0)
-        cost = self.pricing.cost(exchange.api, model, reading.tokens, web_searches=searches)
-        labels = (exchange.relay, exchange.client, label)
+        model = usage.model or label
+        searches = usage.server_tool_requests.get("web_search", 0)
+        cost = self.pricing.cost(record.api, model, usage.tokens, web_searches=searches)
+        labels = (record.relay, record.client, label)
         if cost is None:
             self._unpriced[labels].value += 1
         else:

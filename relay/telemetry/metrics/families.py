@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
 from relay.telemetry.call import ID_LIMIT
-from relay.telemetry.histogram import Bins, ExampleBins
+from relay.telemetry.histogram import ExemplarHistogram, Histogram
 
 # Characters of the value: OpenMetrics counts the name of its label as well.
 _EXEMPLAR_ROOM: Final = ID_LIMIT - len("request_id")
@@ -36,8 +36,8 @@ class Number:
 
 Labels = tuple[str, ...]
 Numbers = defaultdict[Labels, Number]
-Histogram = defaultdict[Labels, Bins]
-ExampleHistogram = defaultdict[Labels, ExampleBins]
+Histograms = defaultdict[Labels, Histogram]
+ExemplarHistograms = defaultdict[Labels, ExemplarHistogram]
 _Cell = TypeVar("_Cell")
 _Kind = type[CounterMetricFamily] | type[GaugeMetricFamily]
 
@@ -61,18 +61,20 @@ class Families:
         self._registry.register(_NumberFamily(kind, name, text, labels, cells))
         return cells
 
-    def histogram(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
+    def histogram(
+        self, name: str, text: str, bounds: tuple[float, ...], *labels: str
+    ) -> Histograms:
         """Return a new histogram's cells."""
-        cells: Histogram = defaultdict(partial(Bins, bounds))
-        self._registry.register(_BinsFamily(name, text, labels, cells))
+        cells: Histograms = defaultdict(partial(Histogram, bounds))
+        self._registry.register(_HistogramFamily(name, text, labels, cells))
         return cells
 
     def histogram_with_exemplars(
         self, name: str, text: str, bounds: tuple[float, ...], *labels: str
-    ) -> ExampleHistogram:
+    ) -> ExemplarHistograms:
         """Return a new histogram's cells, whose examples become exemplars."""
-        cells: ExampleHistogram = defaultdict(partial(ExampleBins, bounds))
-        self._registry.register(_BinsFamily(name, text, labels, cells))
+        cells: ExemplarHistograms = defaultdict(partial(ExemplarHistogram, bounds))
+        self._registry.register(_HistogramFamily(name, text, labels, cells))
         return cells
 
 
@@ -104,11 +106,11 @@ class _NumberFamily(Collector):
             yield family
 
 
-class _BinsFamily(Collector):
+class _HistogramFamily(Collector):
     """A histogram."""
 
     def __init__(
-        self, name: str, text: str, labels: Labels, cells: Histogram | ExampleHistogram
+        self, name: str, text: str, labels: Labels, cells: Histograms | ExemplarHistograms
     ) -> None:
         self._name = name
         self._text = text
@@ -122,16 +124,16 @@ class _BinsFamily(Collector):
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Yield the family, for the registry."""
         for family in self.describe():
-            for labels, bins in self._cells.items():
-                family.add_metric(labels, _buckets(bins), bins.total)
+            for labels, histogram in self._cells.items():
+                family.add_metric(labels, _buckets(histogram), histogram.total)
             yield family
 
 
-def _buckets(bins: Bins) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
+def _buckets(histogram: Histogram) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
     """Return upper bounds, counts and exemplars as the library wants them."""
-    buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = [*bins.cumulative()]
-    if isinstance(bins, ExampleBins):
-        for index, (name, value, moment) in bins.examples.items():
+    buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = [*histogram.cumulative()]
+    if isinstance(histogram, ExemplarHistogram):
+        for index, (name, value, moment) in histogram.examples.items():
             labels = {"request_id": name[:_EXEMPLAR_ROOM]}
             buckets[index] = (*buckets[index][:2], Exemplar(labels, value, moment))
     return buckets

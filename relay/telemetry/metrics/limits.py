@@ -17,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from relay.http.grammar import Field
-from relay.telemetry.rate_limits import PREFIX, Book, Reading, read_limits
+from relay.telemetry.rate_limits import PREFIX, Book, LimitState, read_limits
 
 _Value = Literal["limit", "remaining", "reset", "utilization"]
 
@@ -56,7 +56,7 @@ class LimitGauges(Collector):
         if names.find(PREFIX) >= 0:  # ``in`` takes twenty times as long
             self._books[relay].keep(names, fields)
 
-    def current(self, relay: str) -> tuple[list[Reading], list[Reading]]:
+    def current(self, relay: str) -> tuple[list[LimitState], list[LimitState]]:
         """Return a relay's rate limits and quotas as they stand."""
         return self._books[relay].current() if relay in self._books else ([], [])
 
@@ -92,7 +92,7 @@ class _Books:
         if len(self._unread) > _UNREAD_LIMIT:
             self._read()
 
-    def current(self) -> tuple[list[Reading], list[Reading]]:
+    def current(self) -> tuple[list[LimitState], list[LimitState]]:
         """Return the rate limits and quotas as they stand."""
         self._read()
         now = time.time()

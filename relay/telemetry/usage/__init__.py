@@ -6,7 +6,7 @@ of sockets, clocks or metrics, and nothing that an answer may hold can make them
 """
 
 from relay.telemetry.usage.counts import ERROR_TYPES, SERVER_TOOLS, TOKEN_TYPES, Missing
-from relay.telemetry.usage.meter import End, Meter, Reading
+from relay.telemetry.usage.meter import End, Meter, Usage
 
 __all__ = [
     "ERROR_TYPES",
@@ -15,5 +15,5 @@ __all__ = [
     "End",
     "Meter",
     "Missing",
-    "Reading",
+    "Usage",
 ]

@@ -32,7 +32,7 @@ _ROWS: Final[Mapping[str, Row]] = {
 _STEP: Final = 1024
 
 
-class Reading(NamedTuple):
+class Usage(NamedTuple):
     """What an answer said of itself. Times are on the clock of those handed in."""
 
     model: str | None
@@ -116,7 +116,7 @@ class Meter:
 
     @property
     def tokens(self) -> Mapping[str, int]:
-        """The tokens that are known by now, as in a reading."""
+        """The tokens that are known by now, as in a ``Usage``."""
         return self._tally.tokens()
 
     def feed(self, piece: bytes, now: float) -> None:
@@ -195,8 +195,8 @@ class Meter:
         self._consume = _ignore  # the meter held itself by it
         self._skips = self._events = self._document = None
 
-    def finish(self, end: End, now: float) -> Reading:
-        """Return the reading of an answer that is over, and how. Never raises."""
+    def finish(self, end: End, now: float) -> Usage:
+        """Return what an answer said of itself, now that is over, and how. Never raises."""
         gap = now - self._heard_at
         self._max_gap = max(self._max_gap, gap)
         document = self._document
@@ -206,7 +206,7 @@ class Meter:
                 self._read_document(document)
             except Exception as error:  # noqa: BLE001  # whatever it is, the call is counted
                 self._give_up(error)
-        return self._make_reading(end)
+        return self._make_usage(end)
 
     def _read_document(self, document: Document) -> None:
         assert self._row is not None
@@ -215,10 +215,10 @@ class Meter:
         except Unreadable as error:
             self._tally.note = error.reason
 
-    def _make_reading(self, end: End) -> Reading:
+    def _make_usage(self, end: End) -> Usage:
         tally = self._tally
         refused = self._status >= 400
-        return Reading(
+        return Usage(
             model=tally.model,
             tokens=tally.tokens(),
             reasoning_tokens=tally.stated.get("reasoning", 0),

@@ -17,7 +17,7 @@ from relay.app import App
 from relay.config import load
 from relay.http.message import ResponseHead
 from relay.telemetry import access_log as access_log_module
-from relay.telemetry.call import Exchange
+from relay.telemetry.call import CallRecord
 
 TAPPED: Final = "tapped"
 UNTAPPED: Final = "untapped"
@@ -25,14 +25,14 @@ UNTAPPED: Final = "untapped"
 
 def take_meters_away() -> None:
     """Have the calls of one relay go without a meter."""
-    answered = Exchange.answered
+    answered = CallRecord.answered
 
-    def answered_unmetered(self: Exchange, head: ResponseHead) -> None:
+    def answered_unmetered(self: CallRecord, head: ResponseHead) -> None:
         answered(self, head)
         if self.relay == UNTAPPED:
             self.meter = None
 
-    Exchange.answered = answered_unmetered  # type: ignore[method-assign]  # that is the idea
+    CallRecord.answered = answered_unmetered  # type: ignore[method-assign]  # that is the idea
 
 
 async def serve(configuration: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from relay.downstream.request_body import SPACE, Intake
+from relay.downstream.request_body import SPACE, BodyBuffer
 
 
 class Source:
@@ -12,7 +12,7 @@ class Source:
 
     def __init__(self) -> None:
         self.asked: list[bool] = []
-        self.intake = Intake(self.asked.append)
+        self.intake = BodyBuffer(self.asked.append)
 
 
 async def test_what_was_put_in_is_taken_out() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.http.memo import COUNT_LIMIT, LENGTH_LIMIT, Remembered
+from relay.http.memo import COUNT_LIMIT, LENGTH_LIMIT, Memo
 
 
 def test_it_is_read_once() -> None:
@@ -15,7 +15,7 @@ def test_it_is_read_once() -> None:
         asked.append(data)
         return len(data)
 
-    lengths = Remembered(read)
+    lengths = Memo(read)
     assert [lengths[b"four"], lengths[b"four"], lengths[b"x"]] == [4, 4, 1]
     assert asked == [b"four", b"x"]
 
@@ -26,7 +26,7 @@ def test_what_is_raised_is_raised_again() -> None:
     def read(_: bytes) -> int:
         raise ValueError
 
-    lengths = Remembered(read)
+    lengths = Memo(read)
     for _ in range(2):
         with pytest.raises(ValueError, match=r"^$"):
             lengths[b"x"]
@@ -35,7 +35,7 @@ def test_what_is_raised_is_raised_again() -> None:
 
 def test_memory_is_bounded() -> None:
     """However many there are, and however long."""
-    lengths = Remembered(len)
+    lengths = Memo(len)
     for number in range(5 * COUNT_LIMIT):
         assert lengths[b"%d" % number] == len(str(number))
         assert len(lengths) <= COUNT_LIMIT
@@ -46,7 +46,7 @@ def test_memory_is_bounded() -> None:
 
 def test_secrets_are_not_kept_or_shown() -> None:
     """Neither what is one, nor anything else in a representation."""
-    texts = Remembered(bytes.decode, lambda text: text.startswith("sk-"))
+    texts = Memo(bytes.decode, lambda text: text.startswith("sk-"))
     assert texts[b"sk-ant-api03-u8Qm2Lx7Vt0RcY5d"].startswith("sk-")
     assert texts[b"open"] == "open"
-    assert repr(texts) == "<Remembered 1>"
+    assert repr(texts) == "<Memo 1>"

@@ -10,7 +10,7 @@ from relay.credentials.credential import Credential
 from relay.errors import BadHost, ForeignHost, OriginRefused, TokenRefused
 from relay.http.headers import field
 from relay.http.message import RequestHead
-from relay.proxy.access import NO_CLIENT, Door
+from relay.proxy.access import NO_CLIENT, AccessPolicy
 
 TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa_Eu-oIiUuYt"
 OTHER = "relay-Aa1Bb2Cc3Dd4Ee5Ff6Gg7Hh8Ii9Jj0Kk_Ll-mMnNoOpP"
@@ -31,9 +31,9 @@ def client(name: str, token: str) -> Credential:
     return Credential(name, (EnvSource(env="TOKEN"),), {"TOKEN": token})
 
 
-def door(*clients: Credential, listen: Sequence[str] = ("127.0.0.1:8484",)) -> Door:
+def door(*clients: Credential, listen: Sequence[str] = ("127.0.0.1:8484",)) -> AccessPolicy:
     """Return the door of these clients and listen addresses."""
-    return Door([parse_listen(text) for text in listen], clients)
+    return AccessPolicy([parse_listen(text) for text in listen], clients)
 
 
 WITH_TOKENS = door(client("agent", TOKEN), client("other", OTHER), client("late", ""))
@@ -67,7 +67,7 @@ BOTH = pytest.mark.parametrize("entry", [WITH_TOKENS, WITHOUT], ids=["tokens", "
         [":8484"],
     ],
 )
-def test_host_that_is_none_is_refused(entry: Door, hosts: list[str]) -> None:
+def test_host_that_is_none_is_refused(entry: AccessPolicy, hosts: list[str]) -> None:
     """Missing, doubled or malformed: tokens or not."""
     with pytest.raises(BadHost):
         entry.check_host(request(*(("Host", host) for host in hosts)), LOCAL)
@@ -134,7 +134,7 @@ def test_listen_addresses_and_the_one_called_are_our_own() -> None:
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "http://localhost:8484", "http://127.0.0.1", "null", ""]
 )
-def test_origin_is_always_refused(entry: Door, origin: str) -> None:
+def test_origin_is_always_refused(entry: AccessPolicy, origin: str) -> None:
     """No web page can spend the credential, not even with a token."""
     with pytest.raises(OriginRefused):
         entry.check_origin(request(("Host", LOCAL), ("oRiGiN", origin), ("x-api-key", TOKEN)))
@@ -156,7 +156,7 @@ def test_every_line_on_the_site_counts() -> None:
 
 @BOTH
 @pytest.mark.parametrize("site", ["none", "same-origin", "None", None])
-def test_user_and_own_pages_may_call(entry: Door, site: str | None) -> None:
+def test_user_and_own_pages_may_call(entry: AccessPolicy, site: str | None) -> None:
     """And agents, which say nothing of the kind."""
     entry.check_origin(request(*([("Sec-Fetch-Site", site)] if site else [])))
 

@@ -11,7 +11,7 @@ import pytest
 from relay.errors import CredentialMissing, TokenRefused, UpstreamRedirected
 from relay.telemetry import access_log as access_log_module
 from relay.telemetry.access_log import JsonFormatter, TextFormatter, call_fields, log_calls, set_up
-from relay.telemetry.call import Exchange
+from relay.telemetry.call import CallRecord
 from tests.harness.model_answers import MESSAGE_TOKENS, MODEL, STREAM, message_body, message_events
 from tests.harness.relays import (
     response_head,
@@ -42,16 +42,16 @@ class Terminal(io.StringIO):
         return True
 
 
-def call(**known: object) -> Exchange:
+def call(**known: object) -> CallRecord:
     """Return a call that is over, with what is known of it."""
-    exchange = Exchange(method="POST", path="/relay/anthropic/v1/messages", started=100.0)
+    exchange = CallRecord(method="POST", path="/relay/anthropic/v1/messages", started=100.0)
     exchange.finished = 101.2345678
     for name, value in known.items():
         setattr(exchange, name, value)
     return exchange
 
 
-def good_call() -> Exchange:
+def good_call() -> CallRecord:
     """Return a call that went well."""
     return call(
         relay="anthropic",
@@ -66,7 +66,7 @@ def good_call() -> Exchange:
     )
 
 
-def line_of(exchange: Exchange, style: str) -> str:
+def line_of(exchange: CallRecord, style: str) -> str:
     """Return what is logged of a call, as it comes out of the stream."""
     stream = io.StringIO()
     set_up(style, stream)
@@ -98,7 +98,7 @@ def test_json_line_has_every_field_that_is_known() -> None:
     }
 
 
-def metered_call() -> Exchange:
+def metered_call() -> CallRecord:
     """Return a call whose answer was a stream that could be metered."""
     exchange = good_call()
     exchange.session_id, exchange.agent_id = "1c-session", "agent-7"
@@ -109,7 +109,7 @@ def metered_call() -> Exchange:
     exchange.meter.feed(start, 100.6)
     exchange.meter.feed(b"".join(rest), 100.8)
     exchange.first_byte = 100.5
-    exchange.reading = exchange.meter.finish("clean", 101.2345678)
+    exchange.usage = exchange.meter.finish("clean", 101.2345678)
     return exchange
 
 
@@ -145,7 +145,7 @@ def test_answer_without_usage_has_none_on_its_line() -> None:
     exchange.answered(response_head(200, ("content-type", "application/json")))
     assert exchange.meter is not None
     exchange.meter.feed(b"{}", 100.6)
-    exchange.reading = exchange.meter.finish("clean", 101.0)
+    exchange.usage = exchange.meter.finish("clean", 101.0)
     absent = {"model", "tokens", "first_token", "max_gap", "request_id", "session_id", "agent_id"}
     assert not json.loads(line_of(exchange, "json")).keys() & absent
 
@@ -158,7 +158,7 @@ def test_upstream_can_forge_no_line(style: str, forgery: str) -> None:
     exchange.answered(response_head(200, ("content-type", "application/json")))
     assert exchange.meter is not None
     exchange.meter.feed(message_body(f"m{forgery}"), 100.6)
-    exchange.reading = exchange.meter.finish("clean", 101.0)
+    exchange.usage = exchange.meter.finish("clean", 101.0)
     line = line_of(exchange, style)
     assert len(line.splitlines()) == 1
     assert line.rstrip("\n").isprintable()
@@ -265,7 +265,7 @@ def test_fields_of_a_call_that_is_over_are_put_together_once() -> None:
     """The log and whoever looks on show the same; of a call that runs there is news."""
     exchange = good_call()
     assert call_fields(exchange) is call_fields(exchange)
-    running = Exchange()
+    running = CallRecord()
     before = call_fields(running)
     running.method = "POST"
     assert "method" not in before

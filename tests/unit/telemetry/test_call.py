@@ -10,7 +10,7 @@ from relay import errors
 from relay.http.grammar import Field
 from relay.telemetry import call as call_module
 from relay.telemetry.access_log import call_fields
-from relay.telemetry.call import ID_LIMIT, Exchange, first_value
+from relay.telemetry.call import ID_LIMIT, CallRecord, first_value
 from tests.harness.model_answers import (
     JSON,
     MESSAGE_STOP,
@@ -47,9 +47,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def answered(
     *pieces: bytes, status: int = 200, content_type: str = STREAM, method: str = "POST"
-) -> Exchange:
+) -> CallRecord:
     """Return a call whose answer has come so far."""
-    exchange = Exchange(method=method, operation="messages", started=100.0)
+    exchange = CallRecord(method=method, operation="messages", started=100.0)
     exchange.answered(response_head(status, ("content-type", content_type)))
     assert exchange.meter is not None
     for piece in pieces:
@@ -66,9 +66,9 @@ def test_whole_stream_is_ok() -> None:
     exchange.succeeded()
     exchange.finish()
     assert exchange.outcome == "ok"
-    assert exchange.reading is not None
-    assert exchange.reading.tokens == MESSAGE_TOKENS
-    assert exchange.reading.missing is None
+    assert exchange.usage is not None
+    assert exchange.usage.tokens == MESSAGE_TOKENS
+    assert exchange.usage.missing is None
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_stream_that_ended_cleanly_is_judged_by_its_events(
     exchange.succeeded()
     exchange.finish()
     assert (exchange.outcome, exchange.code) == (outcome, 200)
-    assert exchange.reading is not None
-    assert exchange.reading.missing == missing
+    assert exchange.usage is not None
+    assert exchange.usage.missing == missing
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_agent_that_left_is_judged_by_what_it_left(
     exchange = answered(*pieces)
     exchange.finish()
     assert exchange.outcome == outcome
-    assert exchange.reading is not None
-    assert exchange.reading.missing == missing
+    assert exchange.usage is not None
+    assert exchange.usage.missing == missing
 
 
 @pytest.mark.parametrize(
@@ -132,19 +132,19 @@ def test_refusal_stays_one(status: int) -> None:
     exchange.succeeded()
     exchange.finish()
     assert exchange.outcome == "upstream_error"
-    assert exchange.reading is not None
-    assert (exchange.reading.error_type, exchange.reading.error_where) == (
+    assert exchange.usage is not None
+    assert (exchange.usage.error_type, exchange.usage.error_where) == (
         "overloaded_error",
         "http",
     )
-    assert exchange.reading.missing is None
+    assert exchange.usage.missing is None
 
 
 def test_call_without_an_answer_has_no_reading() -> None:
     """It is over all the same."""
-    exchange = Exchange()
+    exchange = CallRecord()
     exchange.finish()
-    assert (exchange.outcome, exchange.reading, exchange.code) == ("client_abort", None, None)
+    assert (exchange.outcome, exchange.usage, exchange.code) == ("client_abort", None, None)
     assert exchange.time_to_first_byte is None
     assert exchange.time_to_first_token is None
     assert exchange.request_overhead is None
@@ -156,15 +156,15 @@ def test_call_without_an_answer_has_no_reading() -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 def test_only_what_is_made_is_metered(method: str) -> None:
     """A response that is fetched again was counted when it was made."""
-    exchange = Exchange(method=method, operation="responses")
+    exchange = CallRecord(method=method, operation="responses")
     exchange.answered(response_head(200, ("content-type", JSON)))
     assert exchange.meter is not None
     exchange.meter.feed(RESPONSES_JSON.body, 1.0)
     exchange.succeeded()
     exchange.finish()
     assert exchange.outcome == "ok"
-    assert exchange.reading is not None
-    assert (exchange.reading.tokens, exchange.reading.missing) == ({}, None)
+    assert exchange.usage is not None
+    assert (exchange.usage.tokens, exchange.usage.missing) == ({}, None)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
@@ -174,19 +174,19 @@ def test_errors_are_read_whatever_was_asked(method: str) -> None:
     exchange = answered(body, status=404, content_type=JSON, method=method)
     exchange.succeeded()
     exchange.finish()
-    assert exchange.reading is not None
-    assert exchange.reading.error_type == "not_found_error"
+    assert exchange.usage is not None
+    assert exchange.usage.error_type == "not_found_error"
 
 
 def test_codings_on_several_lines_are_one_list() -> None:
     """Undone from the last to the first; here there is no decoder for one of them."""
-    exchange = Exchange(method="POST", operation="messages")
+    exchange = CallRecord(method="POST", operation="messages")
     lines = [("content-encoding", "gzip"), ("content-encoding", "compress")]
     exchange.answered(response_head(200, ("content-type", JSON), *lines))
     exchange.succeeded()
     exchange.finish()
-    assert exchange.reading is not None
-    assert exchange.reading.missing == "encoding"
+    assert exchange.usage is not None
+    assert exchange.usage.missing == "encoding"
 
 
 # Times
@@ -194,7 +194,7 @@ def test_codings_on_several_lines_are_one_list() -> None:
 
 def test_times_are_seconds_from_the_start(clock: Clock) -> None:
     """Until now while it runs, and to its end afterwards."""
-    exchange = Exchange(method="POST", operation="messages", started=100.0)
+    exchange = CallRecord(method="POST", operation="messages", started=100.0)
     clock.now = 101.5
     assert exchange.duration == 1.5
     exchange.waited, exchange.sent_at = 0.25, 100.75
@@ -212,8 +212,8 @@ def test_times_are_seconds_from_the_start(clock: Clock) -> None:
     clock.now = 200.0
     assert exchange.duration == 4.5
     assert exchange.time_to_first_token == 3.0
-    assert exchange.reading is not None
-    assert exchange.reading.max_gap == 1.5
+    assert exchange.usage is not None
+    assert exchange.usage.max_gap == 1.5
 
 
 def test_answer_that_is_no_stream_has_no_first_token(clock: Clock) -> None:
@@ -222,8 +222,8 @@ def test_answer_that_is_no_stream_has_no_first_token(clock: Clock) -> None:
     exchange.succeeded()
     exchange.finish()
     assert exchange.time_to_first_token is None
-    assert exchange.reading is not None
-    assert exchange.reading.max_gap is None
+    assert exchange.usage is not None
+    assert exchange.usage.max_gap is None
 
 
 def test_what_is_known_shows_while_it_runs() -> None:
@@ -256,7 +256,7 @@ def test_what_is_known_shows_while_it_runs() -> None:
 )
 def test_request_id_is_the_upstreams(fields: list[tuple[str, str]], expected: str) -> None:
     """By the name that either API gives it."""
-    exchange = Exchange(method="POST")
+    exchange = CallRecord(method="POST")
     exchange.answered(response_head(200, *fields))
     assert exchange.request_id == expected
 

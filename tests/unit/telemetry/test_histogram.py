@@ -1,18 +1,18 @@
-"""Bins: counted as Prometheus counts, with an example for each."""
+"""Histogram: counted as Prometheus counts, with an example for each."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.telemetry.histogram import OVERHEAD_BOUNDS, Bins, ExampleBins
+from relay.telemetry.histogram import OVERHEAD_BOUNDS, ExemplarHistogram, Histogram
 
 BOUNDS = (0.1, 0.5, 2.0)
 VALUES = st.lists(st.floats(min_value=0, max_value=10))
 
 
-def bins_of(values: list[float]) -> Bins:
+def bins_of(values: list[float]) -> Histogram:
     """Return bins that have seen these values."""
-    bins = Bins(BOUNDS)
+    bins = Histogram(BOUNDS)
     for value in values:
         bins.observe(value)
     return bins
@@ -20,14 +20,14 @@ def bins_of(values: list[float]) -> Bins:
 
 def test_new_bins_are_empty() -> None:
     """All bounds are there, with nothing at or below them."""
-    bins = Bins(BOUNDS)
+    bins = Histogram(BOUNDS)
     assert bins.cumulative() == [("0.1", 0), ("0.5", 0), ("2.0", 0), ("+Inf", 0)]
     assert bins.total == 0
 
 
 def test_bounds_are_written_as_the_library_writes_them() -> None:
     """A whole number is the same series, whoever wrote it down."""
-    assert Bins((1, 2.5)).cumulative() == [("1.0", 0), ("2.5", 0), ("+Inf", 0)]
+    assert Histogram((1, 2.5)).cumulative() == [("1.0", 0), ("2.5", 0), ("+Inf", 0)]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_counts_are_cumulative(values: list[float]) -> None:
 @given(st.lists(st.tuples(st.floats(min_value=0, max_value=3), st.text(max_size=1))))
 def test_each_bucket_has_the_latest_value_with_a_name(values: list[tuple[float, str]]) -> None:
     """Values without one count, and leave the example of their bucket alone."""
-    bins = ExampleBins(BOUNDS)
+    bins = ExemplarHistogram(BOUNDS)
     expected: dict[int, tuple[str, float, float]] = {}
     for moment, (value, name) in enumerate(values):
         if name:

@@ -15,7 +15,7 @@ from prometheus_client.samples import Exemplar
 
 from relay import __version__, errors
 from relay.telemetry import call as call_module
-from relay.telemetry.call import Exchange
+from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics, RelayState, limits
 from tests.harness.model_answers import (
     JSON,
@@ -112,9 +112,9 @@ def metrics() -> Metrics:
     return metrics
 
 
-def call(metrics: Metrics, *, known: bool = True, seconds: float = 1.0) -> Exchange:
+def call(metrics: Metrics, *, known: bool = True, seconds: float = 1.0) -> CallRecord:
     """Return a call that has begun, of a known relay or of none, and took so long."""
-    exchange = Exchange(method="POST", started=0.0)
+    exchange = CallRecord(method="POST", started=0.0)
     exchange.finished = seconds
     if known:
         exchange.relay, exchange.client, exchange.operation = "anthropic", "agent", "messages"
@@ -276,7 +276,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def answered_call(
     metrics: Metrics, pieces: Iterable[bytes], *fields: tuple[str, str], status: int = 200
-) -> Exchange:
+) -> CallRecord:
     """Have a call answered with these pieces, and observe it."""
     exchange = call(metrics)
     exchange.finished = None
@@ -316,7 +316,7 @@ def everything() -> Metrics:
     error = b'{"type":"error","error":{"type":"overloaded_error","message":"x"}}'
     answered_call(metrics, [error], DOCUMENT, status=529)
     answered_call(metrics, message_events()[:3], EVENT_STREAM)
-    metrics.observe(Exchange(outcome="rejected", rejection="token"))
+    metrics.observe(CallRecord(outcome="rejected", rejection="token"))
     return metrics
 
 
@@ -542,7 +542,7 @@ def test_strange_words_of_an_api_are_other(metrics: Metrics) -> None:
 
 def test_times_of_a_stream_are_those_of_its_events(metrics: Metrics, clock: Clock) -> None:
     """First token, time for each after it, longest silence, and the relay's own share."""
-    exchange = Exchange(method="POST", relay="anthropic", operation="messages", started=100.0)
+    exchange = CallRecord(method="POST", relay="anthropic", operation="messages", started=100.0)
     metrics.begin(exchange)
     exchange.waited, exchange.sent_at = 0.5, 100.502
     clock.now = 100.8
@@ -996,7 +996,7 @@ def test_failure_before_an_answer_has_no_code(
     error: errors.RelayError, outcome: str, status: int
 ) -> None:
     """The agent was told something; the upstream said nothing."""
-    exchange = Exchange()
+    exchange = CallRecord()
     exchange.failed(error)
     assert (exchange.outcome, exchange.status, exchange.code) == (outcome, status, None)
 
@@ -1004,7 +1004,7 @@ def test_failure_before_an_answer_has_no_code(
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_redirect_keeps_the_upstreams_code(status: int) -> None:
     """The agent was told something else."""
-    exchange = Exchange()
+    exchange = CallRecord()
     exchange.failed(errors.UpstreamRedirected(status))
     assert (exchange.status, exchange.code) == (502, status)
 
@@ -1012,7 +1012,7 @@ def test_redirect_keeps_the_upstreams_code(status: int) -> None:
 @pytest.mark.parametrize("error", [errors.UpstreamTruncated(), errors.UpstreamStalled()])
 def test_failure_within_an_answer_keeps_its_status(error: errors.RelayError) -> None:
     """The head had been passed on already."""
-    exchange = Exchange()
+    exchange = CallRecord()
     exchange.answered(response_head())
     exchange.failed(error)
     assert (exchange.status, exchange.code, exchange.outcome) == (200, 200, error.outcome)
@@ -1020,7 +1020,7 @@ def test_failure_within_an_answer_keeps_its_status(error: errors.RelayError) -> 
 
 def test_agents_fault_within_an_answer_is_no_refusal() -> None:
     """It was relayed already: the agent has left, in a way."""
-    exchange = Exchange()
+    exchange = CallRecord()
     exchange.answered(response_head())
     exchange.failed(errors.RequestStalled())
     assert (exchange.outcome, exchange.rejection) == ("client_abort", None)
@@ -1033,7 +1033,7 @@ def test_agents_fault_within_an_answer_is_no_refusal() -> None:
 )
 def test_answer_passed_on_to_its_end_is_judged_by_its_status(status: int, outcome: str) -> None:
     """An error of the upstream is one, however well it was passed on."""
-    exchange = Exchange()
+    exchange = CallRecord()
     exchange.answered(response_head(status))
     exchange.succeeded()
     assert exchange.outcome == outcome
@@ -1041,8 +1041,8 @@ def test_answer_passed_on_to_its_end_is_judged_by_its_status(status: int, outcom
 
 def test_exchange_times_run_until_it_is_finished() -> None:
     """And stand still afterwards."""
-    assert Exchange().time_to_first_byte is None
-    exchange = Exchange()
+    assert CallRecord().time_to_first_byte is None
+    exchange = CallRecord()
     exchange.answered(response_head())
     assert exchange.time_to_first_byte is not None
     assert 0 <= exchange.time_to_first_byte <= exchange.duration
@@ -1113,6 +1113,6 @@ def test_no_time_of_creation_is_exposed(metrics: Metrics, accept: str) -> None:
 def test_each_registry_stands_for_itself() -> None:
     """Two relays in one process, as tests have them, do not mix."""
     one, other = Metrics(CollectorRegistry()), Metrics(CollectorRegistry())
-    one.observe(Exchange(outcome="rejected", rejection="token"))
+    one.observe(CallRecord(outcome="rejected", rejection="token"))
     assert Scrape(one).total("relay_rejections_total") == 1
     assert Scrape(other).total("relay_rejections_total") == 0

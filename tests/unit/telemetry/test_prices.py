@@ -265,7 +265,7 @@ def test_it_is_said_where_the_package_is_missing(monkeypatch: pytest.MonkeyPatch
 
 def test_the_package_is_not_imported_without_need() -> None:
     """Who wants no costs pays nothing for them."""
-    check = "import sys, relay.costs; sys.exit('genai_prices' in sys.modules)"
+    check = "import sys, relay.telemetry.prices; sys.exit('genai_prices' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 

@@ -8,20 +8,20 @@ import weakref
 
 import pytest
 
-from relay.telemetry.call import Exchange
-from relay.telemetry.recent_calls import RECENT, History
+from relay.telemetry.call import CallRecord
+from relay.telemetry.recent_calls import RECENT, RecentCalls
 from tests.harness.model_answers import MESSAGE_TOKENS, MODEL, STREAM, message_events, message_start
 from tests.harness.relays import response_head
 
 
-def call(path: str = "/relay/anthropic/v1/messages") -> Exchange:
+def call(path: str = "/relay/anthropic/v1/messages") -> CallRecord:
     """Return a call that has begun."""
-    exchange = Exchange(method="POST", path=path, relay="anthropic", operation="messages")
+    exchange = CallRecord(method="POST", path=path, relay="anthropic", operation="messages")
     exchange.client = "agent"
     return exchange
 
 
-def answer(exchange: Exchange, *pieces: bytes) -> None:
+def answer(exchange: CallRecord, *pieces: bytes) -> None:
     """Have a call answered so far."""
     head = response_head(200, ("content-type", STREAM), ("request-id", "req_1"))
     exchange.answered(head)
@@ -30,7 +30,7 @@ def answer(exchange: Exchange, *pieces: bytes) -> None:
         exchange.meter.feed(piece, exchange.started + 1)
 
 
-def shown(history: History, which: str) -> list[dict[str, object]]:
+def shown(history: RecentCalls, which: str) -> list[dict[str, object]]:
     """Return the calls in flight, or the recent ones, as they come out of JSON."""
     calls = json.loads(json.dumps(history.describe()))[which]
     assert isinstance(calls, list)
@@ -40,7 +40,7 @@ def shown(history: History, which: str) -> list[dict[str, object]]:
 def test_nothing_has_happened_yet() -> None:
     """An empty history has its time."""
     before = time.time()
-    described = History().describe()
+    described = RecentCalls().describe()
     assert (described["in_flight"], described["recent"]) == ([], [])
     assert isinstance(described["time"], float)
     assert before - 1 <= described["time"] <= time.time() + 1
@@ -48,7 +48,7 @@ def test_nothing_has_happened_yet() -> None:
 
 def test_call_in_flight_shows_what_is_known_by_now() -> None:
     """It has an age instead of a duration, and no outcome yet."""
-    history = History()
+    history = RecentCalls()
     exchange = call()
     history.begin(exchange)
     (fields,) = shown(history, "in_flight")
@@ -72,7 +72,7 @@ def test_call_in_flight_shows_what_is_known_by_now() -> None:
 
 def test_call_that_is_over_is_a_recent_one() -> None:
     """With all that its line in the log says, and when it ended."""
-    history = History()
+    history = RecentCalls()
     exchange = call()
     history.begin(exchange)
     answer(exchange, *message_events())
@@ -93,8 +93,8 @@ def test_call_that_is_over_is_a_recent_one() -> None:
 
 def test_refused_call_is_a_recent_one_too() -> None:
     """Though nobody knew its relay, and it was never in flight."""
-    history = History()
-    history.end(Exchange(outcome="rejected", rejection="relay"))
+    history = RecentCalls()
+    history.end(CallRecord(outcome="rejected", rejection="relay"))
     (fields,) = shown(history, "recent")
     assert (fields["outcome"], fields["reason"]) == ("rejected", "relay")
     assert "relay" not in fields
@@ -102,7 +102,7 @@ def test_refused_call_is_a_recent_one_too() -> None:
 
 def test_calls_that_are_alike_are_told_apart() -> None:
     """The end of one is not the end of another."""
-    history = History()
+    history = RecentCalls()
     one, other = call(), call()
     history.begin(one)
     history.begin(other)
@@ -117,7 +117,7 @@ def test_calls_that_are_alike_are_told_apart() -> None:
 def test_last_hundred_are_kept_in_order(count: int) -> None:
     """Older ones are forgotten: a history does not grow."""
     assert RECENT == 100
-    history = History()
+    history = RecentCalls()
     for number in range(count):
         exchange = call(f"/relay/anthropic/{number}")
         history.begin(exchange)
@@ -130,7 +130,7 @@ def test_last_hundred_are_kept_in_order(count: int) -> None:
 
 def test_recent_call_is_kept_without_its_meter() -> None:
     """A hundred answers' pieces would be a lot to keep; what the meter read is still shown."""
-    history = History()
+    history = RecentCalls()
     exchange = call()
     history.begin(exchange)
     answer(exchange, *message_events())

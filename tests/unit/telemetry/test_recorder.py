@@ -18,10 +18,10 @@ from prometheus_client import CollectorRegistry
 
 from relay.telemetry import recorder as recorder_module
 from relay.telemetry.access_log import set_up
-from relay.telemetry.call import Exchange
+from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics
-from relay.telemetry.recent_calls import History
-from relay.telemetry.recorder import Observation
+from relay.telemetry.recent_calls import RecentCalls
+from relay.telemetry.recorder import Recorder
 from tests.harness.relays import (
     FUSE_SECONDS,
     OK,
@@ -60,15 +60,15 @@ class Pipe(io.StringIO):
         return self.writes[-1]
 
 
-def observed_by(pipe: Pipe) -> Observation:
+def observed_by(pipe: Pipe) -> Recorder:
     """Return an observation whose lines go to this pipe."""
     set_up("json", pipe)
-    return Observation(Metrics(CollectorRegistry()), History())
+    return Recorder(Metrics(CollectorRegistry()), RecentCalls())
 
 
-def call(path: str) -> Exchange:
+def call(path: str) -> CallRecord:
     """Return a call that has been answered."""
-    return Exchange(method="POST", path=path, relay="anthropic", outcome="ok")
+    return CallRecord(method="POST", path=path, relay="anthropic", outcome="ok")
 
 
 def paths_in(text: str) -> list[str]:
@@ -206,17 +206,17 @@ async def test_log_that_nobody_reads_harms_no_call() -> None:
 LEAVING = """
 import asyncio, os, signal, sys
 from prometheus_client import CollectorRegistry
-from relay.telemetry.call import Exchange
-from relay.telemetry.recent_calls import History
+from relay.telemetry.call import CallRecord
+from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.access_log import set_up
 from relay.telemetry.metrics import Metrics
-from relay.telemetry.recorder import Observation
+from relay.telemetry.recorder import Recorder
 
 async def serve():
     set_up("json")
-    observation = Observation(Metrics(CollectorRegistry()), History())
+    observation = Recorder(Metrics(CollectorRegistry()), RecentCalls())
     for number in range(40):
-        observation.end(Exchange(path=f"/{{number}}"))
+        observation.end(CallRecord(path=f"/{{number}}"))
     {leave}
 
 asyncio.run(serve())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.telemetry.usage import TOKEN_TYPES, Meter, Missing, Reading
+from relay.telemetry.usage import TOKEN_TYPES, Meter, Missing, Usage
 from tests.unit.telemetry.usage_samples import (
     ANTHROPIC_JSON,
     ANTHROPIC_STREAM,
@@ -211,7 +211,7 @@ SAMPLES = {
 CUTS = st.lists(st.integers(min_value=1, max_value=2500), max_size=12)
 
 
-def check(sample: Sample, reading: Reading) -> None:
+def check(sample: Sample, reading: Usage) -> None:
     """Compare everything."""
     assert (reading.model, reading.tokens) == (sample.model, sample.tokens)
     assert (reading.stop_reason, reading.missing) == (sample.stop_reason, sample.missing)

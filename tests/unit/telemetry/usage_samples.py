@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Final
 
-from relay.telemetry.usage import End, Meter, Reading
+from relay.telemetry.usage import End, Meter, Usage
 
 EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
 JSON: Final = b"application/json"
@@ -223,19 +223,19 @@ def cut(body: bytes, positions: Sequence[int]) -> list[bytes]:
     return [body[a:b] for a, b in itertools.pairwise(edges)]
 
 
-def read(meter: Meter, pieces: Iterable[bytes], end: End = "clean") -> Reading:
+def read(meter: Meter, pieces: Iterable[bytes], end: End = "clean") -> Usage:
     """Feed the pieces, all at the same time, and return the reading."""
     for piece in pieces:
         meter.feed(piece, 1.0)
     return meter.finish(end, 1.0)
 
 
-def read_stream(operation: str, pieces: Iterable[bytes], end: End = "clean") -> Reading:
+def read_stream(operation: str, pieces: Iterable[bytes], end: End = "clean") -> Usage:
     """Read an event stream of status 200."""
     return read(Meter(operation, 200, EVENT_STREAM), pieces, end)
 
 
-def read_json(operation: str, value: object, end: End = "clean", status: int = 200) -> Reading:
+def read_json(operation: str, value: object, end: End = "clean", status: int = 200) -> Usage:
     """Read a JSON answer; bytes are taken as they are."""
     body = value if isinstance(value, bytes) else compact(value)
     return read(Meter(operation, status, JSON), [body], end)

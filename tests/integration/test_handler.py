@@ -822,7 +822,7 @@ async def test_a_fault_while_a_body_is_sent_is_500_at_once(
     def fail(*_: object) -> NoReturn:
         raise ValueError("details of the fault")
 
-    monkeypatch.setattr("relay.proxy.response.AgentBody._account", fail)
+    monkeypatch.setattr("relay.proxy.request.AgentBody._account", fail)
     async with asyncio.timeout(GONE_SECONDS):
         answer = await agent.ask(chunk(b"more"))
         await caller.finish(got)
@@ -846,7 +846,7 @@ async def test_a_fault_while_a_body_is_sent_breaks_an_early_answer_off(
     def fail(*_: object) -> NoReturn:
         raise ValueError("details of the fault")
 
-    monkeypatch.setattr("relay.proxy.response.AgentBody._account", fail)
+    monkeypatch.setattr("relay.proxy.request.AgentBody._account", fail)
     async with asyncio.timeout(GONE_SECONDS):
         await agent.send(chunk(b"more"))
         await agent.finish(answer)

@@ -11,12 +11,10 @@ from relay.http.headers import (
     merge_list,
     named_by_connection,
     serialize,
-    to_agent,
-    to_upstream,
     wants_close,
 )
 from relay.http.message import RequestHead, ResponseHead
-from relay.proxy.forward import Injection
+from relay.proxy.header_policy import Injection, to_agent, to_upstream
 
 API_KEY = b"sk-ant-api03-Zm9vYmFyYmF6cXV4-AAAA"
 OAUTH_TOKEN = b"sk-ant-oat01-c29tZXRoaW5nZWxzZQ-BBBB"
