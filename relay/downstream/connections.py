@@ -10,7 +10,9 @@ from relay.downstream.server_connection import ServerConnection
 class Connections:
     """The open connections, and word of every request that is over."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
+        """How many may be open; one more, and the longest idle is closed."""
         self._open: set[ServerConnection] = set()
         self._changed = asyncio.Event()
 
@@ -18,7 +20,10 @@ class Connections:
         return len(self._open)
 
     def opened(self, connection: ServerConnection) -> None:
-        """Note a new connection."""
+        """Note a new connection, and make room for it."""
+        if self._most is not None and len(self._open) >= self._most:
+            idle = [each for each in self._open if not each.busy]
+            min(idle, key=lambda each: each.silent_since, default=connection).abort()
         self._open.add(connection)
 
     def closed(self, connection: ServerConnection) -> None:

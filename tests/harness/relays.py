@@ -682,7 +682,7 @@ class LocalRelay(Relay):
         # What a scrape would show, without the writing and parsing of a thousand lines.
         self.app._recorder.settle()
         metrics = self.app._metrics
-        metrics.show(self.app.runtime.states())
+        metrics.show(self.app.lifecycle.runtime.states())
         return metrics._registry.restricted_registry([name]).collect()
 
 

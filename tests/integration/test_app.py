@@ -81,12 +81,12 @@ async def test_a_reload_may_drop_the_clients_where_only_loopback_is_listened_on(
     relay: LocalRelay, upstream: Upstream
 ) -> None:
     """Though the file meanwhile named an address that is open: it was never listened on."""
-    started = relay.app.runtime.settings
+    started = relay.app.lifecycle.runtime.settings
     assert (await relay.ask(request(token=None))).status == 401
     update_configuration(relay, configuration(upstream.port, listen=OPEN_LISTEN))
     relay.app.reload()
     await relay.log.says("^reloaded ")
-    assert relay.app.runtime.settings.listen == started.listen
+    assert relay.app.lifecycle.runtime.settings.listen == started.listen
     update_configuration(relay, configuration(upstream.port, clients=[]))
     relay.app.reload()
     await relay.log.says("^reloaded ", 2)
@@ -104,10 +104,10 @@ async def test_a_reload_does_not_change_which_hosts_are_the_doors_own(
     async with running_relay(tmp_path, config) as relay:
         new = {"listen": ["127.0.0.1:0", "lo:0"], "admin": ["127.0.0.1:0", "lo:0"]}
         update_configuration(relay, config | new)
-        before = relay.app.runtime.settings
+        before = relay.app.lifecycle.runtime.settings
         relay.app.reload()
         await relay.log.says("^reloaded ")
-        settings = relay.app.runtime.settings
+        settings = relay.app.lifecycle.runtime.settings
         assert (settings.listen, settings.admin) == (before.listen, before.admin)
         named = request(token=None).replace(b"relay.test", b"lo")
         assert (await relay.ask(named)).status == 421
@@ -137,13 +137,13 @@ async def test_a_reload_survives_any_file(
 ) -> None:
     """What cannot be used is named by its place, and changes nothing."""
     upstream.answer_with(OK)
-    before = relay.app.runtime
+    before = relay.app.lifecycle.runtime
     new = change if isinstance(change, str) else configuration(upstream.port, **change)
     write_configuration(relay.folder, new)
     relay.app.reload()
     await relay.log.says("^not reloaded, the configuration stays as it was$")
     await relay.log.says(rf"agent\.yaml:{problem}")
-    assert relay.app.runtime is before
+    assert relay.app.lifecycle.runtime is before
     assert (await relay.ask(request())).status == 200
 
 
@@ -152,7 +152,7 @@ async def test_a_fault_in_a_reload_keeps_the_old_configuration(
 ) -> None:
     """A bug is logged with its traceback, and the relay goes on."""
     upstream.answer_with(OK)
-    before = relay.app.runtime
+    before = relay.app.lifecycle.runtime
 
     def fail(_: Path) -> NoReturn:
         raise RuntimeError("details of the fault")
@@ -161,7 +161,7 @@ async def test_a_fault_in_a_reload_keeps_the_old_configuration(
     relay.app.reload()
     assert "details of the fault" in relay.log.text[-1]
     relay.log.text.clear()
-    assert relay.app.runtime is before
+    assert relay.app.lifecycle.runtime is before
     assert (await relay.ask(request())).status == 200
 
 
@@ -362,7 +362,7 @@ async def test_a_refused_credential_is_read_again(upstream: Upstream, tmp_path: 
         for agent, caller in calls:
             await caller.send(UNAUTHORIZED)
             assert (await agent.answer()).body == b"no"
-        credential = relay.app.runtime.grants["anthropic"]
+        credential = relay.app.lifecycle.runtime.grants["anthropic"]
         (value,) = credential._values
         assert isinstance(value, credential_module.CommandValue)
         assert value._run is not None

@@ -323,7 +323,7 @@ async def test_draining_is_503(agent: Agent, upstream: Upstream, relay: LocalRel
     await agent.send(f"POST {MESSAGES} HTTP/1.1\r\nHost: h\r\n".encode())
     waiting = await relay.agent()
     await waiting.send(b"POST /relay/anthropic/stats HTTP/1.1\r\nHost: h\r\n")
-    relay.app.draining = True
+    relay.app.lifecycle.draining = True
     answer = await agent.ask(f"x-api-key: {TOKEN}\r\n\r\n".encode())
     check_error(answer, 503, "rejected", "overloaded_error")
     assert answer.values("retry-after") == [b"1"]

@@ -194,7 +194,7 @@ async def test_an_idle_connection_that_is_lost_is_forgotten(
     caller = await serve_one(agent, upstream)
     await relay.log.calls()
     assert await counts(relay) == {("idle",): 1}
-    kept = relay.app.runtime.routes["anthropic"].forwarder._pool
+    kept = relay.app.lifecycle.runtime.routes["anthropic"].forwarder._pool
     (connection,) = kept._idle
     getattr(caller, how)()
     await lost(connection)
@@ -261,7 +261,7 @@ async def test_a_closed_pool_keeps_none(relay: LocalRelay, upstream: Upstream) -
     caller, _ = await upstream.called()
     await serve_one(idle, upstream)
     await relay.log.calls()
-    kept = relay.app.runtime.routes["anthropic"].forwarder._pool
+    kept = relay.app.lifecycle.runtime.routes["anthropic"].forwarder._pool
     assert (kept.idle, kept.active) == (1, 1)
     kept.close()
     assert (kept.idle, kept.active) == (0, 1)
@@ -273,7 +273,7 @@ async def test_a_closed_pool_keeps_none(relay: LocalRelay, upstream: Upstream) -
 
 def pool_of(relay: LocalRelay) -> pool.Pool:
     """Return the connections of the relay ``anthropic``."""
-    return relay.app.runtime.routes["anthropic"].forwarder._pool
+    return relay.app.lifecycle.runtime.routes["anthropic"].forwarder._pool
 
 
 @pytest.mark.parametrize("how", ["leave", "reset"])
