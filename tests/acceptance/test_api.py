@@ -10,7 +10,8 @@ import pytest
 import pytest_asyncio
 
 from tests.acceptance.api import Api, fails, running_api, says
-from tests.harness.relays import KEY, OAUTH, TOKEN, request
+from tests.harness.credentials import KEY, OAUTH, TOKEN
+from tests.harness.request import request
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -12,17 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.harness.relays import (
-    OK,
-    Agent,
-    Answer,
-    Config,
-    RelayProcess,
-    Sample,
-    Upstream,
-    relay_process,
-    request,
-)
+from tests.harness.agent import Agent
+from tests.harness.configuration import Config
+from tests.harness.message import Answer
+from tests.harness.relay import Sample
+from tests.harness.relay_process import RelayProcess, relay_process
+from tests.harness.request import request
+from tests.harness.response import OK
+from tests.harness.upstream import Upstream
 
 # An answer after which the next call has a connection of its own, too.
 LAST_OK: Final = OK.replace(b"OK\r\n", b"OK\r\nconnection: close\r\n")

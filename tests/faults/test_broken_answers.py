@@ -27,16 +27,12 @@ from tests.faults.breaking import (
     stall,
 )
 from tests.faults.counting import LAST_OK, CountedRelay
+from tests.harness.agent import Agent
 from tests.harness.expectations import check_error, check_gone
-from tests.harness.relays import (
-    CHUNKED,
-    OK,
-    Agent,
-    Answer,
-    Caller,
-    Upstream,
-    request,
-)
+from tests.harness.message import Answer
+from tests.harness.request import request
+from tests.harness.response import CHUNKED, OK
+from tests.harness.upstream import Caller, Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -21,18 +21,12 @@ from tests.faults.breaking import (
     named,
 )
 from tests.faults.counting import LAST_OK, CountedRelay
+from tests.harness.agent import Agent
 from tests.harness.expectations import check_error, check_gone
-from tests.harness.relays import (
-    CHUNKED,
-    MESSAGES,
-    Agent,
-    Caller,
-    Request,
-    Upstream,
-    chunk,
-    chunked_request,
-    request,
-)
+from tests.harness.message import Request
+from tests.harness.request import MESSAGES, chunked_request, request
+from tests.harness.response import CHUNKED, chunk
+from tests.harness.upstream import Caller, Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,20 +14,14 @@ import pytest
 
 from tests.faults.breaking import CLOSE_DELIMITED
 from tests.faults.processes import KILOBYTE, resident_bytes
-from tests.harness.relays import (
-    CHUNKED,
-    MESSAGES,
-    OK,
-    Agent,
-    Answer,
-    Caller,
-    Relay,
-    Upstream,
-    chunk,
-    configuration,
-    relay_process,
-    request,
-)
+from tests.harness.agent import Agent
+from tests.harness.configuration import configuration
+from tests.harness.message import Answer
+from tests.harness.relay import Relay
+from tests.harness.relay_process import relay_process
+from tests.harness.request import MESSAGES, request
+from tests.harness.response import CHUNKED, OK, chunk
+from tests.harness.upstream import Caller, Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

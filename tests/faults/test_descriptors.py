@@ -13,20 +13,15 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.processes import cpu_seconds, descriptors
-from tests.harness.relays import (
-    FUSE_SECONDS,
-    OK,
-    PIECE,
-    Agent,
-    Relay,
-    RelayProcess,
-    Upstream,
-    begin_stream,
-    chunk,
-    configuration,
-    relay_process,
-    request,
-)
+from tests.harness.agent import Agent
+from tests.harness.configuration import configuration
+from tests.harness.fuse import FUSE_SECONDS
+from tests.harness.relay import Relay
+from tests.harness.relay_process import RelayProcess, relay_process
+from tests.harness.request import request
+from tests.harness.response import OK, PIECE, chunk
+from tests.harness.stream import begin_stream
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -6,7 +6,8 @@ import asyncio
 import json
 from typing import Final
 
-from tests.harness.relays import Answer, Peer
+from tests.harness.message import Answer
+from tests.harness.peer import Peer
 
 GONE_SECONDS: Final = 1.0
 """How long an upstream call may outlive the reason for its end."""

@@ -20,28 +20,17 @@ from relay.credentials import credential as credential_module
 from relay.credentials import sources
 from relay.downstream.connections import Connections
 from relay.upstream import health as health_module
-from tests.harness.relays import (
-    KEY,
-    MESSAGES,
-    OAUTH,
-    OK,
-    OTHER_TOKEN,
-    ROOT,
-    TOKEN,
-    Agent,
-    Config,
-    LocalRelay,
-    Upstream,
-    begin_stream,
-    both_relays,
-    chunk,
-    configuration,
-    relay_process,
-    request,
-    running_relay,
-    update_configuration,
-    write_configuration,
-)
+from tests.harness.agent import Agent
+from tests.harness.configuration import Config, both_relays, configuration, write_configuration
+from tests.harness.credentials import KEY, OAUTH, OTHER_TOKEN, TOKEN
+from tests.harness.local_relay import LocalRelay, running_relay
+from tests.harness.project import ROOT
+from tests.harness.relay import update_configuration
+from tests.harness.relay_process import relay_process
+from tests.harness.request import MESSAGES, request
+from tests.harness.response import OK, chunk
+from tests.harness.stream import begin_stream
+from tests.harness.upstream import Upstream
 
 NEW_KEY = OAUTH  # any other credential that must stay secret
 UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\nno"

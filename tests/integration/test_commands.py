@@ -16,7 +16,7 @@ from relay.commands.check import describe
 from relay.commands.health import ask
 from relay.commands.token import fresh_token, write_token
 from relay.config import ListenAddress
-from tests.harness.configurations import BOTH, OTHER, SHORT, TOKEN, settings_of
+from tests.harness.agent_yaml import BOTH, OTHER, SHORT, TOKEN, settings_of
 
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
 

@@ -13,7 +13,8 @@ import pytest
 
 from relay.cli import FAILED, OK, UNUSABLE, main
 from relay.commands.doctor.findings import Findings, Report, fail, note, ok, warn
-from tests.harness.relays import KEY, ROOT, TOKEN
+from tests.harness.credentials import KEY, TOKEN
+from tests.harness.project import ROOT
 
 Output = pytest.CaptureFixture[str]
 CONFIG: Final = """\

@@ -7,27 +7,22 @@ from typing import Any
 
 import pytest
 
-from tests.harness.relays import (
-    CHAT,
+from tests.harness.agent import Agent
+from tests.harness.configuration import configuration
+from tests.harness.credentials import (
     CREDENTIALS,
     CUSTOM_KEY,
     KEY,
-    MESSAGES,
     OAUTH,
-    OK,
     OPENAI_KEY,
     QUERY_SECRET,
     TOKEN,
-    Agent,
-    LocalRelay,
-    Request,
-    Upstream,
-    chunk,
-    chunked_request,
-    configuration,
-    request,
-    running_relay,
 )
+from tests.harness.local_relay import LocalRelay, running_relay
+from tests.harness.message import Request
+from tests.harness.request import CHAT, MESSAGES, chunked_request, request
+from tests.harness.response import OK, chunk
+from tests.harness.upstream import Upstream
 
 CLAUDE: dict[str, Any] = {"grants": [{"name": "claude", "source": {"file": "oauth"}}]}
 BETA = b"oauth-2025-04-20"

@@ -29,6 +29,11 @@ from relay.telemetry.usage import Meter, meter
 from relay.telemetry.usage.reader import Row
 from relay.upstream.client_connection import Connection
 from relay.upstream.interface import Limits
+from tests.harness.agent import Agent
+from tests.harness.configuration import configuration
+from tests.harness.fuse import FUSE_SECONDS
+from tests.harness.local_relay import LocalRelay, running_relay
+from tests.harness.message import Request
 from tests.harness.model_answers import (
     CHAT_DONE,
     CHAT_EVENTS,
@@ -51,22 +56,10 @@ from tests.harness.model_answers import (
     message_body,
     message_events,
 )
-from tests.harness.relays import (
-    CHAT,
-    FUSE_SECONDS,
-    MESSAGES,
-    Agent,
-    Caller,
-    LocalRelay,
-    Relay,
-    Request,
-    Upstream,
-    chunk,
-    configuration,
-    request,
-    response_head,
-    running_relay,
-)
+from tests.harness.relay import Relay
+from tests.harness.request import CHAT, MESSAGES, request
+from tests.harness.response import chunk, response_head
+from tests.harness.upstream import Caller, Upstream
 
 RESPONSES = "/relay/openai/v1/responses"
 EMBEDDINGS = "/relay/openai/v1/embeddings"

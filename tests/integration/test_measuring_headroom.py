@@ -9,16 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.relays import (
-    CHAT,
-    MESSAGES,
-    Answer,
-    RelayProcess,
-    both_relays,
-    configuration,
-    relay_process,
-    request,
-)
+from tests.harness.configuration import both_relays, configuration
+from tests.harness.message import Answer
+from tests.harness.relay_process import RelayProcess, relay_process
+from tests.harness.request import CHAT, MESSAGES, request
 from tests.headroom import Headroom, anthropic, openai, running_headroom
 from tests.headroom.answers import WORDS
 

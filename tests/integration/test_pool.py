@@ -11,19 +11,13 @@ import pytest
 
 from relay.upstream import pool
 from relay.upstream.client_connection import Connection
-from tests.harness.relays import (
-    CHUNKED,
-    FUSE_SECONDS,
-    OK,
-    Agent,
-    Caller,
-    LocalRelay,
-    Upstream,
-    chunk,
-    configuration,
-    request,
-    running_relay,
-)
+from tests.harness.agent import Agent
+from tests.harness.configuration import configuration
+from tests.harness.fuse import FUSE_SECONDS
+from tests.harness.local_relay import LocalRelay, running_relay
+from tests.harness.request import request
+from tests.harness.response import CHUNKED, OK, chunk
+from tests.harness.upstream import Caller, Upstream
 
 
 async def serve_one(agent: Agent, upstream: Upstream, answer: bytes = OK) -> Caller:

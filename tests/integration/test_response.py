@@ -11,22 +11,14 @@ from pathlib import Path
 import pytest
 
 from relay.downstream import transport as transport_module
-from tests.harness.relays import (
-    CHUNKED,
-    MESSAGES,
-    OK,
-    STOP,
-    Agent,
-    Ended,
-    LocalRelay,
-    Request,
-    Upstream,
-    chunk,
-    chunked_request,
-    configuration,
-    request,
-    running_relay,
-)
+from tests.harness.agent import Agent
+from tests.harness.configuration import configuration
+from tests.harness.local_relay import LocalRelay, running_relay
+from tests.harness.message import Request
+from tests.harness.peer import Ended
+from tests.harness.request import MESSAGES, chunked_request, request
+from tests.harness.response import CHUNKED, OK, STOP, chunk
+from tests.harness.upstream import Upstream
 
 EVENTS = [
     b'event: message_start\ndata: {"type":"message_start"}\n\n',

@@ -11,22 +11,15 @@ import pytest
 
 from relay.downstream import server_connection as server_connection_module
 from relay.downstream import transport as transport_module
-from tests.harness.relays import (
-    BODY_SECRET,
-    FUSE_SECONDS,
-    MESSAGES,
-    OK,
-    TOKEN,
-    Agent,
-    Answer,
-    LocalRelay,
-    Upstream,
-    chunk,
-    chunked_request,
-    configuration,
-    request,
-    running_relay,
-)
+from tests.harness.agent import Agent
+from tests.harness.configuration import configuration
+from tests.harness.credentials import BODY_SECRET, TOKEN
+from tests.harness.fuse import FUSE_SECONDS
+from tests.harness.local_relay import LocalRelay, running_relay
+from tests.harness.message import Answer
+from tests.harness.request import MESSAGES, chunked_request, request
+from tests.harness.response import OK, chunk
+from tests.harness.upstream import Upstream
 
 # Well below every limit and timer there is.
 AT_ONCE_SECONDS = 1.0

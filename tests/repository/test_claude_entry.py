@@ -17,15 +17,11 @@ from typing import Any
 
 import pytest
 
-from tests.harness.relays import (
-    KEY,
-    ROOT,
-    TOKEN,
-    LocalRelay,
-    Upstream,
-    configuration,
-    running_relay,
-)
+from tests.harness.configuration import configuration
+from tests.harness.credentials import KEY, TOKEN
+from tests.harness.local_relay import LocalRelay, running_relay
+from tests.harness.project import ROOT
+from tests.harness.upstream import Upstream
 
 ENTRY = ROOT / "examples" / "claude" / "entry.py"
 CLAUDE = f"""#!{sys.executable} -S

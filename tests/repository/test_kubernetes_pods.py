@@ -9,8 +9,12 @@ import pytest
 
 from relay.cli import main
 from relay.config import FileSource, load
+from tests.harness.credentials import KEY, OTHER_TOKEN, TOKEN
 from tests.harness.kubelet import Volume
-from tests.harness.relays import KEY, OK, OTHER_TOKEN, TOKEN, Upstream, relay_process, request
+from tests.harness.relay_process import relay_process
+from tests.harness.request import request
+from tests.harness.response import OK
+from tests.harness.upstream import Upstream
 from tests.repository.manifests import (
     KUBERNETES,
     Manifest,

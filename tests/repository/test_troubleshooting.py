@@ -23,25 +23,16 @@ import pytest_asyncio
 
 from relay import errors
 from relay.errors import RelayError
-from tests.harness.relays import (
-    CHUNKED,
-    MESSAGES,
-    OK,
-    PIECE,
-    ROOT,
-    TOKEN,
-    Answer,
-    Config,
-    RelayProcess,
-    Upstream,
-    begin_stream,
-    chunk,
-    configuration,
-    relay_process,
-    request,
-    running_upstream,
-    update_configuration,
-)
+from tests.harness.configuration import Config, configuration
+from tests.harness.credentials import TOKEN
+from tests.harness.message import Answer
+from tests.harness.project import ROOT
+from tests.harness.relay import update_configuration
+from tests.harness.relay_process import RelayProcess, relay_process
+from tests.harness.request import MESSAGES, request
+from tests.harness.response import CHUNKED, OK, PIECE, chunk
+from tests.harness.stream import begin_stream
+from tests.harness.upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -16,17 +16,13 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from tests.harness.relays import (
-    FUSE_SECONDS,
-    MESSAGES,
-    ROOT,
-    Agent,
-    RelayProcess,
-    configuration,
-    relay_process,
-    request,
-    running_upstream,
-)
+from tests.harness.agent import Agent
+from tests.harness.configuration import configuration
+from tests.harness.fuse import FUSE_SECONDS
+from tests.harness.project import ROOT
+from tests.harness.relay_process import RelayProcess, relay_process
+from tests.harness.request import MESSAGES, request
+from tests.harness.upstream import running_upstream
 from tests.repository.test_troubleshooting import PAGE, entry
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -13,7 +13,8 @@ from typing import Final
 import pytest
 
 from relay.cli import FAILED, OK, UNUSABLE, main
-from tests.harness.relays import FUSE_SECONDS, ROOT
+from tests.harness.fuse import FUSE_SECONDS
+from tests.harness.project import ROOT
 
 Output = pytest.CaptureFixture[str]
 

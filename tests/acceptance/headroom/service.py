@@ -20,7 +20,12 @@ from typing import Final
 from tests.acceptance import environments
 from tests.acceptance.container import IMAGE, docker
 from tests.e2e.stack import free_ports
-from tests.harness.relays import KEY, ROOT, Agent, Answer, Upstream, request
+from tests.harness.agent import Agent
+from tests.harness.credentials import KEY
+from tests.harness.message import Answer
+from tests.harness.project import ROOT
+from tests.harness.request import request
+from tests.harness.upstream import Upstream
 
 READY_SECONDS: Final = 90.0
 RUN_SECONDS: Final = 300.0

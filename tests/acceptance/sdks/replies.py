@@ -10,7 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from tests.harness.relays import Caller, Request, chunk
+from tests.harness.message import Request
+from tests.harness.response import chunk
+from tests.harness.upstream import Caller
 
 Ending = Literal["whole", "cut", "reset", "silent"]
 """How a reply ends: as it should, closed or reset in its middle, or not at all."""

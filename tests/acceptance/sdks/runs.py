@@ -15,7 +15,10 @@ from typing import Final
 from tests.acceptance import environments
 from tests.acceptance.container import ContainedRelay, docker
 from tests.acceptance.sdks.provider import Provider
-from tests.harness.relays import KEY, OPENAI_KEY, TOKEN, Ending, Request, Sample
+from tests.harness.credentials import KEY, OPENAI_KEY, TOKEN
+from tests.harness.message import Request
+from tests.harness.peer import Ending
+from tests.harness.relay import Sample
 
 CLIENTS: Final = Path(__file__).with_name("clients")
 LOCKS: Final = Path(__file__).with_name("locks")

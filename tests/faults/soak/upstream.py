@@ -13,7 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 import uvloop
 
 from tests.faults.soak import script
-from tests.harness.relays import Caller, Ended, Request, chunk
+from tests.harness.message import Request
+from tests.harness.peer import Ended
+from tests.harness.response import chunk
+from tests.harness.upstream import Caller
 
 
 async def main(port: int) -> None:

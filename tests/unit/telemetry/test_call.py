@@ -23,7 +23,7 @@ from tests.harness.model_answers import (
     message_events,
     message_start,
 )
-from tests.harness.relays import response_head
+from tests.harness.response import response_head
 
 
 @dataclass
