@@ -16,7 +16,7 @@ from relay.commands.doctor import calls, path
 from tests.harness.certificates import Authority, Certificate
 from tests.harness.credentials import CUSTOM_KEY, KEY, OAUTH, OPENAI_KEY, SECRETS
 from tests.harness.upstream import Upstream, running_upstream
-from tests.integration.doctoring import Diagnosis, answer, api, diagnosed, host, listening, openly
+from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed, host, listening, openly
 
 WELL = api(models=answer())
 

@@ -12,7 +12,7 @@ from relay.commands.doctor import BadAddress, diagnose_from_agent, from_agent
 from tests.harness.credentials import OTHER_TOKEN, TOKEN
 from tests.harness.local_relay import LocalRelay
 from tests.harness.upstream import Upstream
-from tests.integration.doctoring import Diagnosis, answer, api, read
+from tests.integration.diagnosis import Diagnosis, answer, api, read
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 from tests.harness.credentials import SECRETS
 from tests.harness.upstream import Upstream
 from tests.headroom import Headroom, running_headroom
-from tests.integration.doctoring import Diagnosis, answer, api, diagnosed, host, listening, openly
+from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed, host, listening, openly
 
 
 def told(diagnosis: Diagnosis) -> list[str]:

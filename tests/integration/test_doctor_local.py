@@ -11,7 +11,7 @@ from tests.harness.configuration import Config, configuration
 from tests.harness.credentials import KEY, OTHER_TOKEN, TOKEN
 from tests.harness.local_relay import LocalRelay, running_relay
 from tests.harness.upstream import Upstream
-from tests.integration.doctoring import Diagnosis, answer, api, diagnosed
+from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed
 
 ABSENT = "127.0.0.9"
 """Loopback, so that nobody is asked; nothing listens there."""

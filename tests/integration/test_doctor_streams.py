@@ -17,7 +17,7 @@ from tests.harness.credentials import OAUTH
 from tests.harness.response import response_head
 from tests.harness.upstream import Upstream
 from tests.headroom import Headroom, running_headroom
-from tests.integration.doctoring import Diagnosis, answer, api, diagnosed, openly
+from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed, openly
 
 WANTED = StreamOptions(wanted=True)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from relay.http import coding as coding_module
 from relay.http.coding import DecodedTooLarge, Undecodable, available, decoder_for, restrict
-from tests.unit.telemetry.usage_samples import CODERS, brotli_compress, bytewise, cut, zstd_compress
+from tests.unit.telemetry.usage.samples import CODERS, brotli_compress, bytewise, cut, zstd_compress
 
 CODED = sorted(set(CODERS) - {"identity"})
 BODY = b"The quick brown fox. " * 40 + bytes(range(256))

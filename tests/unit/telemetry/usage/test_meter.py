@@ -15,7 +15,7 @@ from relay.http.sse import EVENT_LIMIT
 from relay.telemetry.usage import ERROR_TYPES, SERVER_TOOLS, TOKEN_TYPES, End, Meter, Missing, meter
 from relay.telemetry.usage.counts import Tally
 from relay.telemetry.usage.reader import Row
-from tests.unit.telemetry.usage_samples import (
+from tests.unit.telemetry.usage.samples import (
     ANTHROPIC_JSON,
     ANTHROPIC_STREAM,
     ANTHROPIC_TOKENS,
