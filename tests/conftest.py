@@ -25,7 +25,7 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run the tests on the loop that the product runs on; the stand-in needs asyncio's own."""
-    others = ("test_headroom_standin", "test_measuring_headroom", "test_sdks")
+    others = ("test_headroom_standin", "test_usage_headroom", "test_sdks")
     # `relay doctor` itself runs on asyncio's own.
     if item.path.stem in others or item.path.stem.startswith("test_doctor"):
         return {"asyncio": asyncio.new_event_loop}

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 IDLE = 1_000
 CALLS = 150
-# Measured: 7 KB, for the gate and aiohttp's protocol behind it. A socket's own is the kernel's.
+# Measured: 7 KB, for the connection's objects. A socket's own is the kernel's.
 IDLE_BYTES = 16 * KILOBYTE
 STREAMS = 500
 STREAM_BYTES = 48_000

@@ -195,7 +195,7 @@ async def test_web_pages_are_refused(relay: LocalRelay) -> None:
 
 
 async def test_bad_requests_are_refused_as_elsewhere(relay: LocalRelay) -> None:
-    """The same gate stands before both listeners."""
+    """The same connection stands before both listeners."""
     agent = await relay.agent(port=relay.admin_port)
     answer = await agent.ask(b"\x16\x03\x01")
     assert (answer.status, answer.outcome) == (400, "rejected")
