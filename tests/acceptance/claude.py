@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tests.acceptance import environments
-from tests.harness.credentials import CREDENTIALS, TOKEN
+from tests.harness.secrets import CREDENTIALS, TOKEN
 from tests.harness.upstream import Upstream
 
 LOCK: Final = environments.LOCKS / "claude.txt"

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from tests.acceptance.api import Api, fails, running_api, says
-from tests.harness.credentials import KEY, OAUTH, TOKEN
-from tests.harness.request import request
+from tests.harness.messages import request
+from tests.harness.secrets import KEY, OAUTH, TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

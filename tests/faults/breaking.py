@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.harness.messages import CHUNKED, EVENTS, STOP, chunk
 from tests.harness.peer import Peer
-from tests.harness.response import CHUNKED, EVENTS, STOP, chunk
 
 ONE = b"data: one\n\n"
 TWO = b"data: two\n\n"

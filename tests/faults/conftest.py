@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from tests.faults.counting import CountedRelay, counted_relay
 from tests.harness.configuration import configuration
-from tests.harness.relay_process import RelayProcess, relay_process
+from tests.harness.relay import RelayProcess, relay_process
 from tests.harness.upstream import Upstream, running_upstream
 
 # Long enough that a busy machine is no stall, short enough to be waited for.

@@ -12,13 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.harness.agent import Agent
 from tests.harness.configuration import Config
-from tests.harness.message import Answer
-from tests.harness.relay import Sample
-from tests.harness.relay_process import RelayProcess, relay_process
-from tests.harness.request import request
-from tests.harness.response import OK
+from tests.harness.messages import OK, request
+from tests.harness.peer import Agent, Answer
+from tests.harness.relay import RelayProcess, Sample, relay_process
 from tests.harness.upstream import Upstream
 
 # An answer after which the next call has a connection of its own, too.

@@ -27,12 +27,10 @@ from tests.faults.breaking import (
     stall,
 )
 from tests.faults.counting import LAST_OK, CountedRelay
-from tests.harness.agent import Agent
 from tests.harness.expectations import check_error, check_gone
-from tests.harness.message import Answer
-from tests.harness.request import request
-from tests.harness.response import CHUNKED, OK
-from tests.harness.upstream import Caller, Upstream
+from tests.harness.messages import CHUNKED, OK, request
+from tests.harness.peer import Agent, Answer, Caller
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

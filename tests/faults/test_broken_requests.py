@@ -21,12 +21,10 @@ from tests.faults.breaking import (
     named,
 )
 from tests.faults.counting import LAST_OK, CountedRelay
-from tests.harness.agent import Agent
 from tests.harness.expectations import check_error, check_gone
-from tests.harness.message import Request
-from tests.harness.request import MESSAGES, chunked_request, request
-from tests.harness.response import CHUNKED, chunk
-from tests.harness.upstream import Caller, Upstream
+from tests.harness.messages import CHUNKED, MESSAGES, chunk, chunked_request, request
+from tests.harness.peer import Agent, Caller, Request
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -18,13 +18,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.harness import ROOT
 from tests.harness.configuration import configuration
-from tests.harness.credentials import KEY, OAUTH
-from tests.harness.project import ROOT
-from tests.harness.relay_process import RelayProcess, relay_process
-from tests.harness.request import MESSAGES, request
-from tests.harness.response import OK, PIECE, chunk
-from tests.harness.stream import begin_stream
+from tests.harness.messages import MESSAGES, OK, PIECE, chunk, request
+from tests.harness.relay import RelayProcess, begin_stream, relay_process
+from tests.harness.secrets import KEY, OAUTH
 from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -14,14 +14,11 @@ import pytest
 
 from tests.faults.breaking import CLOSE_DELIMITED
 from tests.faults.processes import KILOBYTE, resident_bytes
-from tests.harness.agent import Agent
 from tests.harness.configuration import configuration
-from tests.harness.message import Answer
-from tests.harness.relay import Relay
-from tests.harness.relay_process import relay_process
-from tests.harness.request import MESSAGES, request
-from tests.harness.response import CHUNKED, OK, chunk
-from tests.harness.upstream import Caller, Upstream
+from tests.harness.messages import CHUNKED, MESSAGES, OK, chunk, request
+from tests.harness.peer import Agent, Answer, Caller
+from tests.harness.relay import Relay, relay_process
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -13,14 +13,11 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.processes import cpu_seconds, descriptors
-from tests.harness.agent import Agent
+from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import configuration
-from tests.harness.fuse import FUSE_SECONDS
-from tests.harness.relay import Relay
-from tests.harness.relay_process import RelayProcess, relay_process
-from tests.harness.request import request
-from tests.harness.response import OK, PIECE, chunk
-from tests.harness.stream import begin_stream
+from tests.harness.messages import OK, PIECE, chunk, request
+from tests.harness.peer import Agent
+from tests.harness.relay import Relay, RelayProcess, begin_stream, relay_process
 from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -21,11 +21,9 @@ import pytest
 from tests.faults.breaking import Break, half_close, leave, named, reset
 from tests.faults.counting import LAST_OK, CountedRelay
 from tests.harness.expectations import check_error
-from tests.harness.message import Answer
-from tests.harness.peer import Ended
-from tests.harness.request import MESSAGES, chunked_request, request
-from tests.harness.response import OK, chunk
-from tests.harness.upstream import Caller, Upstream
+from tests.harness.messages import MESSAGES, OK, chunk, chunked_request, request
+from tests.harness.peer import Answer, Caller, Ended
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

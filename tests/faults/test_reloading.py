@@ -7,12 +7,9 @@ import signal
 import pytest
 
 from tests.harness.configuration import configuration
-from tests.harness.credentials import KEY, OTHER_TOKEN
-from tests.harness.relay import update_configuration
-from tests.harness.relay_process import RelayProcess
-from tests.harness.request import request
-from tests.harness.response import OK, PIECE, chunk
-from tests.harness.stream import begin_stream
+from tests.harness.messages import OK, PIECE, chunk, request
+from tests.harness.relay import RelayProcess, begin_stream, update_configuration
+from tests.harness.secrets import KEY, OTHER_TOKEN
 from tests.harness.upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -9,11 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness.configuration import configuration
-from tests.harness.relay import Relay
-from tests.harness.relay_process import RelayProcess, relay_process
-from tests.harness.request import chunked_request, request
-from tests.harness.response import CHUNKED, PIECE, STOP, chunk
-from tests.harness.stream import begin_stream
+from tests.harness.messages import CHUNKED, PIECE, STOP, chunk, chunked_request, request
+from tests.harness.relay import Relay, RelayProcess, begin_stream, relay_process
 from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -18,11 +18,10 @@ import pytest_asyncio
 from tests.faults.counting import CountedRelay, counted_relay
 from tests.harness.certificates import Authority, Certificates
 from tests.harness.configuration import Config, configuration
-from tests.harness.credentials import KEY
 from tests.harness.expectations import check_error
-from tests.harness.relay_process import relay_process
-from tests.harness.request import request
-from tests.harness.response import OK
+from tests.harness.messages import OK, request
+from tests.harness.relay import relay_process
+from tests.harness.secrets import KEY
 from tests.harness.upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -1,4 +1,4 @@
-"""The configurations that relays under test run with, and the files beside them."""
+"""Configurations of relays under test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.harness.credentials import FILES
+from tests.harness.secrets import FILES
 
 Config = dict[str, Any]
 

@@ -6,8 +6,7 @@ import asyncio
 import json
 from typing import Final
 
-from tests.harness.message import Answer
-from tests.harness.peer import Peer
+from tests.harness.peer import Answer, Peer
 
 GONE_SECONDS: Final = 1.0
 """How long an upstream call may outlive the reason for its end."""

@@ -1,4 +1,4 @@
-"""What a relay logged."""
+"""What a relay logs, as it comes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from relay.telemetry.access_log import CallHandler, JsonFormatter, call_fields
 from relay.telemetry.call import CallRecord
-from tests.harness.fuse import FUSE_SECONDS
+from tests.harness import FUSE_SECONDS
 
 
 class Log(CallHandler):
@@ -30,9 +30,9 @@ class Log(CallHandler):
         self.prepare()
         self.take(self.format(record))
 
-    def take_calls(self, calls: Iterable[CallRecord]) -> None:
+    def take_calls(self, records: Iterable[CallRecord]) -> None:
         """Take calls that are over."""
-        for each in calls:
+        for each in records:
             self.take(self._json.format_call(call_fields(each), time.time_ns()))
 
     def take(self, line: str) -> None:

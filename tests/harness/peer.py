@@ -1,25 +1,87 @@
-"""One end of a connection over a real socket: bytes, messages, and every way to end.
+"""Either end of a connection, played by a test over a socket.
 
-A test writes the bytes of either side, waits for what comes out at the other, and ends
-connections in any way there is. Nothing here sleeps; time limits are fuses.
+A test writes the bytes, waits for what comes, and ends the connection in any way there is. Nothing
+here sleeps; time limits are fuses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import struct
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from tests.harness.fuse import FUSE_SECONDS
-from tests.harness.message import Message, Request
+from tests.harness import FUSE_SECONDS
+from tests.harness.secrets import CREDENTIALS
 
 Ending = Literal["", "end", "reset"]
 
 
 class Ended(Exception):
     """The other side ended before what was waited for had come."""
+
+
+@dataclass
+class Message:
+    """A request or a response as far as it came; ``complete`` says what its framing said."""
+
+    start: bytes
+    fields: list[tuple[bytes, bytes]]
+    pieces: list[bytes] = field(default_factory=list)
+    complete: bool = False
+
+    @property
+    def body(self) -> bytes:
+        """The body without its framing."""
+        return b"".join(self.pieces)
+
+    def values(self, name: str) -> list[bytes]:
+        """Return the values of the fields of that name, in any case."""
+        return [value for key, value in self.fields if key.lower() == name.encode().lower()]
+
+    @property
+    def names(self) -> list[bytes]:
+        """The names of the fields in lower case, in order."""
+        return [key.lower() for key, _ in self.fields]
+
+
+@dataclass
+class Answer(Message):
+    """What an agent got."""
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+        return int(self.start.split(b" ")[1])
+
+    @property
+    def outcome(self) -> str:
+        """The ``x-relay-error`` header, or empty."""
+        return b"".join(self.values("x-relay-error")).decode()
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error in the body, in the shape of either API."""
+        return dict(json.loads(self.body)["error"])
+
+
+@dataclass
+class Request(Message):
+    """What an upstream got."""
+
+    @property
+    def method(self) -> bytes:
+        """The method."""
+        return self.start.split(b" ")[0]
+
+    @property
+    def target(self) -> bytes:
+        """The request target."""
+        return self.start.split(b" ")[1]
 
 
 class Peer(asyncio.Protocol):
@@ -205,3 +267,61 @@ class Peer(asyncio.Protocol):
         with contextlib.suppress(Ended):
             while await self.piece(message):
                 pass
+
+
+class Agent(Peer):
+    """An agent's connection to the relay."""
+
+    async def head(self, *, bodiless: bool = False) -> Answer:
+        """Read a response's head; 204, 304 and those to HEAD have no body."""
+        start, fields = await self._head()
+        answer = Answer(start, fields)
+        answer.complete = bodiless or answer.status in (100, 204, 304)
+        return answer
+
+    async def answer(self, *, bodiless: bool = False) -> Answer:
+        """Read a response, as far as it comes, and see that it gives no credential away."""
+        answer = await self.head(bodiless=bodiless)
+        await self.finish(answer)
+        whole = repr(answer)
+        assert not any(credential in whole for credential in CREDENTIALS)
+        return answer
+
+    async def ask(self, data: bytes) -> Answer:
+        """Send a request and read its answer."""
+        await self.send(data)
+        return await self.answer(bodiless=data.startswith(b"HEAD "))
+
+
+class Caller(Peer):
+    """The relay's connection to an upstream."""
+
+    def __init__(
+        self, on_open: Callable[[Caller], None], on_call: Callable[[Caller], None]
+    ) -> None:
+        super().__init__()
+        self._on_open = on_open
+        self._on_call = on_call
+        self._silent = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as above
+        """Begin."""
+        super().connection_made(transport)
+        self._on_open(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what came."""
+        super().data_received(data)
+        if self._silent:
+            self._silent = False
+            self._on_call(self)
+
+    async def head(self) -> Request:
+        """Read a request's head."""
+        return Request(*await self._head())
+
+    async def request(self) -> Request:
+        """Read a request, as far as it comes."""
+        request = await self.head()
+        await self.finish(request)
+        return request

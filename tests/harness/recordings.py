@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.harness.messages import CHAT, MESSAGES, chunk
 from tests.harness.model_answers import (
     CHAT_JSON,
     CHAT_STREAM,
@@ -12,8 +13,6 @@ from tests.harness.model_answers import (
     RESPONSES_STREAM,
     Recording,
 )
-from tests.harness.request import CHAT, MESSAGES
-from tests.harness.response import chunk
 
 RESPONSES = "/relay/openai/v1/responses"
 RECORDINGS: dict[str, tuple[str, Recording]] = {

@@ -1,26 +1,33 @@
-"""A relay that runs on loopback, as its agents, its admin pages and its log show it.
+"""Relays under test, in this process or in one of their own.
 
-Every relay that ran is asked at its end whether a secret is in its log.
+Each relay that ran is asked at its end whether a secret is in its log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 import socket
-from collections.abc import Iterable
+import sys
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.harness.agent import Agent
-from tests.harness.configuration import Config
-from tests.harness.credentials import SECRETS
+from relay.app import App
+from relay.config import load
+from tests.harness import FUSE_SECONDS, ROOT
+from tests.harness.configuration import Config, write_configuration
 from tests.harness.log import Log
-from tests.harness.message import Answer
-from tests.harness.request import request
+from tests.harness.messages import CHUNKED, PIECE, chunk, request
+from tests.harness.peer import Agent, Answer, Caller
+from tests.harness.secrets import SECRETS
+from tests.harness.upstream import Upstream
 
 Sample = tuple[str, ...]
 
@@ -129,6 +136,41 @@ class Relay:
             assert "Traceback" not in line, line
 
 
+class LocalRelay(Relay):
+    """A relay in this process."""
+
+    app: App
+
+    async def all_closed(self) -> None:
+        """Wait until there is no agent's connection any more."""
+        connections = self.app._connections
+        while len(connections):
+            connections._changed.clear()
+            await connections._changed.wait()
+
+    async def _families(self, name: str) -> Iterable[Metric]:
+        # What a scrape would show, without the writing and parsing of a thousand lines.
+        self.app._recorder.settle()
+        metrics = self.app._metrics
+        metrics.show(self.app.runtime.states())
+        return metrics._registry.restricted_registry([name]).collect()
+
+
+class RelayProcess(Relay):
+    """A relay in a process of its own."""
+
+    process: asyncio.subprocess.Process
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    async def exit_status(self) -> int:
+        """Wait for its end."""
+        async with asyncio.timeout(FUSE_SECONDS):
+            return await self.process.wait()
+
+
 def families_of(text: str) -> list[Metric]:
     """Return the metrics in Prometheus' text format."""
     return list(text_string_to_metric_families(text))
@@ -139,3 +181,75 @@ def update_configuration(relay: Relay, config: Config) -> None:
     new = relay.folder / "new.yaml"
     new.write_text(json.dumps(config))
     new.replace(relay.path)
+
+
+@asynccontextmanager
+async def running_relay(folder: Path, config: Config) -> AsyncIterator[LocalRelay]:
+    """Run a relay in this process for the length of the context."""
+    log = Log()
+    logger = logging.getLogger("relay")
+    logger.addHandler(log)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    relay = LocalRelay(write_configuration(folder, config), log)
+    relay.app = App(load(relay.path))
+    running = asyncio.create_task(relay.app.run())
+    try:
+        await relay.find_ports()
+        yield relay
+    finally:
+        await relay.close_agents()
+        relay.app.stop()
+        relay.app.stop()
+        async with asyncio.timeout(FUSE_SECONDS):
+            await running
+        logger.removeHandler(log)
+        logger.setLevel(level)
+    relay.check_log()
+
+
+@asynccontextmanager
+async def relay_process(
+    folder: Path,
+    config: Config | str,
+    environment: Mapping[str, str] | None = None,
+    *prefix: str,
+) -> AsyncIterator[RelayProcess]:
+    """Run ``python -m relay serve`` for the length of the context."""
+    relay = RelayProcess(write_configuration(folder, config), Log())
+    given = {
+        key: os.environ[key] for key in ("PATH", "COVERAGE_PROCESS_START") if key in os.environ
+    }
+    relay.process = await asyncio.create_subprocess_exec(
+        *(*prefix, sys.executable, "-m", "relay", "serve", "--config", str(relay.path)),
+        cwd=ROOT,
+        env=given | {"RELAY_LOG": "json", "RELAY_SECRETS": str(folder)} | dict(environment or {}),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    reading = asyncio.create_task(_read_log(relay.process, relay.log))
+    try:
+        await relay.find_ports()
+        yield relay
+    finally:
+        await relay.close_agents()
+        if relay.process.returncode is None:
+            relay.process.kill()
+        await relay.process.wait()
+        await reading
+    relay.check_log()
+
+
+async def _read_log(process: asyncio.subprocess.Process, log: Log) -> None:
+    assert process.stderr is not None
+    async for line in process.stderr:
+        log.take(line.decode())
+
+
+async def begin_stream(relay: Relay, upstream: Upstream) -> tuple[Agent, Caller]:
+    """Begin a call whose answer has begun and not ended."""
+    agent = await relay.agent()
+    await agent.send(request())
+    caller, _ = await upstream.called()
+    await caller.send(CHUNKED + chunk(PIECE))
+    return agent, caller

@@ -1,4 +1,4 @@
-"""An upstream whose answers a test writes itself, or has written by a function."""
+"""An upstream on loopback that does nothing by itself: the test plays each connection."""
 
 from __future__ import annotations
 
@@ -8,43 +8,8 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
-from tests.harness.fuse import FUSE_SECONDS
-from tests.harness.message import Request
-from tests.harness.peer import Ended, Peer
-
-
-class Caller(Peer):
-    """The relay's connection to an upstream."""
-
-    def __init__(
-        self, on_open: Callable[[Caller], None], on_call: Callable[[Caller], None]
-    ) -> None:
-        super().__init__()
-        self._on_open = on_open
-        self._on_call = on_call
-        self._silent = True
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in Peer
-        """Begin."""
-        super().connection_made(transport)
-        self._on_open(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Keep what came."""
-        super().data_received(data)
-        if self._silent:
-            self._silent = False
-            self._on_call(self)
-
-    async def head(self) -> Request:
-        """Read a request's head."""
-        return Request(*await self._head())
-
-    async def request(self) -> Request:
-        """Read a request, as far as it comes."""
-        request = await self.head()
-        await self.finish(request)
-        return request
+from tests.harness import FUSE_SECONDS
+from tests.harness.peer import Caller, Ended, Request
 
 
 class Upstream:

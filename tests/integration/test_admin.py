@@ -13,12 +13,10 @@ from prometheus_client.openmetrics import parser as openmetrics
 from relay.proxy.runtime import Runtime
 from relay.telemetry.metrics import Metrics
 from tests.harness.configuration import configuration
-from tests.harness.credentials import BODY_SECRET, KEY, QUERY_SECRET, SECRETS, TOKEN
-from tests.harness.local_relay import LocalRelay, running_relay
+from tests.harness.messages import CHUNKED, EVENTS, MESSAGES, OK, chunk, request
 from tests.harness.model_answers import MESSAGE_STREAM, MESSAGE_TOKENS, MODEL
-from tests.harness.relay import Relay, families_of
-from tests.harness.request import MESSAGES, request
-from tests.harness.response import CHUNKED, EVENTS, OK, chunk
+from tests.harness.relay import LocalRelay, Relay, families_of, running_relay
+from tests.harness.secrets import BODY_SECRET, KEY, QUERY_SECRET, SECRETS, TOKEN
 from tests.harness.upstream import Upstream
 
 PAGES = ["/metrics", "/healthz", "/readyz", "/calls"]

@@ -20,16 +20,18 @@ from relay.credentials import sources
 from relay.credentials.credential import CommandValue
 from relay.downstream.connections import Connections
 from relay.upstream import health
-from tests.harness.agent import Agent
+from tests.harness import ROOT
 from tests.harness.configuration import Config, both_relays, configuration, write_configuration
-from tests.harness.credentials import KEY, OAUTH, OTHER_TOKEN, TOKEN
-from tests.harness.local_relay import LocalRelay, running_relay
-from tests.harness.project import ROOT
-from tests.harness.relay import update_configuration
-from tests.harness.relay_process import relay_process
-from tests.harness.request import MESSAGES, request
-from tests.harness.response import OK, chunk
-from tests.harness.stream import begin_stream
+from tests.harness.messages import MESSAGES, OK, chunk, request
+from tests.harness.peer import Agent
+from tests.harness.relay import (
+    LocalRelay,
+    begin_stream,
+    relay_process,
+    running_relay,
+    update_configuration,
+)
+from tests.harness.secrets import KEY, OAUTH, OTHER_TOKEN, TOKEN
 from tests.harness.upstream import Upstream
 
 NEW_KEY = OAUTH  # any other credential that must stay secret

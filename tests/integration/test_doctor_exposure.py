@@ -13,6 +13,8 @@ from tests.harness.configuration import configuration
 from tests.harness.upstream import Upstream
 from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed, host, listening
 
+pytestmark = pytest.mark.asyncio_loop
+
 GATEWAY = "10.84.84.1:8484"
 ROUTES = """\
 Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.harness.agent import Agent
 from tests.harness.configuration import configuration
-from tests.harness.credentials import (
+from tests.harness.messages import CHAT, MESSAGES, OK, chunk, chunked_request, request
+from tests.harness.peer import Agent, Request
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.secrets import (
     CREDENTIALS,
     CUSTOM_KEY,
     KEY,
@@ -18,10 +20,6 @@ from tests.harness.credentials import (
     QUERY_SECRET,
     TOKEN,
 )
-from tests.harness.local_relay import LocalRelay, running_relay
-from tests.harness.message import Request
-from tests.harness.request import CHAT, MESSAGES, chunked_request, request
-from tests.harness.response import OK, chunk
 from tests.harness.upstream import Upstream
 
 CLAUDE: dict[str, Any] = {"grants": [{"name": "claude", "source": {"file": "oauth"}}]}

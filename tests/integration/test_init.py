@@ -20,10 +20,10 @@ from relay.cli import FAILED, OK, UNUSABLE, main
 from relay.commands.arguments import CREDENTIALS
 from relay.commands.init import detect
 from relay.config import load
-from tests.harness.credentials import KEY, OAUTH, OPENAI_KEY
-from tests.harness.relay_process import relay_process
-from tests.harness.request import request
-from tests.harness.response import OK as ANSWER
+from tests.harness.messages import OK as ANSWER
+from tests.harness.messages import request
+from tests.harness.relay import relay_process
+from tests.harness.secrets import KEY, OAUTH, OPENAI_KEY
 from tests.harness.upstream import Upstream
 
 Output = pytest.CaptureFixture[str]

@@ -11,13 +11,12 @@ import pytest
 
 from relay.upstream import pool
 from relay.upstream.client_connection import Connection
-from tests.harness.agent import Agent
+from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import configuration
-from tests.harness.fuse import FUSE_SECONDS
-from tests.harness.local_relay import LocalRelay, running_relay
-from tests.harness.request import request
-from tests.harness.response import CHUNKED, OK, chunk
-from tests.harness.upstream import Caller, Upstream
+from tests.harness.messages import CHUNKED, OK, chunk, request
+from tests.harness.peer import Agent, Caller
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.upstream import Upstream
 
 
 async def serve_one(agent: Agent, upstream: Upstream, answer: bytes = OK) -> Caller:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import ROOT
 from tests.harness.configuration import configuration
-from tests.harness.project import ROOT
-from tests.harness.relay_process import relay_process
-from tests.harness.request import request
-from tests.harness.response import OK
+from tests.harness.messages import OK, request
+from tests.harness.relay import relay_process
 from tests.harness.upstream import running_upstream
 
 

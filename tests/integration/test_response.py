@@ -11,13 +11,10 @@ from pathlib import Path
 import pytest
 
 from relay.downstream import transport
-from tests.harness.agent import Agent
 from tests.harness.configuration import configuration
-from tests.harness.local_relay import LocalRelay, running_relay
-from tests.harness.message import Request
-from tests.harness.peer import Ended
-from tests.harness.request import MESSAGES, chunked_request, request
-from tests.harness.response import CHUNKED, OK, STOP, chunk
+from tests.harness.messages import CHUNKED, MESSAGES, OK, STOP, chunk, chunked_request, request
+from tests.harness.peer import Agent, Ended, Request
+from tests.harness.relay import LocalRelay, running_relay
 from tests.harness.upstream import Upstream
 
 EVENTS = [

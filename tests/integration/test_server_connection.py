@@ -11,14 +11,12 @@ import pytest
 
 from relay.downstream import server_connection
 from relay.downstream import transport as transport_module
-from tests.harness.agent import Agent
+from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import configuration
-from tests.harness.credentials import BODY_SECRET, TOKEN
-from tests.harness.fuse import FUSE_SECONDS
-from tests.harness.local_relay import LocalRelay, running_relay
-from tests.harness.message import Answer
-from tests.harness.request import MESSAGES, chunked_request, request
-from tests.harness.response import OK, chunk
+from tests.harness.messages import MESSAGES, OK, chunk, chunked_request, request
+from tests.harness.peer import Agent, Answer
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.secrets import BODY_SECRET, TOKEN
 from tests.harness.upstream import Upstream
 
 # Well below every limit and timer there is.

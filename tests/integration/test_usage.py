@@ -12,10 +12,8 @@ import pytest
 from relay.telemetry.metrics import Metrics, limits
 from relay.telemetry.usage import Meter, meter
 from relay.telemetry.usage.reader import Row
-from tests.harness.agent import Agent
 from tests.harness.configuration import configuration
-from tests.harness.local_relay import LocalRelay, running_relay
-from tests.harness.message import Request
+from tests.harness.messages import CHAT, MESSAGES, chunk, request
 from tests.harness.model_answers import (
     CHAT_DONE,
     CHAT_EVENTS,
@@ -35,11 +33,10 @@ from tests.harness.model_answers import (
     message_body,
     message_events,
 )
+from tests.harness.peer import Agent, Caller, Request
 from tests.harness.recordings import RECORDINGS, RESPONSES, answer_head, recorded_answer
-from tests.harness.relay import Relay
-from tests.harness.request import CHAT, MESSAGES, request
-from tests.harness.response import chunk
-from tests.harness.upstream import Caller, Upstream
+from tests.harness.relay import LocalRelay, Relay, running_relay
+from tests.harness.upstream import Upstream
 
 EMBEDDINGS = "/relay/openai/v1/embeddings"
 BEGINNING = b"".join(message_events()[:4])

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.harness.configuration import both_relays, configuration
-from tests.harness.message import Answer
-from tests.harness.relay_process import RelayProcess, relay_process
-from tests.harness.request import CHAT, MESSAGES, request
+from tests.harness.messages import CHAT, MESSAGES, request
+from tests.harness.peer import Answer
+from tests.harness.relay import RelayProcess, relay_process
 from tests.headroom import Headroom, anthropic, openai, running_headroom
 from tests.headroom.answers import WORDS
+
+pytestmark = pytest.mark.asyncio_loop
 
 RESPONSES = "/relay/openai/v1/responses"
 MESSAGE_TOKENS = {

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
+from tests.harness import ROOT
 from tests.harness.configuration import configuration
-from tests.harness.credentials import KEY, TOKEN
-from tests.harness.local_relay import LocalRelay, running_relay
-from tests.harness.project import ROOT
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.secrets import KEY, TOKEN
 from tests.harness.upstream import Upstream
 
 ENTRY = ROOT / "examples" / "claude" / "entry.py"

@@ -9,10 +9,9 @@ import pytest
 import yaml
 
 from relay.config import FileSource, load
-from tests.harness.credentials import OAUTH
-from tests.harness.relay_process import relay_process
-from tests.harness.request import request
-from tests.harness.response import OK
+from tests.harness.messages import OK, request
+from tests.harness.relay import relay_process
+from tests.harness.secrets import OAUTH
 from tests.harness.upstream import Upstream
 
 EXAMPLE = Path(__file__).parents[2] / "examples/claude-subscription"

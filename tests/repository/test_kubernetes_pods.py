@@ -9,11 +9,10 @@ import pytest
 
 from relay.cli import main
 from relay.config import FileSource, load
-from tests.harness.credentials import KEY, OTHER_TOKEN, TOKEN
 from tests.harness.kubelet import Volume
-from tests.harness.relay_process import relay_process
-from tests.harness.request import request
-from tests.harness.response import OK
+from tests.harness.messages import OK, request
+from tests.harness.relay import relay_process
+from tests.harness.secrets import KEY, OTHER_TOKEN, TOKEN
 from tests.harness.upstream import Upstream
 from tests.repository.manifests import (
     KUBERNETES,

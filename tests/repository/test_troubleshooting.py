@@ -23,15 +23,12 @@ import pytest_asyncio
 
 from relay import errors
 from relay.errors import RelayError
+from tests.harness import ROOT
 from tests.harness.configuration import Config, configuration
-from tests.harness.credentials import TOKEN
-from tests.harness.message import Answer
-from tests.harness.project import ROOT
-from tests.harness.relay import update_configuration
-from tests.harness.relay_process import RelayProcess, relay_process
-from tests.harness.request import MESSAGES, request
-from tests.harness.response import CHUNKED, OK, PIECE, chunk
-from tests.harness.stream import begin_stream
+from tests.harness.messages import CHUNKED, MESSAGES, OK, PIECE, chunk, request
+from tests.harness.peer import Answer
+from tests.harness.relay import RelayProcess, begin_stream, relay_process, update_configuration
+from tests.harness.secrets import TOKEN
 from tests.harness.upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

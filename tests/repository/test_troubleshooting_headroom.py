@@ -16,12 +16,11 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from tests.harness.agent import Agent
+from tests.harness import FUSE_SECONDS, ROOT
 from tests.harness.configuration import configuration
-from tests.harness.fuse import FUSE_SECONDS
-from tests.harness.project import ROOT
-from tests.harness.relay_process import RelayProcess, relay_process
-from tests.harness.request import MESSAGES, request
+from tests.harness.messages import MESSAGES, request
+from tests.harness.peer import Agent
+from tests.harness.relay import RelayProcess, relay_process
 from tests.harness.upstream import running_upstream
 from tests.repository.test_troubleshooting import PAGE, entry
 

@@ -13,8 +13,7 @@ from typing import Final
 import pytest
 
 from relay.cli import FAILED, OK, UNUSABLE, main
-from tests.harness.fuse import FUSE_SECONDS
-from tests.harness.project import ROOT
+from tests.harness import FUSE_SECONDS, ROOT
 
 Output = pytest.CaptureFixture[str]
 

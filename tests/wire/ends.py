@@ -14,8 +14,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import Config
-from tests.harness.credentials import (
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.secrets import (
     BODY_SECRET,
     CREDENTIALS,
     CUSTOM_KEY,
@@ -26,8 +28,6 @@ from tests.harness.credentials import (
     SECRETS,
     TOKEN,
 )
-from tests.harness.fuse import FUSE_SECONDS
-from tests.harness.local_relay import LocalRelay, running_relay
 from tests.wire.agent import RawAgent, connect
 from tests.wire.strict import Response
 from tests.wire.upstream import RawUpstream

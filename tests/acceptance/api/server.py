@@ -11,10 +11,10 @@ from typing import Final
 
 from tests.acceptance.api.calls import Call
 from tests.acceptance.api.replies import Plan, Reply, as_json, fails
-from tests.harness.credentials import KEY, OAUTH
-from tests.harness.peer import Ended
-from tests.harness.response import chunk
-from tests.harness.upstream import Caller, Upstream, running_upstream
+from tests.harness.messages import chunk
+from tests.harness.peer import Caller, Ended
+from tests.harness.secrets import KEY, OAUTH
+from tests.harness.upstream import Upstream, running_upstream
 from tests.headroom import anthropic
 
 _MODELS: Final = "/v1/models"

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from tests.acceptance import environments
 from tests.acceptance.sdks.runs import LOCKS
-from tests.harness.credentials import CREDENTIALS, TOKEN
+from tests.harness.secrets import CREDENTIALS, TOKEN
 from tests.harness.upstream import Upstream
 
 MODEL: Final = "gpt-5.5"

@@ -10,9 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from tests.harness.message import Request
-from tests.harness.response import chunk
-from tests.harness.upstream import Caller
+from tests.harness.messages import chunk
+from tests.harness.peer import Caller, Request
 
 Ending = Literal["whole", "cut", "reset", "silent"]
 """How a reply ends: as it should, closed or reset in its middle, or not at all."""

@@ -16,9 +16,8 @@ from pathlib import Path
 from tests.faults.soak import script
 from tests.faults.soak.ledger import Ledger, Outage
 from tests.faults.soak.load import Rotation
+from tests.harness import FUSE_SECONDS, ROOT
 from tests.harness.configuration import Config
-from tests.harness.fuse import FUSE_SECONDS
-from tests.harness.project import ROOT
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,8 @@ from typing import Final
 
 from tests.faults.soak import script
 from tests.faults.soak.ledger import Ledger
-from tests.harness.agent import Agent
-from tests.harness.message import Answer
-from tests.harness.peer import Ended
-from tests.harness.request import MESSAGES, request
+from tests.harness.messages import MESSAGES, request
+from tests.harness.peer import Agent, Answer, Ended
 
 CALL_SECONDS: Final = 0.01
 LATE_SECONDS: Final = 0.1

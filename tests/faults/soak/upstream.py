@@ -13,10 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import uvloop
 
 from tests.faults.soak import script
-from tests.harness.message import Request
-from tests.harness.peer import Ended
-from tests.harness.response import chunk
-from tests.harness.upstream import Caller
+from tests.harness.messages import chunk
+from tests.harness.peer import Caller, Ended, Request
 
 
 async def main(port: int) -> None:

@@ -22,7 +22,8 @@ from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics
 from relay.upstream.client_connection import Connection
 from relay.upstream.interface import Limits
-from tests.harness.fuse import FUSE_SECONDS
+from tests.harness import FUSE_SECONDS
+from tests.harness.messages import CHAT, MESSAGES, chunk
 from tests.harness.model_answers import (
     CHAT_STREAM,
     CODERS,
@@ -32,8 +33,6 @@ from tests.harness.model_answers import (
     message_events,
 )
 from tests.harness.recordings import RECORDINGS, RESPONSES, answer_head, recorded_answer
-from tests.harness.request import CHAT, MESSAGES
-from tests.harness.response import chunk
 from tests.unit.heads import names, read_response
 
 

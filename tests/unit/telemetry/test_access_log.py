@@ -12,8 +12,8 @@ from relay.errors import CredentialMissing, TokenRefused, UpstreamRedirected
 from relay.telemetry import access_log
 from relay.telemetry.access_log import JsonFormatter, TextFormatter, call_fields, log_calls, set_up
 from relay.telemetry.call import CallRecord
+from tests.harness.messages import response_head
 from tests.harness.model_answers import MESSAGE_TOKENS, MODEL, STREAM, message_body, message_events
-from tests.harness.response import response_head
 
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
 FORGERIES = [

@@ -18,6 +18,7 @@ from relay.telemetry import call as call_module
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics, RelayState, limits
 from relay.telemetry.metrics.catalogue import DURATION_BUCKETS
+from tests.harness.messages import response_head
 from tests.harness.model_answers import (
     JSON,
     MESSAGE_TOKENS,
@@ -28,7 +29,6 @@ from tests.harness.model_answers import (
     message_events,
     message_start,
 )
-from tests.harness.response import response_head
 
 OPERATIONS = [
     "messages",

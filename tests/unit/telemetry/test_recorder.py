@@ -16,7 +16,7 @@ from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import DELAY_SECONDS, Recorder
-from tests.harness.fuse import FUSE_SECONDS
+from tests.harness import FUSE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 

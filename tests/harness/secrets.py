@@ -1,7 +1,4 @@
-"""Made-up credentials, tokens and other secrets, and the files that they lie in.
-
-None may come out of the relay anywhere but where it belongs.
-"""
+"""Secrets that are made up and look real, and the files that hold them in tests."""
 
 from __future__ import annotations
 
