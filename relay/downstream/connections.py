@@ -13,7 +13,8 @@ class Connections:
     def __init__(self, most: int | None = None) -> None:
         self._most = most
         """How many may be open; one more, and the longest idle is closed."""
-        self._open: set[ServerConnection] = set()
+        self._open: dict[ServerConnection, None] = {}
+        """In the order in which they came."""
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
@@ -24,11 +25,11 @@ class Connections:
         if self._most is not None and len(self._open) >= self._most:
             idle = [each for each in self._open if not each.busy]
             min(idle, key=lambda each: each.silent_since, default=connection).abort()
-        self._open.add(connection)
+        self._open[connection] = None
 
     def closed(self, connection: ServerConnection) -> None:
         """Note that a connection has gone."""
-        self._open.discard(connection)
+        self._open.pop(connection, None)
         self._changed.set()
 
     def request_over(self) -> None:

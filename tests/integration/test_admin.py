@@ -12,26 +12,12 @@ from prometheus_client.openmetrics import parser as openmetrics
 
 from relay.app import ADMIN_CONNECTIONS
 from relay.telemetry.metrics import Metrics
+from tests.harness.configuration import configuration
+from tests.harness.messages import CHUNKED, EVENTS, MESSAGES, OK, chunk, request
 from tests.harness.model_answers import MESSAGE_STREAM, MESSAGE_TOKENS, MODEL
-from tests.harness.relays import (
-    BODY_SECRET,
-    CHUNKED,
-    EVENTS,
-    KEY,
-    MESSAGES,
-    OK,
-    QUERY_SECRET,
-    SECRETS,
-    TOKEN,
-    LocalRelay,
-    Relay,
-    Upstream,
-    chunk,
-    configuration,
-    families_of,
-    request,
-    running_relay,
-)
+from tests.harness.relay import LocalRelay, Relay, families_of, running_relay
+from tests.harness.secrets import BODY_SECRET, KEY, QUERY_SECRET, SECRETS, TOKEN
+from tests.harness.upstream import Upstream
 
 PAGES = ["/metrics", "/healthz", "/readyz", "/calls"]
 
@@ -207,7 +193,7 @@ async def test_web_pages_are_refused(relay: LocalRelay) -> None:
 
 
 async def test_bad_requests_are_refused_as_elsewhere(relay: LocalRelay) -> None:
-    """The same gate stands before both listeners."""
+    """The same connection stands before both listeners."""
     agent = await relay.agent(port=relay.admin_port)
     answer = await agent.ask(b"\x16\x03\x01")
     assert (answer.status, answer.outcome) == (400, "rejected")
