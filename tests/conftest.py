@@ -31,8 +31,8 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run the tests on the loop that the product runs on; the stand-in needs asyncio's own."""
     others = ("test_headroom_standin", "test_measuring_headroom", "test_sdks")
-    # `relay doctor` itself runs on asyncio's own.
-    if item.path.stem in others or item.path.stem.startswith("test_doctor"):
+    # All commands but `relay serve` run on asyncio's own.
+    if item.path.stem in others or item.path.stem.startswith(("test_client", "test_doctor")):
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
 

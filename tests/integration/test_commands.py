@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from relay.commands import CommandError
-from relay.commands.admin_address import admin_address, configured_admin, interface_host
+from relay.commands.admin_address import (
+    admin_address,
+    configured_admin,
+    interface_host,
+    page_url,
+)
 from relay.commands.check import describe
 from relay.commands.health import ask
 from relay.commands.token import fresh_token, write_token
@@ -245,6 +250,20 @@ def test_somebody_else_there_is_an_error() -> None:
         with pytest.raises(CommandError, match="no relay answers"):
             ask(ListenAddress("127.0.0.1", server.getsockname()[1]), "/healthz")
         thread.join()
+
+
+@pytest.mark.parametrize(
+    ("asked", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:1/calls"),
+        ("0.0.0.0", "http://127.0.0.1:1/calls"),
+        ("::1", "http://[::1]:1/calls"),
+        ("::", "http://[::1]:1/calls"),
+    ],
+)
+def test_page_has_a_url(asked: str, url: str) -> None:
+    """By an address that can be called, which ``health`` uses as well."""
+    assert page_url(ListenAddress(asked, 1), "/calls") == url
 
 
 def test_interface_is_asked_on_its_first_address() -> None:
