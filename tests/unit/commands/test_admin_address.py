@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.commands.admin_address import admin_address, configured_admin
+from relay.commands.admin_address import admin_address, configured_admin, page_url
+from relay.config import ListenAddress
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,17 @@ def test_health_check_needs_no_file_at_all(tmp_path: Path) -> None:
     assert configured_admin(tmp_path / "missing.yaml") is None
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     assert configured_admin(tmp_path / "binary") is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:1/calls"),
+        ("0.0.0.0", "http://127.0.0.1:1/calls"),
+        ("::1", "http://[::1]:1/calls"),
+        ("::", "http://[::1]:1/calls"),
+    ],
+)
+def test_page_has_a_url(asked: str, url: str) -> None:
+    """By an address that can be called, which ``health`` uses as well."""
+    assert page_url(ListenAddress(asked, 1), "/calls") == url
