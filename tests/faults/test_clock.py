@@ -41,12 +41,12 @@ LEAST_SECONDS = LIMIT_SECONDS - 0.01
 """What a call that met the limit lasted at least: the event loop counts whole milliseconds."""
 WALL_CLOCK = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime"}
 READERS = {
-    "costs.py": "which day's price",
-    "credentials.py": "how old a file's time stamp is, which is the wall clock's",
-    "history.py": "what `relay top` shows",
-    "logs.py": "when a call was over",
-    "metrics/__init__.py": "when an exemplar was seen, and the configuration loaded",
-    "metrics/limits.py": "whether a quota's reset, an hour of the day, has passed",
+    "credentials/credential.py": "how old a file's time stamp is, which is the wall clock's",
+    "telemetry/access_log.py": "when a call was over",
+    "telemetry/metrics/__init__.py": "when an exemplar was seen, and the configuration loaded",
+    "telemetry/metrics/limits.py": "whether a quota's reset, an hour of the day, has passed",
+    "telemetry/prices.py": "which day's price",
+    "telemetry/recent_calls.py": "what `relay top` shows",
 }
 
 
