@@ -115,9 +115,11 @@ def _is_probe(method: bytes, rest: bytes) -> bool:
 
 
 def _is_admitted(request: Request) -> bool:
-    owners = {_TOKENS.get(value) for value in request.values(b"x-api-key")}
+    owners = {_TOKENS.get(value) for value in request.values(b"x-api-key") if value}
     for value in request.values(b"authorization"):
         scheme, _, token = value.partition(b" ")
+        if not token and scheme.lower() in (b"", b"bearer"):
+            continue  # a header with nothing in it is none
         owners.add(_TOKENS.get(token.lstrip(b" ")) if scheme.lower() == b"bearer" else None)
     return len(owners) == 1 and None not in owners
 
