@@ -99,7 +99,7 @@ def _token(environment: Mapping[str, str]) -> str | None:
     if file is None:
         return None
     with contextlib.suppress(OSError):
-        return Path(file).read_text(encoding="ascii").strip()
+        return Path(file).read_text(encoding="utf-8-sig").strip()
     return None
 
 
@@ -110,7 +110,8 @@ def credential_within(folder: Path) -> str | None:
             return None
         if secret := next((folder / "secrets").glob("[!.]*"), None):
             return f"secrets/{secret.name}"
-        return ".env" if _CREDENTIAL_LINE.search((folder / ".env").read_text("utf-8")) else None
+        text = (folder / ".env").read_text(encoding="utf-8-sig")
+        return ".env" if _CREDENTIAL_LINE.search(text) else None
     return None
 
 
@@ -130,7 +131,7 @@ def settle_questions(file: Path, folder: Path) -> None:
 
 def _settings(file: Path) -> dict[str, Any]:  # JSON
     with contextlib.suppress(OSError, ValueError):
-        settings = json.loads(file.read_text(encoding="utf-8"))
+        settings = json.loads(file.read_text(encoding="utf-8-sig"))
         if isinstance(settings, dict):
             return settings
     return {}

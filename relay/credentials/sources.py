@@ -1,7 +1,8 @@
 """Reads one declared source of a secret, once.
 
 A reading is a value or the plain reason why there is none. Values are stripped of white
-space. Reasons name variables and files, never contents; a command's output is never shown.
+space and of the byte order mark that some editors begin a file with. Reasons name variables
+and files, never contents; a command's output is never shown.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from relay.config import CommandSource, EnvSource, FileSource
 
 NOT_THERE: Final = "is not there"
 COMMAND_LIMIT_SECONDS: Final = 10.0
+_MARK: Final = "\ufeff"
 # No credential is larger; a mistaken path to something huge must not fill the memory.
 VALUE_LIMIT_BYTES: Final = 1024 * 1024
 
@@ -45,8 +47,8 @@ def describe(source: EnvSource | FileSource | CommandSource) -> str:
 
 
 def usable(text: str) -> str | None:
-    """Return the text without white space around it, or None where no header may hold it."""
-    text = text.strip()
+    """Return a text's value: without white space around it, or None where no header may hold it."""
+    text = text.strip().removeprefix(_MARK).strip()
     return text if text and text.isascii() and text.isprintable() else None
 
 
@@ -89,7 +91,7 @@ def _read_regular_file(path: str) -> str:
     with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor, not a path
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError("not a regular file")
-        return file.read(VALUE_LIMIT_BYTES).decode("utf-8")
+        return file.read(VALUE_LIMIT_BYTES).decode("utf-8-sig")
 
 
 def _read_json(content: str, path: str) -> Reading:
@@ -133,7 +135,7 @@ async def run_command(
         _end(process)
     if status != 0:
         return Reading(problem=f"ended with status {status}")
-    value = usable(output.decode("ascii", "replace"))
+    value = usable(output.decode("utf-8", "replace"))
     return Reading(value) if value else Reading(problem="printed no usable value")
 
 

@@ -96,9 +96,13 @@ _hosts: Final = Memo(_read_host)
 
 
 def _presented(head: RequestHead) -> list[bytes | None]:
-    """Return the tokens of a request; None stands for a credential of another kind."""
-    tokens: list[bytes | None] = list(head.values(b"x-api-key"))
+    """Return the tokens of a request; None stands for a credential of another kind.
+
+    A header with nothing in it is none: SDKs send one where a variable is set and empty.
+    """
+    tokens: list[bytes | None] = [value for value in head.values(b"x-api-key") if value]
     for value in head.values(b"authorization"):
-        match = _BEARER.fullmatch(value)
-        tokens.append(match[1] if match else None)
+        if value and value.lower() != b"bearer":
+            match = _BEARER.fullmatch(value)
+            tokens.append(match[1] if match else None)
     return tokens

@@ -7,21 +7,19 @@ names to drop. An answer that must not reach the agent becomes an error here.
 
 from __future__ import annotations
 
-import ssl
 import time
 from typing import Final, Protocol
 
 from relay.config import RelaySettings, Timeouts
 from relay.credentials.credential import Credential
 from relay.errors import CredentialMissing, UpstreamRedirected
-from relay.http.headers import (
-    serialize,
-)
+from relay.http.headers import serialize
 from relay.http.message import RequestHead, ResponseHead
 from relay.proxy.header_policy import Injection
 from relay.proxy.routing import Target
 from relay.upstream.interface import Body, Limits, Reply
 from relay.upstream.pool import Pool
+from relay.upstream.tls import tls_context
 
 _NOT_MODIFIED: Final = 304
 _UNAUTHORIZED: Final = 401
@@ -34,15 +32,6 @@ class Timing(Protocol):
     """Seconds until there was a connection."""
     sent_at: float | None
     """When the request's head went out."""
-
-
-def tls_context(relay: RelaySettings) -> ssl.SSLContext | None:
-    """Return how TLS is spoken with a relay's upstream, or None where it is not."""
-    if not relay.upstream.tls:
-        return None
-    context = ssl.create_default_context(cafile=relay.ca_file)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class Forwarder:

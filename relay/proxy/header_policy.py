@@ -2,8 +2,9 @@
 
 What is not named here crosses unchanged, in order and in its own spelling: headers that
 nobody has heard of yet included. Dropped are the hop-by-hop ones (RFC 9110 §7.6.1), those
-that authenticate the agent to the relay, those that would steer a proxy behind the relay,
-and the framing, which each side states anew.
+that authenticate the agent to the relay, those that would steer a proxy behind the relay
+or lead the agent past it, those in the relay's own name, and the framing, which each side states
+anew.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from relay.http.message import MessageHead, RequestHead
 
 # The relay states these itself, or answers them itself.
 _OWN_TO_UPSTREAM: Final = frozenset({b"host", b"content-length", b"expect", b"forwarded"})
+# What the relay says of itself, to agents and to what is on its way.
+_RELAYS_OWN: Final = b"x-relay-"
 # x-headroom-base-url lets its sender choose where the credential goes; x-forwarded-*,
 # x-original-* and x-rewrite-* steer other proxies.
 _STEERING_PREFIXES: Final = (
+    _RELAYS_OWN,
     b"proxy-",
     b"x-forwarded-",
     b"x-original-",
@@ -30,8 +34,11 @@ _STEERING_PREFIXES: Final = (
 )
 _NEVER_TO_UPSTREAM: Final = HOP_BY_HOP | CREDENTIALS | _OWN_TO_UPSTREAM
 # The agent is no browser and the relay keeps no jar: a cookie would only be a way to track.
-_NEVER_TO_AGENT: Final = HOP_BY_HOP | {b"content-length", b"set-cookie", b"set-cookie2"}
-_TO_AGENT_PREFIXES: Final = (b"proxy-", b"access-control-")
+# Alt-Svc names another address for the same host, past the relay (RFC 7838).
+_NEVER_TO_AGENT: Final = HOP_BY_HOP | {
+    *(b"alt-svc", b"content-length", b"set-cookie", b"set-cookie2"),
+}
+_NEVER_TO_AGENT_PREFIXES: Final = (_RELAYS_OWN, b"proxy-", b"access-control-")
 _BETA: Final = b"anthropic-beta"
 _VERSION: Final = field(b"anthropic-version", b"2023-06-01")
 _ACCEPT_ENCODING: Final = b"accept-encoding"
@@ -45,7 +52,7 @@ def goes_upstream(key: bytes) -> bool:
 
 def goes_to_agent(key: bytes) -> bool:
     """Whether a field of the upstream's with this lower-case name goes to the agent."""
-    return not (key in _NEVER_TO_AGENT or key.startswith(_TO_AGENT_PREFIXES))
+    return not (key in _NEVER_TO_AGENT or key.startswith(_NEVER_TO_AGENT_PREFIXES))
 
 
 Crossing = Memo[bool]

@@ -17,6 +17,7 @@ from relay.errors import UpstreamTimeout, UpstreamUnreachable
 from relay.upstream.deadline import Deadline
 from relay.upstream.http1 import Http1Exchange
 from relay.upstream.interface import Body, Limits, Reply
+from relay.upstream.tls import has_ended
 
 
 class Connection(asyncio.Protocol):
@@ -53,7 +54,9 @@ class Connection(asyncio.Protocol):
             self._exchange.take(data)
 
     def eof_received(self) -> None:
-        if self._exchange is not None:
+        if self._exchange is None or self._transport is None:
+            return
+        if has_ended(self._transport):
             self._exchange.take_end()
 
     def connection_lost(self, _: Exception | None) -> None:

@@ -1,4 +1,4 @@
-"""A private certificate authority, and what it issues: well, and badly."""
+"""Private certificate authorities, and what they issue: well, and badly."""
 
 from __future__ import annotations
 
@@ -7,6 +7,25 @@ import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+_IDENTIFIED: Final = ("subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid")
+_KEY_USAGE: Final = "keyUsage=critical,keyCertSign,cRLSign"
+CONFORMING: Final = ("basicConstraints=critical,CA:true", _KEY_USAGE, *_IDENTIFIED)
+"""What RFC 5280 §4.2.1 asks of a CA's certificate."""
+LAX: Final = {
+    "basic constraints that are not critical": (
+        *("basicConstraints=CA:true", _KEY_USAGE, *_IDENTIFIED),
+    ),
+    "no key identifiers": (
+        *("basicConstraints=critical,CA:true", _KEY_USAGE),
+        *("subjectKeyIdentifier=none", "authorityKeyIdentifier=none"),
+    ),
+    "no key usage": ("basicConstraints=critical,CA:true", *_IDENTIFIED),
+    "no extensions": (),
+}
+"""What many a company's own CA has instead, by what is wrong with it."""
+_NEW_KEY: Final = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 
 @dataclass(frozen=True)
@@ -24,39 +43,59 @@ class Certificate:
 
 
 class Authority:
-    """A private CA."""
+    """A private CA, with these extensions: its own issuer, or with another above it."""
 
-    def __init__(self, folder: Path, name: str = "ca") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str = "ca",
+        extensions: tuple[str, ...] = CONFORMING,
+        issuer: Authority | None = None,
+    ) -> None:
         self._folder = folder
         self.file = folder / f"{name}.pem"
         self._key = folder / f"{name}.key"
-        self._openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-keyout", self._key, "-out", self.file, "-subj", f"/CN={name}", "-days", "2",
-            "-addext", "keyUsage=critical,keyCertSign",
-        )  # fmt: skip
+        self._identifiers = _IDENTIFIED if _IDENTIFIED[0] in extensions else ()
+        asked = self._ask(name, self._key)
+        file = self._write_extensions(name, extensions)
+        signer = issuer._signer if issuer else ("-signkey", self._key)
+        self._sign(asked, self.file, file, *signer, "-days", "2")
+
+    @property
+    def _signer(self) -> tuple[str | Path, ...]:
+        return ("-CA", self.file, "-CAkey", self._key, "-CAcreateserial")
 
     def issue(self, name: str, alternative: str, *dates: str) -> Certificate:
         """Return a certificate for that name; ``dates`` are options of ``openssl x509``."""
         certificate = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
-        asked, extensions = self._folder / f"{name}.csr", self._folder / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={alternative}\n")
-        self._openssl(
-            "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-keyout", certificate.key, "-out", asked, "-subj", f"/CN={name}",
-        )  # fmt: skip
-        self._openssl(
-            "x509", "-req", "-in", asked, "-CA", self.file, "-CAkey", self._key,
-            "-CAcreateserial", "-out", certificate.chain, "-extfile", extensions,
-            *(dates or ("-days", "2")),
-        )  # fmt: skip
+        extensions = (f"subjectAltName={alternative}", *self._identifiers)
+        asked = self._ask(name, certificate.key)
+        file = self._write_extensions(name, extensions)
+        self._sign(asked, certificate.chain, file, *self._signer, *(dates or ("-days", "2")))
         return certificate
 
+    def _ask(self, name: str, key: Path) -> Path:
+        """Make a key, and return the request for its certificate."""
+        asked = self._folder / f"{name}.csr"
+        _openssl("req", *_NEW_KEY, "-keyout", key, "-out", asked, "-subj", f"/CN={name}")
+        return asked
+
+    def _write_extensions(self, name: str, extensions: tuple[str, ...]) -> Path:
+        file = self._folder / f"{name}.ext"
+        file.write_text("\n".join([*extensions, ""]))
+        return file
+
     @staticmethod
-    def _openssl(*arguments: str | Path) -> None:
-        program = shutil.which("openssl")
-        assert program
-        subprocess.run([program, *arguments], check=True, capture_output=True)
+    def _sign(asked: Path, certificate: Path, extensions: Path, *signer: str | Path) -> None:
+        _openssl(
+            *("x509", "-req", "-in", asked, "-out", certificate, "-extfile", extensions), *signer
+        )
+
+
+def _openssl(*arguments: str | Path) -> None:
+    program = shutil.which("openssl")
+    assert program
+    subprocess.run([program, *arguments], check=True, capture_output=True)
 
 
 @dataclass(frozen=True)

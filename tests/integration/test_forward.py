@@ -259,6 +259,7 @@ NEVER_FORWARDED = (
     "X-Rewrite-URL: /admin",
     "X-Headroom-Base-Url: http://evil.example",
     "x-headroom-bypass: 1",
+    "X-Relay-Call: 0123456789abcdef",
     "Keep-Alive: timeout=5",
     "TE: trailers",
     "Trailer: x-checksum",
@@ -392,6 +393,8 @@ async def test_headers_that_are_not_for_the_agent_stop_here(
         b"Keep-Alive: timeout=5",
         b"Proxy-Authenticate: Basic",
         b"Access-Control-Allow-Origin: *",
+        b"X-Relay-Error: rejected",
+        b'Alt-Svc: h3="127.0.0.1:1"',
         b"Trailer: x-sum",
         b"x-kept: 1",
     )

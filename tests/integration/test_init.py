@@ -222,6 +222,15 @@ def test_dotenv_keeps_what_it_has_and_its_mode(compose: Path, capsys: Output) ->
     assert mode_of(compose / ".env") == 0o640
 
 
+def test_dotenv_may_begin_with_a_byte_order_mark(compose: Path, capsys: Output) -> None:
+    """What stands behind it is a variable like any other, to Compose too."""
+    (compose / ".env").write_text(f"ANTHROPIC_API_KEY={KEY}\n", encoding="utf-8-sig")
+    assert main(["init", "--yes"]) == OK
+    assert "found     anthropic: .env\n" in capsys.readouterr().out
+    text = (compose / ".env").read_text()
+    assert text.startswith(f"ANTHROPIC_API_KEY={KEY}\nRELAY_CONFIG_DIR=./config\n")
+
+
 def test_dotenv_that_is_a_link_stays_one(compose: Path) -> None:
     """Somebody keeps it elsewhere."""
     elsewhere = compose.parent / "shared.env"

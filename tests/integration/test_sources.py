@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import CommandSource
+from relay.config import CommandSource, EnvSource
 from relay.credentials.sources import (
     Reading,
+    read_environment,
     run_command,
 )
 
@@ -25,6 +26,16 @@ def shell(script: str, *arguments: str) -> CommandSource:
 async def test_command_prints_a_value() -> None:
     """Stripped, as everywhere."""
     assert await run_command(shell('echo " $1 "; echo noise >&2', SECRET)) == Reading(SECRET)
+
+
+async def test_byte_order_mark_that_a_command_prints_is_no_part_of_its_value(
+    tmp_path: Path,
+) -> None:
+    """As with ``cat`` of a file that has one, from which a variable's value may come as well."""
+    file = tmp_path / "key"
+    file.write_text(f"{SECRET}\n", encoding="utf-8-sig")
+    assert await run_command(CommandSource(command=("/bin/cat", str(file)))) == Reading(SECRET)
+    assert read_environment(EnvSource(env="A"), {"A": f"\ufeff{SECRET}"}) == Reading(SECRET)
 
 
 async def test_command_is_run_without_a_shell(tmp_path: Path) -> None:

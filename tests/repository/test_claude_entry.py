@@ -57,6 +57,11 @@ class Sandbox:
         return process.returncode or 0, given, told.decode()
 
     @property
+    def token_file(self) -> Path:
+        """What the relay shares with its agents."""
+        return Path(self.environment["ANTHROPIC_AUTH_TOKEN_FILE"])
+
+    @property
     def settings(self) -> Path:
         """Claude Code's own settings."""
         return self.homes / str(os.getuid()) / ".claude.json"
@@ -97,6 +102,20 @@ async def test_claude_code_gets_its_arguments_the_token_and_a_home(
     assert given["environment"]["ANTHROPIC_AUTH_TOKEN"] == TOKEN
     assert given["environment"]["HOME"] == str(sandbox.homes / str(os.getuid()))
     assert KEY not in str(given)
+
+
+async def test_byte_order_mark_is_no_part_of_the_token(
+    sandbox: Sandbox, upstream: Upstream
+) -> None:
+    """Nor of Claude Code's settings: editors write one, and nobody sees it."""
+    upstream.answer_with(MODELS)
+    sandbox.token_file.write_text(f"{TOKEN}\r\n", encoding="utf-8-sig")
+    sandbox.settings.parent.mkdir(mode=0o700)
+    sandbox.settings.write_text('{"theme": "light"}', encoding="utf-8-sig")
+    status, given, told = await sandbox.start()
+    assert (status, told) == (0, "")
+    assert given["environment"]["ANTHROPIC_AUTH_TOKEN"] == TOKEN
+    assert json.loads(sandbox.settings.read_text())["theme"] == "light"
 
 
 @pytest.mark.parametrize("arguments", [["claude", "doctor"], ["doctor"]])

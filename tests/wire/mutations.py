@@ -21,12 +21,12 @@ _LINES: Final = (
     *(b"Transfer-Encoding: xchunked", b"Transfer-Encoding:\x0bchunked", b"transfer-encoding: Chunked", b"Transfer-Encoding: chunked, chunked"),
     *(b"Host: evil.test", b"Host: ", b"Host: a/b", b"Host: [::1]:80", b"Origin: https://evil.test", b"Upgrade: websocket", b"Upgrade: h2c"),
     *(b"Connection: close", b"Connection: x-api-key", b"Connection: content-length, host", b"Connection: transfer-encoding", b"Connection: X-A"),
-    *(b"x-api-key: wrong", b"x-api-key: " + TOKEN.encode(), b"Authorization: Basic x", b"Authorization: Bearer " + OTHER_TOKEN.encode()),
+    *(b"x-api-key: wrong", b"x-api-key:", b"Authorization:", b"Authorization: Bearer", b"x-api-key: " + TOKEN.encode(), b"Authorization: Basic x", b"Authorization: Bearer " + OTHER_TOKEN.encode()),
     *(b"Authorization: Bearer " + TOKEN.encode(), b"x-goog-api-key: x", b"api-key: x", b"x_api_key: x", b"Cookie: a=b", b"Forwarded: for=x"),
-    *(b"X-Forwarded-Host: x", b"X-Original-URL: /admin", b"X-Rewrite-URL: /", b"X-Headroom-Base-Url: x", b"Proxy-Authorization: x"),
+    *(b"X-Forwarded-Host: x", b"X-Original-URL: /admin", b"X-Rewrite-URL: /", b"X-Headroom-Base-Url: x", b"X-Relay-Error: x", b"Proxy-Authorization: x"),
     *(b"anthropic-version: 2024-01-01", b"anthropic-beta: c", b"anthropic-beta: a-1", b"Expect: 100-continue", b"Expect: x", b"TE: trailers"),
     *(b" folded", b"\tfolded", b": empty", b"no colon", b"sp ace: x", b"X-A: \x00", b"X-\xe9: y", b"X-E: \xe9", b"Keep-Alive: 5", b"Trailer: X-T"),
-    *(b"set-cookie: a=b", b"access-control-allow-origin: *", b"location: /x", b"X-Long: " + b"y" * 17000, b"X-Fit: " + b"y" * 16000),
+    *(b"set-cookie: a=b", b"access-control-allow-origin: *", b"alt-svc: clear", b"location: /x", b"X-Long: " + b"y" * 17000, b"X-Fit: " + b"y" * 16000),
 )  # fmt: skip
 _ENDS: Final = (
     b"\r\n",

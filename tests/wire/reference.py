@@ -22,10 +22,10 @@ _DROPPED: Final = frozenset(
     b"authorization x-api-key api-key x-goog-api-key cookie cookie2 forwarded".split()
 )
 _DROPPED_PREFIXES: Final = (
-    *(b"proxy-", b"x-forwarded-", b"x-original-", b"x-rewrite-", b"x-headroom-"),
+    *(b"proxy-", b"x-forwarded-", b"x-original-", b"x-rewrite-", b"x-headroom-", b"x-relay-"),
 )
 _DROPPED_FROM_ANSWERS: Final = frozenset(
-    b"connection keep-alive te trailer transfer-encoding upgrade http2-settings content-length set-cookie set-cookie2".split()
+    b"connection keep-alive te trailer transfer-encoding upgrade http2-settings content-length set-cookie set-cookie2 alt-svc".split()
 )
 
 
@@ -115,9 +115,11 @@ def _is_probe(method: bytes, rest: bytes) -> bool:
 
 
 def _is_admitted(request: Request) -> bool:
-    owners = {_TOKENS.get(value) for value in request.values(b"x-api-key")}
+    owners = {_TOKENS.get(value) for value in request.values(b"x-api-key") if value}
     for value in request.values(b"authorization"):
         scheme, _, token = value.partition(b" ")
+        if not token and scheme.lower() in (b"", b"bearer"):
+            continue  # a header with nothing in it is none
         owners.add(_TOKENS.get(token.lstrip(b" ")) if scheme.lower() == b"bearer" else None)
     return len(owners) == 1 and None not in owners
 
@@ -141,5 +143,5 @@ def crossing_back(fields: Fields, named: list[bytes]) -> Fields:
         for name, value in fields
         for key in [name.lower()]
         if key not in _DROPPED_FROM_ANSWERS and key not in named
-        if not key.startswith((b"proxy-", b"access-control-"))
+        if not key.startswith((b"proxy-", b"access-control-", b"x-relay-"))
     ]

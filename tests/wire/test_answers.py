@@ -32,7 +32,7 @@ PASSES: Final = [
     row("chunks, then the end", chunks(b"2\r\nok\r\n0\r\n\r\n"), then="end", framing="chunked"),
     row("no chunk but the last", chunks(b"0\r\n\r\n"), b"", framing="chunked"),
     row("chunk extensions", chunks(b'2;a=b;c="d"\r\nok\r\n0;e\r\n\r\n'), framing="chunked"),
-    row("trailers", chunks(b"2\r\nok\r\n0\r\nX-A: b\r\nset-cookie: a\r\n\r\n"), framing="chunked"),
+    row("trailers", chunks(b"2\r\nok\r\n0\r\nX-A: b\r\nset-cookie: a\r\nx-relay-error: x\r\nalt-svc: clear\r\n\r\n"), framing="chunked"),
     row("CHUNKED", OK_LINE + b"Transfer-Encoding: CHUNKED" + END + b"2\r\nok\r\n0\r\n\r\n", framing="chunked"),
     row("no framing, then the end", OK_LINE + b"\r\nok", then="end", framing="chunked"),
     row("no framing and no body, then the end", OK_LINE + b"\r\n", b"", then="end", framing="chunked"),
@@ -66,7 +66,7 @@ FIELDS: Final = [
     for line in (
         *(b"Server: uvicorn", b"server: cloudflare", b"Date: Thu, 01 Jan 1970 00:00:00 GMT", b"request-id: req_1", b"x-request-id: 1"),
         *(b"Content-Type: application/json", b"Content-Encoding: gzip", b"anthropic-ratelimit-requests-remaining: 5", b"retry-after: 7"),
-        *(b"x-headroom-tokens-saved: 5", b"vary: Origin", b"x-should-retry: true", b"Via: 1.1 x", b"X-Unheard-Of: \xc3\xa9", b"x_under: score"),
+        *(b"x-headroom-tokens-saved: 5", b"vary: Origin", b"x-should-retry: true", b"Via: 1.1 x", b"X-Unheard-Of: \xc3\xa9", b"x_under: score", b"X-Relay: x"),
         *(b"Location: /elsewhere", b"WWW-Authenticate: Basic", b'ETag: "x"', b"X-Empty: ", b"Cache-Control: no-store", b"Content-Length-X: 5"),
         *(b"X-Two: a\r\nX-Two: b", b"date: a\r\ndate: b"),
     )
@@ -77,6 +77,7 @@ FIELDS: Final = [
         *(b"Connection: keep-alive", b"Keep-Alive: timeout=5", b"Connection: close", b"Upgrade: h2c", b"Trailer: X-A", b"TE: x"),
         *(b"Proxy-Authenticate: Basic", b"Proxy-Connection: close", b"Proxy-Anything: x", b"Connection: x-a\r\nX-A: secret"),
         *(b"Access-Control-Allow-Origin: *", b"access-control-allow-credentials: true", b"Access-Control-Anything: x"),
+        *(b"x-relay-error: rejected", b"X-Relay-Error: x", b"X-RELAY-Anything: x", b'Alt-Svc: h3=":443"', b"alt-svc: clear"),
     )
 ]  # fmt: skip
 
@@ -85,7 +86,7 @@ INTERIM: Final = [
     for name, before in {
         "100 before it": b"HTTP/1.1 100 Continue\r\n\r\n",
         "102 before it": b"HTTP/1.1 102 Processing\r\n\r\n",
-        "103 with headers before it": b"HTTP/1.1 103 Early Hints\r\nlink: <x>\r\nset-cookie: a=b\r\n\r\n",
+        "103 with headers before it": b"HTTP/1.1 103 Early Hints\r\nlink: <x>\r\nset-cookie: a=b\r\nx-relay-error: x\r\nalt-svc: clear\r\n\r\n",
         "199 before it": b"HTTP/1.1 199 X\r\n\r\n",
         "three before it": b"HTTP/1.1 100 X\r\n\r\nHTTP/1.1 102 X\r\n\r\nHTTP/1.1 103 X\r\n\r\n",
     }.items()

@@ -43,6 +43,7 @@ DROPPED: Final = [
         *(b"X-Forwarded-Proto: https", b"x-forwarded-prefix: /admin", b"X-FORWARDED-anything: x", b"X-Forwarded-: x"),
         *(b"X-Original-URL: /admin", b"X-Original-Host: x", b"x-original-anything: x", b"X-Rewrite-URL: /admin", b"x-rewrite-x: y"),
         *(b"x-headroom-base-url: http://evil.test", b"X-Headroom-Base-Url: x", b"X-HEADROOM-anything: x", b"x-headroom-: x"),
+        *(b"x-relay-error: no_credential", b"X-Relay-Call: x", b"X-RELAY-anything: x", b"x-relay-: x", b"x-relay-probe: 1"),
         *(b"x_api_key: x", b"x_headroom_base_url: x", b"X_Forwarded_For: x", b"content_length: 5", b"transfer_encoding: chunked"),
         *(b"_: x", b"a_: x", b"_a: x", b"X-A_b: c", b"anthropic_beta: x", b"Host_: x", b"Expect: something-else"),
     )
@@ -87,7 +88,7 @@ CROSSES: Final = [
         *(b"anthropic-dangerous-direct-browser-access: true", b"x-request-id: abc", b"traceparent: 00-1-2-01"),
         *(b"Range: bytes=0-5", b'If-None-Match: "x"', b"Via: 1.1 x", b"X-Unheard-Of: \xc3\xa9", b"Accept-Language: *"),
         *(b"X-Real-IP: 1.2.3.4", b"Authorization-Info: x", b"x-api-keys: y", b"x-api-key-2: y", b"xx-api-key: y", b"Cookies: y"),
-        *(b"ProxyConnection: x", b"X-Forwarded: x", b"X-Originals: x", b"X-Headroom: x", b"Upgrade-Insecure-Requests: 1"),
+        *(b"ProxyConnection: x", b"X-Forwarded: x", b"X-Originals: x", b"X-Headroom: x", b"X-Relay: x", b"Upgrade-Insecure-Requests: 1"),
         *(b"X-Claude-Code-Session-Id: abc", b"Idempotency-Key: x", b"Date: now", b"Content-MD5: x", b"Priority: u=1"),
     )
 ]  # fmt: skip

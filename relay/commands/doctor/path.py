@@ -17,7 +17,7 @@ from typing import Final
 from relay.commands.doctor.findings import Finding, Findings, fail, ok, quote, warn
 from relay.commands.doctor.host import System
 from relay.config import RelaySettings, UpstreamAddress
-from relay.proxy.forward import tls_context
+from relay.upstream.tls import tls_context
 
 CONNECT_SECONDS: Final = 10.0
 

@@ -69,13 +69,13 @@ def _state(draft: Draft, *, force: bool) -> State:
 
 
 def read_text(path: Path) -> str | None:
-    """Return a file's text, or None where there is none.
+    """Return a file's text, without a byte order mark, or None where there is none.
 
     Raises:
         Unwritable: It is there, and cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

@@ -1,5 +1,6 @@
 """Reading a secret from its source once: a value, or a plain reason why there is none."""
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -41,11 +42,15 @@ def from_file(path: Path, json_path: str | None = None) -> Reading:
         ("a\x00b", None),
         ("a\x7f", None),
         ("caf\xe9", None),
-        ("\ufeffkey", None),
+        (f"\ufeff{SECRET}", SECRET),
+        (f" \ufeff {SECRET}\n", SECRET),
+        ("\ufeff", None),
+        ("\ufeff\ufeffkey", None),
+        ("key\ufeff", None),
     ],
 )
 def test_value_is_one_line_that_a_header_may_hold(text: str, value: str | None) -> None:
-    """Stripped of the white space around it; anything else is no value."""
+    """Stripped of the white space around it and of an editor's mark; anything else is no value."""
     assert usable(text) == value
 
 
@@ -91,6 +96,15 @@ def test_file_has_a_value(tmp_path: Path) -> None:
     assert from_file(file) == Reading(SECRET)
 
 
+def test_byte_order_mark_is_no_part_of_a_value(tmp_path: Path) -> None:
+    """Editors write one, and nobody sees it, in a file of text or of JSON."""
+    file = tmp_path / "key"
+    file.write_text(f"{SECRET}\r\n", encoding="utf-8-sig")
+    assert from_file(file) == Reading(SECRET)
+    file.write_text(json.dumps({"a": {"b": SECRET}}), encoding="utf-8-sig")
+    assert from_file(file, "a.b") == Reading(SECRET)
+
+
 def test_file_of_mode_0400_can_be_read_by_its_owner(tmp_path: Path) -> None:
     """As one keeps a key."""
     file = tmp_path / "key"
@@ -106,7 +120,9 @@ def test_file_of_mode_0400_can_be_read_by_its_owner(tmp_path: Path) -> None:
         (b" \n\n", "is empty"),
         (b"\xff\xfe", "is not text"),
         (f"{SECRET}\n{SECRET}\n".encode(), "holds characters that no header may"),
-        (f"\ufeff{SECRET}".encode(), "holds characters that no header may"),
+        (f"{SECRET}\ufeff".encode(), "holds characters that no header may"),
+        (SECRET.encode("utf-16"), "is not text"),
+        (b"\xef\xbb\xbf\r\n", "is empty"),
     ],
 )
 def test_file_without_a_usable_value_says_why(tmp_path: Path, content: bytes, problem: str) -> None:

@@ -167,10 +167,15 @@ def test_user_and_own_pages_may_call(access: AccessPolicy, site: str | None) -> 
         [("Authorization", f"BEARER   {TOKEN}")],
         [("x-api-key", TOKEN), ("Authorization", f"Bearer {TOKEN}")],
         [("x-api-key", TOKEN), ("x-api-key", TOKEN)],
+        [("x-api-key", TOKEN), ("x-api-key", "")],
+        [("x-api-key", ""), ("Authorization", f"Bearer {TOKEN}")],
+        [("x-api-key", TOKEN), ("Authorization", "")],
+        [("x-api-key", TOKEN), ("Authorization", "Bearer")],
+        [("Authorization", "bearer"), ("x-api-key", TOKEN), ("authorization", "")],
     ],
 )
 def test_right_token_is_accepted_in_either_header_or_both(pairs: list[tuple[str, str]]) -> None:
-    """It depends on the SDK's version where an API key comes."""
+    """It depends on the SDK's version where an API key comes; what is empty is no token."""
     assert WITH_TOKENS.admit(request_head(*pairs)) == "agent"
 
 
@@ -210,7 +215,10 @@ def test_client_is_told_by_its_token() -> None:
         [("x-api-key", TOKEN), ("Authorization", "Basic d3Jvbmc=")],
         [("x-api-key", TOKEN), ("x-api-key", "wrong")],
         [("x-api-key", "wrong"), ("x-api-key", TOKEN)],
-        [("x-api-key", TOKEN), ("x-api-key", "")],
+        [("x-api-key", ""), ("Authorization", "Bearer")],
+        [("x-api-key", ""), ("Authorization", "Bearer wrong")],
+        [("x-api-key", TOKEN), ("Authorization", "Basic")],
+        [("x-api-key", TOKEN), ("Authorization", "Bearer null")],
         [("x-api-key", TOKEN), ("Authorization", f"Bearer {OTHER}")],
         [("Authorization", f"Bearer {TOKEN}"), ("Authorization", f"Bearer {OTHER}")],
     ],

@@ -45,6 +45,9 @@ NEVER_TO_UPSTREAM = [
     "X-Rewrite-URL",
     "x-headroom-base-url",
     "X-Headroom-Anything",
+    "x-relay-call",
+    "X-Relay-Error",
+    "X-Relay-",
     "Host",
     "Content-Length",
     "Expect",
@@ -81,6 +84,8 @@ def test_never_forwarded(name: str, spelling: type[str]) -> None:
         "traceparent",
         "X-Nobody-Has-Heard-Of",
         "X-Forward",
+        "X-Relay",
+        "X-Relays-Own",
         "Proxied",
         "XAuthorization",
         "x-api-key-id",
@@ -129,10 +134,14 @@ def test_headers_named_by_connection_are_not_forwarded(connection: str) -> None:
         "Set-Cookie2",
         "Access-Control-Allow-Origin",
         "Access-Control-Allow-Credentials",
+        "x-relay-error",
+        "X-Relay-Anything",
+        "X-Relay-",
+        "Alt-Svc",
     ],
 )
 def test_never_passed_to_the_agent(name: str) -> None:
-    """Hop-by-hop headers, cookies, framing, and leave for web pages to call."""
+    """Hop-by-hop headers, cookies, framing, ways past the relay, and what it says of itself."""
     for spelling in (name, name.lower(), name.upper()):
         head = response_head(("A", "1"), (spelling, "x"), ("B", "2"))
         assert lines(to_agent(head)) == [("A", "1"), ("B", "2")]
@@ -154,6 +163,8 @@ def test_never_passed_to_the_agent(name: str) -> None:
         "x-headroom-tokens-saved",
         "X-Nobody-Has-Heard-Of",
         "WWW-Authenticate",
+        "X-Relay",
+        "Alt-Service",
     ],
 )
 def test_everything_else_is_passed_to_the_agent(name: str) -> None:

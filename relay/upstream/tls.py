@@ -1,0 +1,43 @@
+"""How TLS is spoken with an upstream: who is trusted, and when a peer has really ended.
+
+What Python's version, OpenSSL's or the event loop would decide otherwise is said here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from relay.config import RelaySettings
+
+
+def tls_context(relay: RelaySettings) -> ssl.SSLContext | None:
+    """Return how TLS is spoken with a relay's upstream, or None where it is not."""
+    if not relay.upstream.tls:
+        return None
+    context = ssl.create_default_context(cafile=relay.ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    # As curl has it. Since 3.13 Python refuses CAs that lack an extension that RFC 5280 asks for,
+    # as many a company's own does; before, one below the root could not be trusted by itself.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    return context
+
+
+def has_ended(transport: asyncio.Transport) -> bool:
+    """Whether it was the peer that ended what it sends, once nothing more will come.
+
+    Whoever is in between can end a connection, but cannot say close_notify (RFC 9112 §9.8).
+    Event loops feed OpenSSL from memory, where it sees no end by itself, and asyncio's own takes
+    either for one.
+    """
+    tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    if tls is None:
+        return True
+    try:
+        return not tls.read(1)
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:  # it waits for more
+        return False
