@@ -152,6 +152,18 @@ async def test_an_unknown_relay(relay: LocalRelay, upstream: Upstream, tmp_path:
     assert "404, rejected" in found.text
 
 
+async def test_what_another_server_says_is_made_harmless(
+    relay: LocalRelay, upstream: Upstream, tmp_path: Path
+) -> None:
+    """Where an address is another's, its answer is not the relay's."""
+    other = answer(404, b"", "x-relay-error: \x9b31m" + "long" * 50)
+    upstream.answer_with(api(models=answer(), anthropic=other))
+    config = as_it_runs(relay, upstream, listen=[f"127.0.0.1:{upstream.port}"])
+    found = (await diagnosed(tmp_path, config)).the("listen")
+    assert found.text.startswith(f"at 127.0.0.1:{upstream.port}: 404, ?31mlonglong")
+    assert len(found.text) < 160
+
+
 async def test_no_call_where_it_would_be_refused(
     relay: LocalRelay, upstream: Upstream, tmp_path: Path
 ) -> None:

@@ -673,6 +673,14 @@ class TestOnce:
             assert "\x1b" not in out.getvalue()
         assert server.asked == ["/calls", "/calls"]
 
+    def test_a_crowd(self, server: Server) -> None:
+        """Ten thousand calls make a page of two megabytes."""
+        server.body = page(in_flight=[running(1, model="claude")] * 10_000).encode()
+        assert len(server.body) > 1_000_000
+        out = io.StringIO()
+        assert run(server, out, once=True) == 0
+        assert "10000 calls in flight" in out.getvalue()
+
     def test_prints_once_on_a_terminal(self, server: Server) -> None:
         """The screen is left alone; there may be colours."""
         out = Screen()
