@@ -87,7 +87,7 @@ class App:
 
     def _introduce(self) -> None:
         for warning in self.runtime.settings.warnings:
-            log.warning("%s: %s", self._path, warning)
+            log.warning("%s", warning)
         for name, route in self.runtime.routes.items():
             log.info("relay %s forwards to %s", name, route.settings.upstream)
         self.runtime.report()

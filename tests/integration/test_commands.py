@@ -68,7 +68,8 @@ async def test_check_shows_warnings_and_an_open_door(folder: Path) -> None:
     """What is allowed and hardly meant."""
     lines = await describe(settings_of(folder, SHORT + "timeout: 5\n"))
     assert "client    whoever is on this host: no clients are declared" in lines
-    assert lines[-1].startswith("warning   a top-level key is not the relay's")
+    place = f"{folder}/agent.yaml:3: timeout"
+    assert lines[-1].startswith(f"warning   {place}: a top-level key is not the relay's")
 
 
 async def test_check_runs_commands_once(folder: Path) -> None:

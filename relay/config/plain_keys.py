@@ -1,0 +1,69 @@
+"""Credentials that stand in agent.yaml itself, where none is read: said, and never shown.
+
+A key is known by its issuer's prefix, wherever it stands, also in other tools' parts. In those
+a name such as ``anthropic_api_key`` at the top level is enough: whoever writes it there believes
+that it is read. Hashes and digests look like keys too, and are other tools' business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import yaml
+
+from relay.config.problems import Path, Problem, holds_plain_key
+
+_NAME: Final = re.compile(
+    r"(?:.*_)?(?:api_?key|(?:auth|oauth|access|relay)_?token|secret_?key|password)", re.IGNORECASE
+)
+_IN_PLAIN_TEXT: Final = (
+    "holds what looks like a key, in plain text: the relay does not read it here; "
+    "grants name a variable or a file for it"
+)
+_NOT_READ: Final = (
+    "is not read: a credential comes from where grants say, "
+    "such as source: {env: NAME} or {file: PATH}"
+)
+
+
+def find_in_section(node: yaml.Node, path: Path) -> Iterator[Problem]:
+    """Yield a remark on each text of the relay's own sections that looks like a key."""
+    return _find(node, path, set())
+
+
+def find_in_foreign(key: str, node: yaml.Node, path: Path) -> Iterator[Problem]:
+    """Yield the remarks on what another tool's top-level key is called, and holds."""
+    found = list(_find(node, path, set()))
+    if found:
+        yield from found
+    elif holds_plain_key(key):
+        yield _remark(node, path, _IN_PLAIN_TEXT)
+    elif _NAME.fullmatch(key.replace("-", "_")) and _is_literal(node):
+        yield _remark(node, path, _NOT_READ)
+
+
+def _find(node: yaml.Node, path: Path, seen: set[int]) -> Iterator[Problem]:
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value_node in node.value:
+            here = (*path, key_node.value if isinstance(key_node, yaml.ScalarNode) else "?")
+            yield from _find(key_node, here, seen)
+            yield from _find(value_node, here, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _find(item, (*path, index), seen)
+    elif holds_plain_key(node.value):
+        yield _remark(node, path, _IN_PLAIN_TEXT)
+
+
+def _remark(node: yaml.Node, path: Path, message: str) -> Problem:
+    return Problem(node.start_mark.line + 1, path, message)
+
+
+def _is_literal(node: yaml.Node) -> bool:
+    """Whether this is a text that stands for itself, and no reference to one elsewhere."""
+    return isinstance(node, yaml.ScalarNode) and bool(node.value) and "$" not in node.value
