@@ -58,9 +58,11 @@ class App:
         self._recorder = Recorder(self._metrics, history)
         calls = Calls(self, self._metrics, self._recorder)
         admin = Admin(self, self._metrics, history, self._recorder, settings)
-        self._listeners = Listeners(lambda: ServerConnection(calls, self._connections), "relays")
+        self._listeners = Listeners(
+            lambda: ServerConnection(calls, self._connections), "relays", "listen"
+        )
         self._admin_listeners = Listeners(
-            lambda: ServerConnection(admin, self._admin_connections), "admin pages"
+            lambda: ServerConnection(admin, self._admin_connections), "admin pages", "admin"
         )
         self._stop = asyncio.Event()
         self._stop_at_once = asyncio.Event()
@@ -69,7 +71,7 @@ class App:
         """Serve until a signal says stop.
 
         Raises:
-            OSError: An address cannot be listened on.
+            CannotListen: An address cannot be listened on.
         """
         _raise_descriptor_limit()
         self._handle_signals()
