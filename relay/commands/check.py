@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from relay.config import RelaySettings, Settings
 from relay.credentials.credential import Credential
+from relay.credentials.shape import remarks
 
 
 async def credentials_of(settings: Settings) -> tuple[list[Credential], list[Credential]]:
@@ -30,6 +33,13 @@ async def describe(settings: Settings) -> list[str]:
     lines.append("timeouts  " + ", ".join(f"{name} {value:g} s" for name, value in limits.items()))
     lines.append(f"drain     {settings.drain:g} s")
     lines += [f"warning   {warning}" for warning in settings.warnings]
+    now = time.time()
+    for grant in grants:
+        looks = remarks(grant.reading, grant.name, now)
+        lines += [f"warning   credential {grant.name} {remark}" for remark in looks]
+    for client in clients:
+        looks = remarks(client.reading, None, now)
+        lines += [f"warning   token of client {client.name} {remark}" for remark in looks]
     return lines
 
 

@@ -253,6 +253,12 @@ class Credential:
                 return self._encoded
         return None
 
+    @property
+    def reading(self) -> Reading:
+        """The reading that the value is from; one without a value where there is none."""
+        readings = (value.reading for value in self._values)
+        return next((each for each in readings if each.value is not None), Reading())
+
     async def settle(self) -> None:
         """Wait for a first reading of every source: of commands, up to their limit."""
         for value in self._values:

@@ -72,6 +72,26 @@ async def test_check_shows_warnings_and_an_open_door(folder: Path) -> None:
     assert lines[-1].startswith(f"warning   {place}: a top-level key is not the relay's")
 
 
+async def test_check_says_what_is_wrong_with_values(folder: Path) -> None:
+    """Of credentials and tokens alike, and of none more than that."""
+    (folder / "key").write_text(f'"{API_KEY}"')
+    (folder / "token").write_text("changeme")
+    (folder / "other").write_text(API_KEY)
+    lines = await describe(settings_of(folder))
+    assert [line for line in lines if line.startswith("warning")] == [
+        (
+            "warning   credential anthropic has quotes around it, which would be sent too: "
+            "write it without them"
+        ),
+        "warning   token of client agent is a placeholder: put the real value there",
+        (
+            "warning   token of client other is an API's credential, and agents would hold it: "
+            "make another token, with relay token"
+        ),
+    ]
+    assert API_KEY[4:] not in "\n".join(lines)
+
+
 async def test_check_runs_commands_once(folder: Path) -> None:
     """To say whether they work, without what they print."""
     source = f"{{command: [/bin/echo, {API_KEY}]}}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from relay.commands.doctor.findings import Finding, Findings, fail, note, ok, qu
 from relay.commands.health import ask
 from relay.config import ListenAddress, RelaySettings, Settings
 from relay.credentials.credential import Credential
+from relay.credentials.shape import remarks
 from relay.errors import PathRefused
 from relay.proxy.routing import check_path
 
@@ -55,6 +57,8 @@ async def examine(
     """Find out about the running relay; ``working`` are those whose upstream takes calls."""
     for client in clients:
         yield _token(client)
+        for problem, remedy in remarks(client.reading, None, time.time()):
+            yield warn("client", f"{client.name}: its token {problem}", remedy)
     admin = settings.admin[0]
     try:
         status, _ = await asyncio.to_thread(ask, interface_host(admin), "/healthz")
