@@ -9,7 +9,7 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user
         -r requirements.txt \
  && rm -rf /opt/relay/bin \
  && find /opt/relay \( -name tests -o -name testing -o -name mypy \) -type d -prune -exec rm -rf {} + \
- && find /opt/relay \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.c' -o -name '*.h' \) -delete
+ && find /opt/relay \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.pyi' -o -name '*.c' -o -name '*.h' \) -delete
 COPY relay /opt/relay/relay
 # The bill of materials: what scanners look for in an image, by this ending.
 COPY pyproject.toml requirements/sbom.py ./

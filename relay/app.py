@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 
-from relay.admin.application import Admin
+from relay.admin.application import AdminListener
+from relay.admin.source import Source
 from relay.config import ConfigurationError, Problem, Settings, load
 from relay.downstream.connections import Connections
 from relay.downstream.listener import Listeners
 from relay.downstream.server_connection import ServerConnection
 from relay.proxy.handler import Calls
+from relay.proxy.lifecycle import Lifecycle
+from relay.proxy.problems import ProblemLog, subjects_of
 from relay.proxy.runtime import Runtime
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 TICK_SECONDS: Final = 0.5
 REPORT_TICKS: Final = 2
 CUT_SECONDS: Final = 1.0
+# Prometheus, the health check, a few open pages; each takes a descriptor that a call could use.
+ADMIN_CONNECTIONS: Final = 64
 
 log = logging.getLogger("relay")
 
@@ -45,24 +50,24 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self._metrics = Metrics(CollectorRegistry())
-        self.runtime = Runtime(settings, self._metrics.credential_read)
-        self.draining = False
-        self.cutting = False
+        self.lifecycle = Lifecycle(Runtime(settings, self._metrics.credential_read))
+        self._problems = ProblemLog()
         self._path = Path(settings.file)
         self._metrics.price(prices_of(settings))
-        self._metrics.prepare(self.runtime.states(), self.runtime.client_names)
+        self._metrics.prepare(self.lifecycle.runtime.states(), self.lifecycle.runtime.client_names)
         self._metrics.loaded()
         self._connections = Connections()
-        self._admin_connections = Connections()
+        self._admin_connections = Connections(ADMIN_CONNECTIONS)
         history = RecentCalls()
         self._recorder = Recorder(self._metrics, history)
-        calls = Calls(self, self._metrics, self._recorder)
-        admin = Admin(self, self._metrics, history, self._recorder, settings)
+        calls = Calls(self.lifecycle, self._metrics, self._recorder)
+        source = Source(self.lifecycle, self._metrics, history, self._recorder)
+        self._admin = AdminListener(source, settings.admin)
         self._listeners = Listeners(
             lambda: ServerConnection(calls, self._connections), "relays", "listen"
         )
         self._admin_listeners = Listeners(
-            lambda: ServerConnection(admin, self._admin_connections), "admin pages", "admin"
+            lambda: ServerConnection(self._admin, self._admin_connections), "admin pages", "admin"
         )
         self._stop = asyncio.Event()
         self._stop_at_once = asyncio.Event()
@@ -77,22 +82,26 @@ class App:
         self._handle_signals()
         ticker = asyncio.create_task(self._tick())
         try:
-            await self._admin_listeners.open(self.runtime.settings.admin)
-            await self._listeners.open(self.runtime.settings.listen)
-            self.runtime.start()
+            await self._admin.start()
+            await self._admin_listeners.open(self.lifecycle.runtime.settings.admin)
+            await self._listeners.open(self.lifecycle.runtime.settings.listen)
+            self.lifecycle.runtime.start()
             self._introduce()
             await self._stop.wait()
             await self._drain()
         finally:
             ticker.cancel()
-            self._close()
+            await self._close()
 
     def _introduce(self) -> None:
-        for warning in self.runtime.settings.warnings:
+        for warning in self.lifecycle.runtime.settings.warnings:
             log.warning("%s", warning)
-        for name, route in self.runtime.routes.items():
+        for name, route in self.lifecycle.runtime.routes.items():
             log.info("relay %s forwards to %s", name, route.settings.upstream)
-        self.runtime.report()
+        self._report()
+
+    def _report(self) -> None:
+        self._problems.report(subjects_of(self.lifecycle.runtime))
 
     # Signals
 
@@ -110,7 +119,7 @@ class App:
 
     def reload(self) -> None:
         """Put the file's present content in force, or say why not."""
-        before = self.runtime
+        before = self.lifecycle.runtime
         try:
             settings = self._settings_after(before.settings)
             prices = prices_of(settings)
@@ -127,12 +136,13 @@ class App:
             return
         self._metrics.price(prices)
         self._metrics.prepare(runtime.states(), runtime.client_names)
-        self.runtime = runtime
+        self.lifecycle.runtime = runtime
         runtime.start()
         before.retire()
         self._metrics.reloaded(succeeded=True)
         log.info("reloaded %s", self._path)
-        runtime.report()
+        self._problems = ProblemLog()
+        self._report()
 
     def _settings_after(self, before: Settings) -> Settings:
         """Return the file's settings on the listeners there are: those last until a restart."""
@@ -155,19 +165,19 @@ class App:
             self._metrics.loop_was_late(max(0.0, time.perf_counter() - due))
             ticks += 1
             try:
-                self._connections.tend(self.runtime.settings.timeouts.write)
-                self._admin_connections.tend(self.runtime.settings.timeouts.write)
+                self._connections.tend(self.lifecycle.runtime.settings.timeouts.write)
+                self._admin_connections.tend(self.lifecycle.runtime.settings.timeouts.write)
                 if ticks % REPORT_TICKS == 0:
-                    self.runtime.report()
+                    self._report()
             except Exception:
                 log.exception("a fault of the relay")  # and the next tick comes all the same
 
     # The end
 
     async def _drain(self) -> None:
-        self.draining = True
+        self.lifecycle.draining = True
         self._listeners.close()
-        seconds = self.runtime.settings.drain
+        seconds = self.lifecycle.runtime.settings.drain
         log.info(
             "stopping: %d calls in flight have %g s to finish", self._connections.busy, seconds
         )
@@ -179,18 +189,19 @@ class App:
             await self._cut(done)
 
     async def _cut(self, done: asyncio.Task[None]) -> None:
-        self.cutting = True
+        self.lifecycle.cutting = True
         log.warning("cutting the calls that are still in flight")
         self._connections.cut()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(done, CUT_SECONDS)
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
         self._listeners.close()
         self._admin_listeners.close()
         self._connections.abort()
+        await self._admin.stop()
         self._admin_connections.abort()
-        self.runtime.retire()
+        self.lifecycle.runtime.retire()
         log.info("stopped")
 
 

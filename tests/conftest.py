@@ -11,15 +11,10 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-from tests.harness.relays import (
-    Agent,
-    LocalRelay,
-    Upstream,
-    both_relays,
-    configuration,
-    running_relay,
-    running_upstream,
-)
+from tests.harness.configuration import both_relays, configuration
+from tests.harness.peer import Agent
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.upstream import Upstream, running_upstream
 
 # A busy machine is no finding.
 settings.register_profile("relay", deadline=None)
@@ -29,10 +24,8 @@ settings.load_profile("relay")
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run the tests on the loop that the product runs on; the stand-in needs asyncio's own."""
-    others = ("test_headroom_standin", "test_measuring_headroom", "test_sdks")
-    # `relay doctor` itself runs on asyncio's own.
-    if item.path.stem in others or item.path.stem.startswith("test_doctor"):
+    """Run the tests on the loop that the product runs on, but for those that say otherwise."""
+    if item.get_closest_marker("asyncio_loop"):
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
 

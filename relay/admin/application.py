@@ -1,134 +1,120 @@
-"""The admin listener's pages: /metrics, /healthz, /readyz and /calls.
+"""The admin listener's pages, as an ``aiohttp.web`` application.
 
-A listener of its own, on loopback by default, so that no agent sees them. It checks the
-Host as the relays' listener does without tokens, against pages that rebind their name.
+A listener of its own, on loopback by default, so that no agent sees them. Its routes stand in
+one table; what holds for all of them, in one middleware.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
-from relay.config import Settings
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from relay.admin import access, bridge, calls, health, metrics
+from relay.admin.source import SOURCE, Source
+from relay.config import ListenAddress
 from relay.downstream.server_connection import Request, ServerConnection
 from relay.errors import RelayError, RelayFault
-from relay.http import answer
-from relay.http.message import RequestHead
+from relay.http.answer import ends_connection, own_answer
 from relay.http.target import check_target
 from relay.proxy.access import AccessPolicy
-from relay.proxy.handler import Lifetime
-from relay.telemetry.metrics import Metrics, RelayState
-from relay.telemetry.recent_calls import RecentCalls
-from relay.telemetry.recorder import Recorder
 
 log = logging.getLogger("relay")
 
-_JSON: Final = "application/json"
+ROUTES: Final = (
+    web.get("/metrics", metrics.show),
+    web.get("/healthz", health.healthz),
+    web.get("/readyz", health.readyz),
+    web.get("/calls", calls.show),
+)
+# A page that is still being written, when the process ends.
+_SHUTDOWN_SECONDS: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """An answer of the admin listener."""
+class AdminListener:
+    """Answers the requests of the admin listener's connections."""
 
-    status: int
-    content_type: str
-    body: bytes
+    def __init__(self, source: Source, addresses: tuple[ListenAddress, ...]) -> None:
+        self._lifecycle = source.lifecycle
+        self._policy = AccessPolicy(addresses, [])
+        application = web.Application(middlewares=[self._guard])
+        application[SOURCE] = source
+        application.add_routes(ROUTES)
+        application.on_response_prepare.append(_finish_headers)
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=True,
+            auto_decompress=False,
+            tcp_keepalive=False,
+            max_line_size=64 * 1024,  # beyond the limit that the connection sets
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
 
+    async def start(self) -> None:
+        """Make ready to answer; to be called before the first request."""
+        await self._runner.setup()
 
-class Admin:
-    """Serves the admin pages."""
-
-    def __init__(
-        self,
-        lifetime: Lifetime,
-        metrics: Metrics,
-        history: RecentCalls,
-        recorder: Recorder,
-        settings: Settings,
-    ) -> None:
-        self._lifetime = lifetime
-        self._metrics = metrics
-        self._history = history
-        self._recorder = recorder
-        self._door = AccessPolicy(settings.admin, [])
-        self._pages: dict[bytes, Callable[[RequestHead], Page]] = {
-            b"/metrics": self._show_metrics,
-            b"/healthz": self._show_health,
-            b"/readyz": self._show_readiness,
-            b"/calls": self._show_calls,
-        }
+    async def stop(self) -> None:
+        """Give what is being answered a moment to end, and then end it."""
+        await self._runner.cleanup()
 
     async def handle(self, connection: ServerConnection, request: Request) -> bool:
         """Answer one request; return whether another may follow on its connection."""
-        keep = self._answer(connection, request)
-        await connection.catch_up(self._lifetime.runtime.settings.timeouts.write)
-        return keep
-
-    def _answer(self, connection: ServerConnection, request: Request) -> bool:
         head = request.head
-        close = answer.ends_connection(head, draining=self._lifetime.draining)
-        head_only = head is not None and head.method == b"HEAD"
+        write_seconds = self._lifecycle.runtime.settings.timeouts.write
+        close = ends_connection(head, draining=self._lifecycle.draining)
         try:
-            page = self._page(request, connection.local_address)
-        except Exception as fault:
-            error = fault if isinstance(fault, RelayError) else RelayFault()
-            if error is not fault:
-                log.exception("a fault of the relay")
+            head = request.read()
+            check_target(head.method, head.target)
+        except RelayError as error:
             close = close or error.closes
-            connection.write(
-                answer.own_answer(error, "anthropic", head_only=head_only, close=close)
-            )
-            return not close
-        headers = [(b"content-type", page.content_type.encode()), (b"cache-control", b"no-store")]
-        connection.write(
-            answer.plain_answer(page.status, headers, page.body, head_only=head_only, close=close)
-        )
+            head_only = head is not None and head.method == b"HEAD"
+            connection.write(own_answer(error, "anthropic", head_only=head_only, close=close))
+        else:
+            server = self._runner.server
+            assert server is not None
+            await bridge.answer(server, connection, head, write_seconds=write_seconds, close=close)
+        await connection.catch_up(write_seconds)
         return not close
 
-    def _page(self, request: Request, local: str) -> Page:
-        head = request.read()
-        check_target(head.method, head.target)
-        self._door.check_host(head, local)
-        self._door.check_origin(head)
-        page = self._pages.get(head.target.partition(b"?")[0])
-        if page is None:
-            return Page(404, "text/plain", b"There are /metrics, /healthz, /readyz and /calls.\n")
-        if head.method not in (b"GET", b"HEAD"):
-            return Page(405, "text/plain", b"Only GET and HEAD are answered here.\n")
-        self._recorder.settle()
-        return page(head)
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let a request through that may ask for a page; nothing that a page raises gets out."""
+        try:
+            refused = access.check(request, self._policy)
+            if refused is not None:
+                return refused
+            request.app[SOURCE].recorder.settle()
+            return await handler(request)
+        except RelayError as error:
+            return _refusal(error)
+        except web.HTTPNotFound:
+            text = "There are /metrics, /healthz, /readyz and /calls.\n"
+            return web.Response(status=404, text=text)
+        except Exception:
+            log.exception("a fault of the relay")
+            return _refusal(RelayFault())
 
-    def _show_metrics(self, head: RequestHead) -> Page:
-        self._metrics.show(self._lifetime.runtime.states())
-        accept = b", ".join(head.values(b"accept")).decode("latin-1")
-        body, content_type = self._metrics.expose(accept)
-        return Page(200, content_type, body)
 
-    def _show_health(self, _: RequestHead) -> Page:
-        return Page(200, _JSON, b'{"status": "ok"}\n')
+def _refusal(error: RelayError) -> web.Response:
+    headers = {name.decode(): value.decode() for name, value in error.headers}
+    headers["x-relay-error"] = error.outcome
+    response = web.Response(
+        status=error.status,
+        body=error.body("anthropic"),
+        content_type="application/json",
+        headers=headers,
+    )
+    if error.closes:
+        response.force_close()
+    return response
 
-    def _show_readiness(self, _: RequestHead) -> Page:
-        runtime = self._lifetime.runtime
-        ready = runtime.ready and not self._lifetime.draining
-        status = "draining" if self._lifetime.draining else "ready" if ready else "not ready"
-        report = {"status": status, **runtime.describe()}
-        body = json.dumps(report, indent=2).encode() + b"\n"
-        return Page(200 if ready else 503, _JSON, body)
 
-    def _show_calls(self, _: RequestHead) -> Page:
-        states = self._lifetime.runtime.states()
-        relays = {state.relay: self._describe(state) for state in states}
-        body = json.dumps(self._history.describe() | {"relays": relays}).encode() + b"\n"
-        return Page(200, _JSON, body)
-
-    def _describe(self, state: RelayState) -> dict[str, object]:
-        limits, quotas = self._metrics.current_limits(state.relay)
-        return {
-            "upstream": state.upstream_state,
-            "credential": state.ready,
-            "limits": [{"kind": limit.name, **limit.stated()} for limit in limits],
-            "quotas": [{"window": quota.name, **quota.stated()} for quota in quotas],
-        }
+async def _finish_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Let no cache keep a page, and name no software."""
+    response.headers.setdefault("cache-control", "no-store")
+    del response.headers["server"]

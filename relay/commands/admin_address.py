@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from relay.commands import CommandError
 from relay.config import DEFAULT_ADMIN, ListenAddress, parse_listen
+
+# Whoever listens everywhere is called on loopback.
+_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared
 
 
 def admin_address(settings_admin: str | None, environment: Mapping[str, str]) -> ListenAddress:
@@ -41,3 +45,13 @@ def interface_host(address: ListenAddress) -> ListenAddress:
     if not found:
         raise CommandError(f"{address.host} has no address")
     return ListenAddress(found[0], address.port)
+
+
+def callable_address(address: ListenAddress) -> ListenAddress:
+    """Return where to call what listens at an address."""
+    return ListenAddress(_EVERYWHERE.get(address.host, address.host), address.port)
+
+
+def page_url(address: ListenAddress, page: str) -> str:
+    """Return an admin page's URL."""
+    return f"http://{callable_address(address)}{page}"

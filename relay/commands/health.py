@@ -9,6 +9,7 @@ import http.client
 from typing import Final
 
 from relay.commands import CommandError
+from relay.commands.admin_address import callable_address
 from relay.config import ListenAddress
 
 HEALTH_SECONDS: Final = 5.0
@@ -20,8 +21,8 @@ def ask(address: ListenAddress, page: str) -> tuple[int, str]:
     Raises:
         CommandError: Nobody answers there.
     """
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104  # compared
-    connection = http.client.HTTPConnection(host, address.port, timeout=HEALTH_SECONDS)
+    called = callable_address(address)
+    connection = http.client.HTTPConnection(called.host, called.port, timeout=HEALTH_SECONDS)
     try:
         connection.request("GET", page)
         response = connection.getresponse()

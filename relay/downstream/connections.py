@@ -10,20 +10,26 @@ from relay.downstream.server_connection import ServerConnection
 class Connections:
     """The open connections, and word of every request that is over."""
 
-    def __init__(self) -> None:
-        self._open: set[ServerConnection] = set()
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
+        """How many may be open; one more, and the longest idle is closed."""
+        self._open: dict[ServerConnection, None] = {}
+        """In the order in which they came."""
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._open)
 
     def opened(self, connection: ServerConnection) -> None:
-        """Note a new connection."""
-        self._open.add(connection)
+        """Note a new connection, and make room for it."""
+        if self._most is not None and len(self._open) >= self._most:
+            idle = [each for each in self._open if not each.busy]
+            min(idle, key=lambda each: each.silent_since, default=connection).abort()
+        self._open[connection] = None
 
     def closed(self, connection: ServerConnection) -> None:
         """Note that a connection has gone."""
-        self._open.discard(connection)
+        self._open.pop(connection, None)
         self._changed.set()
 
     def request_over(self) -> None:

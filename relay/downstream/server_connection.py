@@ -98,7 +98,7 @@ class ServerConnection(AgentTransport):
         self._held: list[bytes] = []
         self._held_size = 0
         self._arrival: asyncio.Future[None] | None = None
-        self._silent_since = self._loop.time()
+        self.silent_since = self._loop.time()
         """Since when the agent has owed a head, or the rest of one."""
         self._serving: asyncio.Task[None] | None = None
 
@@ -131,7 +131,7 @@ class ServerConnection(AgentTransport):
 
     def _take_head(self, data: bytes) -> bytes:
         if not self._reader.begun:
-            self._silent_since = self._loop.time()
+            self.silent_since = self._loop.time()
         if not self._reader.feed(data):
             return b""
         head, rest = self._reader.head(), self._reader.rest
@@ -257,7 +257,7 @@ class ServerConnection(AgentTransport):
 
     def _begin_next(self) -> None:
         """Read what was held while the request before it was answered."""
-        self._silent_since = self._loop.time()
+        self.silent_since = self._loop.time()
         self._take = self._take_head
         if self._held:
             held = b"".join(self._held)
@@ -277,7 +277,7 @@ class ServerConnection(AgentTransport):
         """Refuse a head that does not end, and end a connection that nobody uses."""
         if self._request is not None or self._take == _discard:
             return
-        silence = self._loop.time() - self._silent_since
+        silence = self._loop.time() - self.silent_since
         if self._reader.begun:
             if silence > HEAD_SECONDS:
                 self._refuse(RequestStalled())

@@ -177,6 +177,34 @@ class AgentTransport(asyncio.Protocol):
             self.abort()
 
 
+class WriteLimit:
+    """Cuts a connection whose agent, while it is behind, takes nothing for as long as a limit."""
+
+    def __init__(self, connection: AgentTransport, limit_seconds: float) -> None:
+        self._connection = connection
+        self._limit_seconds = limit_seconds
+        self._loop = asyncio.get_running_loop()
+        self._untaken = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to watch an agent that has fallen behind."""
+        self._untaken = self._connection.untaken
+        self._timer = self._loop.call_later(self._limit_seconds, self._check)
+
+    def _check(self) -> None:
+        if self._connection.untaken < self._untaken:
+            self.start()
+        else:
+            self._connection.abort()
+
+    def stop(self) -> None:
+        """Watch no more: it has caught up, or the answer is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 def _unacknowledged(handle: socket.socket) -> int:
     """Return how many bytes the kernel still holds for the peer (tcp(7), SIOCOUTQ)."""
     answer = fcntl.ioctl(handle.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")

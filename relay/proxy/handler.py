@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Protocol
 
 from relay.downstream.server_connection import Request, ServerConnection
 from relay.errors import (
@@ -25,6 +24,7 @@ from relay.http.headers import expects_continue, list_items
 from relay.http.message import RequestHead
 from relay.http.target import check_target
 from relay.proxy.forward import check_reply
+from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.request import AgentBody
 from relay.proxy.response import ResponseWriter
 from relay.proxy.routing import (
@@ -34,7 +34,7 @@ from relay.proxy.routing import (
     is_probe,
     split_target,
 )
-from relay.proxy.runtime import Route, Runtime
+from relay.proxy.runtime import Route
 from relay.telemetry.call import CallRecord, first_value
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recorder import Recorder
@@ -43,32 +43,16 @@ from relay.upstream.interface import Reply
 log = logging.getLogger("relay")
 
 
-class Lifetime(Protocol):
-    """What a call needs to know of the process it runs in."""
-
-    @property
-    def runtime(self) -> Runtime:
-        """The configuration in force."""
-
-    @property
-    def draining(self) -> bool:
-        """Whether the relay is stopping."""
-
-    @property
-    def cutting(self) -> bool:
-        """Whether calls in flight are being cut."""
-
-
 class Calls:
     """Handles calls to the relays."""
 
-    def __init__(self, lifetime: Lifetime, metrics: Metrics, recorder: Recorder) -> None:
-        self._lifetime = lifetime
+    def __init__(self, lifecycle: Lifecycle, metrics: Metrics, recorder: Recorder) -> None:
+        self._lifecycle = lifecycle
         self._observers = (metrics, recorder)
 
     def handle(self, connection: ServerConnection, request: Request) -> Coroutine[None, None, bool]:
         """Answer one request; return whether another may follow on its connection."""
-        return Call(self._lifetime, self._observers, connection, request).run()
+        return Call(self._lifecycle, self._observers, connection, request).run()
 
 
 class Call:
@@ -76,13 +60,13 @@ class Call:
 
     def __init__(
         self,
-        lifetime: Lifetime,
+        lifecycle: Lifecycle,
         observers: tuple[Metrics, Recorder],
         connection: ServerConnection,
         request: Request,
     ) -> None:
-        self._lifetime = lifetime
-        self._runtime = lifetime.runtime
+        self._lifecycle = lifecycle
+        self._runtime = lifecycle.runtime
         self._metrics, self._recorder = observers
         self._connection = connection
         self._request = request
@@ -109,7 +93,7 @@ class Call:
             if self._measured:
                 self._recorder.end(self._record)
         if not self._connection.writable:
-            await self._connection.catch_up(self._lifetime.runtime.settings.timeouts.write)
+            await self._connection.catch_up(self._lifecycle.runtime.settings.timeouts.write)
         return keep
 
     async def _relay(self) -> bool:
@@ -166,7 +150,7 @@ class Call:
             raise UpgradeRefused
         self._record.client = self._runtime.access.admit(head)
         check_path(target.rest, route.settings.allow)
-        if self._lifetime.draining:
+        if self._lifecycle.draining:
             raise Draining
 
     def _open_body(self, head: RequestHead, route: Route) -> AgentBody:
@@ -207,7 +191,7 @@ class Call:
             reply,
             self._record,
             write_seconds=self._runtime.settings.timeouts.write,
-            close=self._lifetime.draining,
+            close=self._lifecycle.draining,
         )
 
     # The ends
@@ -228,12 +212,12 @@ class Call:
 
     def _is_last(self, head: RequestHead | None) -> bool:
         return answer.ends_connection(
-            head, draining=self._lifetime.draining, continued=self._continued
+            head, draining=self._lifecycle.draining, continued=self._continued
         )
 
     def _give_up(self) -> None:
         """The agent has left, or the relay is cutting what still runs."""
         if self._reply is not None and self._reply.has_ended:
             self._record.succeeded()
-        elif self._lifetime.cutting:
+        elif self._lifecycle.cutting:
             self._record.outcome = RelayFault.outcome

@@ -9,11 +9,11 @@ that falls behind pauses the upstream, and is cut when it takes nothing for as l
 
 from __future__ import annotations
 
-import asyncio
 import time
 from http import HTTPStatus
 
 from relay.downstream.server_connection import ServerConnection
+from relay.downstream.transport import WriteLimit
 from relay.http.body import has_body
 from relay.http.chunked import LAST_CHUNK, chunk
 from relay.http.headers import serialize, wants_close
@@ -53,9 +53,8 @@ class ResponseWriter:
         self._reply = reply
         self._record = record
         self._write_seconds = write_seconds
-        self._loop = asyncio.get_running_loop()
-        self._stall_timer: asyncio.TimerHandle | None = None
-        self._untaken = 0
+        self._limit: WriteLimit | None = None
+        """Of an agent that has fallen behind."""
         unsized = has_body(reply.head, request.method) and reply.head.length is None
         self._chunked = unsized and request.minor == 1
         connection.framed = not unsized or self._chunked
@@ -78,7 +77,8 @@ class ResponseWriter:
                 await reply.ended()
             finally:
                 self._connection.watch(None)
-                self._disarm()
+                if self._limit is not None:
+                    self._limit.stop()
         if self._chunked:
             self._connection.write(LAST_CHUNK)
 
@@ -104,21 +104,11 @@ class ResponseWriter:
             record.meter.feed(piece, now)
 
     def _follow(self, writable: bool) -> None:  # noqa: FBT001  # it is the state itself
-        self._disarm()
+        if self._limit is None:
+            self._limit = WriteLimit(self._connection, self._write_seconds)
+        self._limit.stop()
         if writable:
             self._reply.resume()
         else:
             self._reply.pause()
-            self._untaken = self._connection.untaken
-            self._stall_timer = self._loop.call_later(self._write_seconds, self._check_progress)
-
-    def _check_progress(self) -> None:
-        if self._connection.untaken < self._untaken:
-            self._follow(writable=False)
-        else:
-            self._connection.abort()
-
-    def _disarm(self) -> None:
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
+            self._limit.start()

@@ -7,7 +7,6 @@ the one they began with, which closes when the last of them is over.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 
@@ -17,8 +16,6 @@ from relay.proxy.access import NO_CLIENT, AccessPolicy
 from relay.proxy.forward import Forwarder
 from relay.telemetry.metrics import RelayState
 from relay.upstream.health import UpstreamState
-
-log = logging.getLogger("relay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,6 @@ class Runtime:
         self._tasks: list[asyncio.Task[None]] = []
         self._calls = 0
         self._retired = False
-        self._reported: dict[str, str] = {}
 
     def _route(self, relay: RelaySettings) -> Route:
         timeouts = self.settings.timeouts
@@ -95,37 +91,6 @@ class Runtime:
         """Whether every credential and token has a value."""
         return all(credential.ready for credential in self._credentials())
 
-    def describe(self) -> dict[str, object]:
-        """Return each relay and client with its credential's state, for readiness."""
-        return {
-            "relays": {
-                state.relay: _describe(state, self.grants[state.grant]) for state in self.states()
-            },
-            "clients": {client.name: {"token": _state(client)} for client in self.clients},
-        }
-
-    def report(self) -> None:
-        """Log what is missing, and what has come, since the last report."""
-        for subject, problem, news in self._subjects():
-            before = self._reported.get(subject, "")
-            self._reported[subject] = problem
-            if problem and problem != before:
-                log.warning("%s: %s", subject, problem)
-            elif before and not problem:
-                log.info("%s: %s", subject, news)
-
-    def _subjects(self) -> Iterator[tuple[str, str, str]]:
-        """Yield each thing that may be missing: its name, its problem, and what to say after."""
-        for grant in self.grants.values():
-            problem = _problem(grant, "calls get 503 until it is there")
-            yield f"credential {grant.name}", problem, f"there now, from {grant.origin()}"
-        for client in self.clients:
-            problem = _problem(client, "its calls get 401 until it is there")
-            yield f"token of client {client.name}", problem, f"there now, from {client.origin()}"
-        for name, route in self.routes.items():
-            news = f"{route.settings.upstream} answers now"
-            yield f"upstream of relay {name}", route.upstream.problem, news
-
     def enter(self) -> None:
         """Count a call in."""
         self._calls += 1
@@ -148,22 +113,3 @@ class Runtime:
                 route.forwarder.close()
             for credential in self._credentials():
                 credential.close()
-
-
-def _describe(state: RelayState, credential: Credential) -> dict[str, object]:
-    return {
-        "credential": {"grant": state.grant, **_state(credential)},
-        "upstream": {"url": state.upstream, "state": state.upstream_state},
-    }
-
-
-def _problem(credential: Credential, consequence: str) -> str:
-    if credential.ready:
-        return ""
-    return f"no value yet: {credential.explain()}; {consequence}. To give it, {credential.remedy()}"
-
-
-def _state(credential: Credential) -> dict[str, object]:
-    if credential.ready:
-        return {"ready": True}
-    return {"ready": False, "problem": credential.explain()}

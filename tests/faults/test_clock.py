@@ -18,21 +18,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.harness.relays import (
-    KEY,
-    MESSAGES,
-    OAUTH,
-    OK,
-    PIECE,
-    ROOT,
-    RelayProcess,
-    Upstream,
-    begin_stream,
-    chunk,
-    configuration,
-    relay_process,
-    request,
-)
+from tests.harness import ROOT
+from tests.harness.configuration import configuration
+from tests.harness.messages import MESSAGES, OK, PIECE, chunk, request
+from tests.harness.relay import RelayProcess, begin_stream, relay_process
+from tests.harness.secrets import KEY, OAUTH
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -41,12 +32,12 @@ LEAST_SECONDS = LIMIT_SECONDS - 0.01
 """What a call that met the limit lasted at least: the event loop counts whole milliseconds."""
 WALL_CLOCK = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime"}
 READERS = {
-    "costs.py": "which day's price",
-    "credentials.py": "how old a file's time stamp is, which is the wall clock's",
-    "history.py": "what `relay top` shows",
-    "logs.py": "when a call was over",
-    "metrics/__init__.py": "when an exemplar was seen, and the configuration loaded",
-    "metrics/limits.py": "whether a quota's reset, an hour of the day, has passed",
+    "credentials/credential.py": "how old a file's time stamp is, which is the wall clock's",
+    "telemetry/access_log.py": "when a call was over",
+    "telemetry/metrics/__init__.py": "when an exemplar was seen, and the configuration loaded",
+    "telemetry/metrics/limits.py": "whether a quota's reset, an hour of the day, has passed",
+    "telemetry/prices.py": "which day's price",
+    "telemetry/recent_calls.py": "what `relay top` shows",
 }
 
 

@@ -14,26 +14,17 @@ import pytest
 
 from tests.faults.breaking import CLOSE_DELIMITED
 from tests.faults.processes import KILOBYTE, resident_bytes
-from tests.harness.relays import (
-    CHUNKED,
-    MESSAGES,
-    OK,
-    Agent,
-    Answer,
-    Caller,
-    Relay,
-    Upstream,
-    chunk,
-    configuration,
-    relay_process,
-    request,
-)
+from tests.harness.configuration import configuration
+from tests.harness.messages import CHUNKED, MESSAGES, OK, chunk, request
+from tests.harness.peer import Agent, Answer, Caller
+from tests.harness.relay import Relay, relay_process
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 IDLE = 1_000
 CALLS = 150
-# Measured: 7 KB, for the gate and aiohttp's protocol behind it. A socket's own is the kernel's.
+# Measured: 7 KB, for the connection's objects. A socket's own is the kernel's.
 IDLE_BYTES = 16 * KILOBYTE
 STREAMS = 500
 STREAM_BYTES = 48_000

@@ -10,28 +10,14 @@ from typing import Any, NoReturn
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 
-from relay.proxy.runtime import Runtime
+from relay.app import ADMIN_CONNECTIONS
 from relay.telemetry.metrics import Metrics
+from tests.harness.configuration import configuration
+from tests.harness.messages import CHUNKED, EVENTS, MESSAGES, OK, chunk, request
 from tests.harness.model_answers import MESSAGE_STREAM, MESSAGE_TOKENS, MODEL
-from tests.harness.relays import (
-    BODY_SECRET,
-    CHUNKED,
-    EVENTS,
-    KEY,
-    MESSAGES,
-    OK,
-    QUERY_SECRET,
-    SECRETS,
-    TOKEN,
-    LocalRelay,
-    Relay,
-    Upstream,
-    chunk,
-    configuration,
-    families_of,
-    request,
-    running_relay,
-)
+from tests.harness.relay import LocalRelay, Relay, families_of, running_relay
+from tests.harness.secrets import BODY_SECRET, KEY, QUERY_SECRET, SECRETS, TOKEN
+from tests.harness.upstream import Upstream
 
 PAGES = ["/metrics", "/healthz", "/readyz", "/calls"]
 
@@ -130,7 +116,7 @@ async def test_a_fault_in_a_page_is_500(
     data = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     with monkeypatch.context() as patched:
         patched.setattr(Metrics, "expose", fail)
-        patched.setattr(Runtime, "describe", fail)
+        patched.setattr("relay.admin.health.readiness", fail)
         answer = await agent.ask(data)
     assert (answer.status, answer.outcome) == (500, "internal_error")
     assert answer.error["type"] == "api_error"
@@ -207,7 +193,7 @@ async def test_web_pages_are_refused(relay: LocalRelay) -> None:
 
 
 async def test_bad_requests_are_refused_as_elsewhere(relay: LocalRelay) -> None:
-    """The same gate stands before both listeners."""
+    """The same connection stands before both listeners."""
     agent = await relay.agent(port=relay.admin_port)
     answer = await agent.ask(b"\x16\x03\x01")
     assert (answer.status, answer.outcome) == (400, "rejected")
@@ -358,3 +344,59 @@ async def test_calls_show_what_is_missing(two_relays: LocalRelay, upstream: Upst
     assert (shown["anthropic"]["upstream"], shown["anthropic"]["credential"]) == ("down", True)
     assert shown["openai"]["credential"] is False
     assert (shown["openai"]["limits"], shown["openai"]["quotas"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("OPTIONS / HTTP/1.0\r\n", 204),
+        ("OPTIONS /healthz HTTP/1.1\r\nHost: localhost\r\n", 204),
+        ("GET /healthz HTTP/1.0\r\n", 200),
+        ("HEAD /healthz HTTP/1.0\r\n", 200),
+        ("HEAD /metrics HTTP/1.1\r\nHost: localhost\r\n", 200),
+        ("GET /healthz HTTP/1.1\r\n", 400),
+        ("OPTIONS /healthz HTTP/1.1\r\nHost: evil.test\r\n", 421),
+        ("GET /healthz HTTP/1.0\r\nHost: evil.test\r\n", 421),
+        ("GET /healthz HTTP/1.0\r\nOrigin: http://evil.test\r\n", 403),
+        ("POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n", 405),
+        ("BREW /healthz HTTP/1.1\r\nHost: localhost\r\n", 405),
+        ("GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n", 400),
+        ("GET /%2e%2e/healthz HTTP/1.1\r\nHost: localhost\r\n", 400),
+        ("GET /x HTTP/1.1\r\nHost: localhost\r\n", 404),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nx-sk-ant-api03 : 1\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: +1\r\n", 400),
+    ],
+)
+async def test_each_question_has_its_answer(relay: LocalRelay, head: str, status: int) -> None:
+    """Health checks of every kind are answered; nothing names software, or says what was sent."""
+    agent = await relay.agent(port=relay.admin_port)
+    await agent.send(f"{head}\r\n".encode())
+    bodiless = head.startswith("HEAD") or status == 204
+    page = await agent.answer(bodiless=bodiless)
+    assert page.status == status
+    assert page.values("server") == []
+    assert b"sk-ant" not in page.body
+    if status in (204, 405):
+        assert page.values("allow") == [b"GET, HEAD, OPTIONS"]
+    assert not any("sk-ant" in line or "aiohttp" in line for line in relay.log.text)
+    assert (await relay.page("/healthz")).status == 200
+
+
+async def test_pages_are_answered_one_after_another_on_one_connection(relay: LocalRelay) -> None:
+    """Pipelined ones too, in their order."""
+    agent = await relay.agent(port=relay.admin_port)
+    ask = "GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    await agent.send("".join(ask.format(path) for path in ("/healthz", "/x", "/readyz")).encode())
+    assert [(await agent.answer()).status for _ in range(3)] == [200, 404, 200]
+
+
+async def test_nobody_takes_all_connections(relay: LocalRelay) -> None:
+    """The one that has been idle longest makes room; calls are not counted with them."""
+    agents = [await relay.agent(port=relay.admin_port) for _ in range(ADMIN_CONNECTIONS)]
+    ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for agent in agents:
+        assert (await agent.ask(ask)).status == 200
+    assert (await relay.page("/healthz")).status == 200
+    await agents[0].gone()
+    assert (await agents[-1].ask(ask)).status == 200

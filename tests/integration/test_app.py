@@ -15,33 +15,24 @@ from typing import NoReturn
 
 import pytest
 
-from relay import app as app_module
-from relay.credentials import credential as credential_module
+from relay import app
 from relay.credentials import sources
+from relay.credentials.credential import CommandValue
 from relay.downstream.connections import Connections
-from relay.upstream import health as health_module
-from tests.harness.relays import (
-    KEY,
-    MESSAGES,
-    OAUTH,
-    OK,
-    OTHER_TOKEN,
-    ROOT,
-    TOKEN,
-    Agent,
-    Config,
+from relay.upstream import health
+from tests.harness import ROOT
+from tests.harness.configuration import Config, both_relays, configuration, write_configuration
+from tests.harness.messages import MESSAGES, OK, chunk, request
+from tests.harness.peer import Agent
+from tests.harness.relay import (
     LocalRelay,
-    Upstream,
     begin_stream,
-    both_relays,
-    chunk,
-    configuration,
     relay_process,
-    request,
     running_relay,
     update_configuration,
-    write_configuration,
 )
+from tests.harness.secrets import KEY, OAUTH, OTHER_TOKEN, TOKEN
+from tests.harness.upstream import Upstream
 
 NEW_KEY = OAUTH  # any other credential that must stay secret
 UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\nno"
@@ -81,12 +72,12 @@ async def test_a_reload_may_drop_the_clients_where_only_loopback_is_listened_on(
     relay: LocalRelay, upstream: Upstream
 ) -> None:
     """Though the file meanwhile named an address that is open: it was never listened on."""
-    started = relay.app.runtime.settings
+    started = relay.app.lifecycle.runtime.settings
     assert (await relay.ask(request(token=None))).status == 401
     update_configuration(relay, configuration(upstream.port, listen=OPEN_LISTEN))
     relay.app.reload()
     await relay.log.says("^reloaded ")
-    assert relay.app.runtime.settings.listen == started.listen
+    assert relay.app.lifecycle.runtime.settings.listen == started.listen
     update_configuration(relay, configuration(upstream.port, clients=[]))
     relay.app.reload()
     await relay.log.says("^reloaded ", 2)
@@ -96,7 +87,7 @@ async def test_a_reload_may_drop_the_clients_where_only_loopback_is_listened_on(
     assert (await relay.ask(request(token=None))).status == 421
 
 
-async def test_a_reload_does_not_change_which_hosts_are_the_doors_own(
+async def test_a_reload_does_not_change_which_hosts_are_the_relays_own(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     """A name in the new file's addresses is no address of the listeners there are."""
@@ -104,10 +95,10 @@ async def test_a_reload_does_not_change_which_hosts_are_the_doors_own(
     async with running_relay(tmp_path, config) as relay:
         new = {"listen": ["127.0.0.1:0", "lo:0"], "admin": ["127.0.0.1:0", "lo:0"]}
         update_configuration(relay, config | new)
-        before = relay.app.runtime.settings
+        before = relay.app.lifecycle.runtime.settings
         relay.app.reload()
         await relay.log.says("^reloaded ")
-        settings = relay.app.runtime.settings
+        settings = relay.app.lifecycle.runtime.settings
         assert (settings.listen, settings.admin) == (before.listen, before.admin)
         named = request(token=None).replace(b"relay.test", b"lo")
         assert (await relay.ask(named)).status == 421
@@ -137,13 +128,13 @@ async def test_a_reload_survives_any_file(
 ) -> None:
     """What cannot be used is named by its place, and changes nothing."""
     upstream.answer_with(OK)
-    before = relay.app.runtime
+    before = relay.app.lifecycle.runtime
     new = change if isinstance(change, str) else configuration(upstream.port, **change)
     write_configuration(relay.folder, new)
     relay.app.reload()
     await relay.log.says("^not reloaded, the configuration stays as it was$")
     await relay.log.says(rf"agent\.yaml:{problem}")
-    assert relay.app.runtime is before
+    assert relay.app.lifecycle.runtime is before
     assert (await relay.ask(request())).status == 200
 
 
@@ -152,16 +143,16 @@ async def test_a_fault_in_a_reload_keeps_the_old_configuration(
 ) -> None:
     """A bug is logged with its traceback, and the relay goes on."""
     upstream.answer_with(OK)
-    before = relay.app.runtime
+    before = relay.app.lifecycle.runtime
 
     def fail(_: Path) -> NoReturn:
         raise RuntimeError("details of the fault")
 
-    monkeypatch.setattr(app_module, "load", fail)
+    monkeypatch.setattr(app, "load", fail)
     relay.app.reload()
     assert "details of the fault" in relay.log.text[-1]
     relay.log.text.clear()
-    assert relay.app.runtime is before
+    assert relay.app.lifecycle.runtime is before
     assert (await relay.ask(request())).status == 200
 
 
@@ -237,7 +228,7 @@ async def test_the_lag_of_the_event_loop_is_measured(
     relay: LocalRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What holds the loop up shows at the next tick, and passes."""
-    monkeypatch.setattr(app_module, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(app, "TICK_SECONDS", 0.05)
     metrics = relay.app._metrics
     told: asyncio.Queue[float] = asyncio.Queue()
     noted = metrics.loop_was_late
@@ -362,9 +353,9 @@ async def test_a_refused_credential_is_read_again(upstream: Upstream, tmp_path: 
         for agent, caller in calls:
             await caller.send(UNAUTHORIZED)
             assert (await agent.answer()).body == b"no"
-        credential = relay.app.runtime.grants["anthropic"]
+        credential = relay.app.lifecycle.runtime.grants["anthropic"]
         (value,) = credential._values
-        assert isinstance(value, credential_module.CommandValue)
+        assert isinstance(value, CommandValue)
         assert value._run is not None
         await value._run
         agent, caller = calls[0]
@@ -440,7 +431,7 @@ async def test_a_silent_connect_says_whether_the_upstream_is_there(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without calls a bare connect tells, and not a byte is sent."""
-    monkeypatch.setattr(health_module, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(health, "PROBE_SECONDS", 0.05)
     async with running_relay(tmp_path, configuration(upstream.port)) as relay:
         up: dict[tuple[str, ...], float] = {("anthropic",): 1}
         await seen(relay, up)
@@ -463,7 +454,7 @@ async def test_a_silent_connect_says_nothing_of_tls(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An upstream whose handshake failed stays down, though somebody listens there."""
-    monkeypatch.setattr(health_module, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(health, "PROBE_SECONDS", 0.05)
     url = f"https://127.0.0.1:{upstream.port}"
     config = configuration(upstream.port, claude={"base_url": url})
     async with running_relay(tmp_path, config) as relay:
@@ -487,7 +478,7 @@ async def test_a_connect_without_a_descriptor_says_nothing(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That the relay has none left is no news of the upstream."""
-    monkeypatch.setattr(health_module, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(health, "PROBE_SECONDS", 0.01)
     tried = asyncio.Semaphore(0)
 
     async def refuse(*_: object) -> NoReturn:
@@ -534,16 +525,16 @@ async def test_a_fault_does_not_end_what_is_done_from_time_to_time(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next tick comes all the same, and does its work."""
-    monkeypatch.setattr(app_module, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(app, "TICK_SECONDS", 0.01)
     tended = asyncio.Event()
     failures = iter([ValueError("details of the fault"), RuntimeError("another")])
     original = Connections.tend
 
-    def tend(gates: Connections, write_seconds: float) -> None:
+    def tend(connections: Connections, write_seconds: float) -> None:
         failure = next(failures, None)
         if failure is not None:
             raise failure
-        original(gates, write_seconds)
+        original(connections, write_seconds)
         tended.set()
 
     monkeypatch.setattr(Connections, "tend", tend)

@@ -81,6 +81,20 @@ def test_every_command_has_help(command: str, capsys: Output) -> None:
     assert f"usage: relay {command}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["check", "env", "token", "health", "serve"])
+def test_aiohttp_is_not_imported_without_need(command: str, file: Path) -> None:
+    """It costs 25 MB, which the health check would take every five seconds."""
+    if command == "serve":
+        file.write_text("")  # it ends where it has read the configuration
+    check = (
+        "import sys; from relay.cli import main; main(sys.argv[1:]);"
+        "sys.exit('aiohttp' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RELAY_ADMIN": "127.0.0.1:1"}
+    done = subprocess.run([sys.executable, "-c", check, command], env=environment, check=False)
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("command", ["serve", "check", "env", "doctor"])
 def test_mistaken_configuration_has_status_2(command: str, file: Path, capsys: Output) -> None:
     """Each mistake on a line of its own, all of them, and their number."""

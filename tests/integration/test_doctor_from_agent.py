@@ -9,8 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from relay.commands.doctor import BadAddress, diagnose_from_agent, from_agent
-from tests.harness.relays import OTHER_TOKEN, TOKEN, LocalRelay, Upstream
-from tests.integration.doctoring import Diagnosis, answer, api, read
+from tests.harness.relay import LocalRelay
+from tests.harness.secrets import OTHER_TOKEN, TOKEN
+from tests.harness.upstream import Upstream
+from tests.integration.diagnosis import Diagnosis, answer, api, read
+
+pytestmark = pytest.mark.asyncio_loop
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +111,29 @@ async def test_what_else_is_reached(
     assert found.text == f"an agent here reaches around the relay: {silent_port}"
 
 
-@pytest.mark.parametrize("url", ["", "10.84.84.1:8484", "https://h", "http://", "http://h:x"])
+async def test_a_token_that_no_header_can_have(relay: LocalRelay, upstream: Upstream) -> None:
+    """It is not sent, and not shown."""
+    for token in (f"{TOKEN}\n", f"{TOKEN}\r\nX-Other: x", f"{TOKEN}\u00fc"):
+        diagnosis = await seen(f"http://127.0.0.1:{relay.port}", ANTHROPIC_AUTH_TOKEN=token)
+        assert str(diagnosis.the("call")) == (
+            "FAIL call: no call made: the token here has characters that no header can have"
+            " -> make agent.env anew"
+        )
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "10.84.84.1:8484",
+        "https://h",
+        "http://",
+        "http://h:x",
+        "http://h/relay/a b",
+        "http://h/relay/\u00fc",
+    ],
+)
 async def test_an_address_that_is_none(url: str) -> None:
     """It is said what one looks like."""
     with pytest.raises(BadAddress, match="is a URL like http://"):

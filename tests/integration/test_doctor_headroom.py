@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.relays import SECRETS, Upstream
+from tests.harness.secrets import SECRETS
+from tests.harness.upstream import Upstream
 from tests.headroom import Headroom, running_headroom
-from tests.integration.doctoring import Diagnosis, answer, api, diagnosed, host, listening, openly
+from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed, host, listening, openly
+
+pytestmark = pytest.mark.asyncio_loop
 
 
 def told(diagnosis: Diagnosis) -> list[str]:

@@ -9,28 +9,22 @@ from typing import NoReturn
 
 import pytest
 
+from tests.harness.configuration import configuration
 from tests.harness.expectations import GONE_SECONDS, check_error, check_gone
-from tests.harness.relays import (
-    BODY_SECRET,
+from tests.harness.messages import (
     CHAT,
     CHUNKED,
-    KEY,
     MESSAGES,
     OK,
-    OTHER_TOKEN,
-    QUERY_SECRET,
     STOP,
-    TOKEN,
-    Agent,
-    Caller,
-    LocalRelay,
-    Upstream,
     chunk,
     chunked_request,
-    configuration,
     request,
-    running_relay,
 )
+from tests.harness.peer import Agent, Caller
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.secrets import BODY_SECRET, KEY, OTHER_TOKEN, QUERY_SECRET, TOKEN
+from tests.harness.upstream import Upstream
 
 SIZED = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
 CLOSE_DELIMITED = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n"
@@ -323,7 +317,7 @@ async def test_draining_is_503(agent: Agent, upstream: Upstream, relay: LocalRel
     await agent.send(f"POST {MESSAGES} HTTP/1.1\r\nHost: h\r\n".encode())
     waiting = await relay.agent()
     await waiting.send(b"POST /relay/anthropic/stats HTTP/1.1\r\nHost: h\r\n")
-    relay.app.draining = True
+    relay.app.lifecycle.draining = True
     answer = await agent.ask(f"x-api-key: {TOKEN}\r\n\r\n".encode())
     check_error(answer, 503, "rejected", "overloaded_error")
     assert answer.values("retry-after") == [b"1"]

@@ -18,10 +18,14 @@ import pytest
 
 from relay.cli import FAILED, OK, UNUSABLE, main
 from relay.commands.arguments import CREDENTIALS
+from relay.commands.client import Answer, BlockingClient, NoAnswer
 from relay.commands.init import detect
 from relay.config import load
-from tests.harness.relays import KEY, OAUTH, OPENAI_KEY, Upstream, relay_process, request
-from tests.harness.relays import OK as ANSWER
+from tests.harness.messages import OK as ANSWER
+from tests.harness.messages import request
+from tests.harness.relay import relay_process
+from tests.harness.secrets import KEY, OAUTH, OPENAI_KEY
+from tests.harness.upstream import Upstream
 
 Output = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[2]
@@ -40,6 +44,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_headroom_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever listens where Headroom does by default is no part of a test, and is not asked."""
+    ask = BlockingClient.ask
+
+    def elsewhere(client: BlockingClient, url: str, *, seconds: float) -> Answer:
+        if url.startswith(detect.HEADROOM):
+            raise NoAnswer(url, "refused")
+        return ask(client, url, seconds=seconds)
+
+    monkeypatch.setattr(BlockingClient, "ask", elsewhere)
 
 
 @pytest.fixture

@@ -11,19 +11,12 @@ import pytest
 
 from relay.upstream import pool
 from relay.upstream.client_connection import Connection
-from tests.harness.relays import (
-    CHUNKED,
-    FUSE_SECONDS,
-    OK,
-    Agent,
-    Caller,
-    LocalRelay,
-    Upstream,
-    chunk,
-    configuration,
-    request,
-    running_relay,
-)
+from tests.harness import FUSE_SECONDS
+from tests.harness.configuration import configuration
+from tests.harness.messages import CHUNKED, OK, chunk, request
+from tests.harness.peer import Agent, Caller
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.upstream import Upstream
 
 
 async def serve_one(agent: Agent, upstream: Upstream, answer: bytes = OK) -> Caller:
@@ -194,7 +187,7 @@ async def test_an_idle_connection_that_is_lost_is_forgotten(
     caller = await serve_one(agent, upstream)
     await relay.log.calls()
     assert await counts(relay) == {("idle",): 1}
-    kept = relay.app.runtime.routes["anthropic"].forwarder._pool
+    kept = relay.app.lifecycle.runtime.routes["anthropic"].forwarder._pool
     (connection,) = kept._idle
     getattr(caller, how)()
     await lost(connection)
@@ -261,7 +254,7 @@ async def test_a_closed_pool_keeps_none(relay: LocalRelay, upstream: Upstream) -
     caller, _ = await upstream.called()
     await serve_one(idle, upstream)
     await relay.log.calls()
-    kept = relay.app.runtime.routes["anthropic"].forwarder._pool
+    kept = relay.app.lifecycle.runtime.routes["anthropic"].forwarder._pool
     assert (kept.idle, kept.active) == (1, 1)
     kept.close()
     assert (kept.idle, kept.active) == (0, 1)
@@ -273,7 +266,7 @@ async def test_a_closed_pool_keeps_none(relay: LocalRelay, upstream: Upstream) -
 
 def pool_of(relay: LocalRelay) -> pool.Pool:
     """Return the connections of the relay ``anthropic``."""
-    return relay.app.runtime.routes["anthropic"].forwarder._pool
+    return relay.app.lifecycle.runtime.routes["anthropic"].forwarder._pool
 
 
 @pytest.mark.parametrize("how", ["leave", "reset"])

@@ -10,23 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from relay.downstream import transport as transport_module
-from tests.harness.relays import (
-    CHUNKED,
-    MESSAGES,
-    OK,
-    STOP,
-    Agent,
-    Ended,
-    LocalRelay,
-    Request,
-    Upstream,
-    chunk,
-    chunked_request,
-    configuration,
-    request,
-    running_relay,
-)
+from relay.downstream import transport
+from tests.harness.configuration import configuration
+from tests.harness.messages import CHUNKED, MESSAGES, OK, STOP, chunk, chunked_request, request
+from tests.harness.peer import Agent, Ended, Request
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.upstream import Upstream
 
 EVENTS = [
     b'event: message_start\ndata: {"type":"message_start"}\n\n',
@@ -180,15 +169,15 @@ async def test_an_early_answer_waits_for_an_agent_that_is_slow(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The write limit, and nothing shorter, says how long an agent may take to read."""
-    monkeypatch.setattr(transport_module, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(transport, "LINGER_SECONDS", 0.05)
     async with running_relay(tmp_path, configuration(upstream.port)) as relay:
         agent = await relay.agent(receive_buffer=16_384)
         agent.hold()
         await agent.send(chunked_request("Connection: close") + chunk(b"x"))
         caller = await upstream.accepted()
         await caller.send(CHUNKED)
-        (gate,) = (each for each in relay.app._connections._open if each.busy)
-        while not gate.unsent:
+        (connection,) = (each for each in relay.app._connections._open if each.busy)
+        while not connection.unsent:
             await caller.send(chunk(noise(16_384)))
             await turns(3)
         await caller.send(chunk(b""))
@@ -210,13 +199,13 @@ async def test_a_bad_chunk_ends_an_early_answers_connection_once_it_is_read(
         await agent.send(chunked_request() + chunk(b"x"))
         caller = await upstream.accepted()
         await caller.send(CHUNKED)
-        (gate,) = (each for each in relay.app._connections._open if each.busy)
-        while not gate.unsent:
+        (connection,) = (each for each in relay.app._connections._open if each.busy)
+        while not connection.unsent:
             await caller.send(chunk(noise(16_384)))
             await turns(3)
         await caller.send(chunk(noise(150_000)) + chunk(b""))
         await relay.log.calls()
-        assert not gate.writable
+        assert not connection.writable
         await agent.send(b"zz\r\n")
         await turns(50)
         agent.read_on()
@@ -423,9 +412,9 @@ async def test_a_slow_agent_holds_the_upstream_back(upstream: Upstream, tmp_path
         await caller.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % total)
         sent = await caller.push(piece, total)
         assert sent < 24 * MEGABYTE
-        (gate,) = (each for each in relay.app._connections._open if each.busy)
-        assert not gate.writable
-        assert gate.unsent < MEGABYTE
+        (connection,) = (each for each in relay.app._connections._open if each.busy)
+        assert not connection.writable
+        assert connection.unsent < MEGABYTE
         agent.read_on()
         answer = await agent.head()
         reading = asyncio.create_task(agent.finish(answer))
@@ -449,14 +438,14 @@ async def test_an_agent_that_takes_nothing_of_a_whole_answer_is_cut(
         await agent.send(request(MESSAGES, "Connection: close", version=version))
         caller, _ = await upstream.called()
         await caller.send(CHUNKED)
-        (gate,) = (each for each in relay.app._connections._open if each.busy)
-        while not gate.unsent:
+        (connection,) = (each for each in relay.app._connections._open if each.busy)
+        while not connection.unsent:
             await caller.send(chunk(noise(16_384)))
             await turns(3)
         await caller.send(chunk(b""))
         (line,) = await relay.log.calls()
         assert line["outcome"] == "ok"
-        assert gate.unsent
+        assert connection.unsent
         async with asyncio.timeout(5):
             await relay.all_closed()
         agent.read_on()

@@ -12,7 +12,8 @@ import openai
 import pytest
 import pytest_asyncio
 
-from tests.harness.relays import KEY, OPENAI_KEY, TOKEN, RelayProcess, relay_process
+from tests.harness.relay import RelayProcess, relay_process
+from tests.harness.secrets import KEY, OPENAI_KEY, TOKEN
 from tests.headroom import Exchange, Headroom, running_headroom
 from tests.headroom.answers import GREETING
 
@@ -24,7 +25,7 @@ BIG = "a" * 300_000
 LOOPBACK = {"RELAY_LISTEN": "127.0.0.1:0", "RELAY_ADMIN": "127.0.0.1:0", "RELAY_TOKEN": TOKEN}
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.asyncio_loop]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

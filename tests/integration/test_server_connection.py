@@ -9,24 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from relay.downstream import server_connection as server_connection_module
+from relay.downstream import server_connection
 from relay.downstream import transport as transport_module
-from tests.harness.relays import (
-    BODY_SECRET,
-    FUSE_SECONDS,
-    MESSAGES,
-    OK,
-    TOKEN,
-    Agent,
-    Answer,
-    LocalRelay,
-    Upstream,
-    chunk,
-    chunked_request,
-    configuration,
-    request,
-    running_relay,
-)
+from tests.harness import FUSE_SECONDS
+from tests.harness.configuration import configuration
+from tests.harness.messages import MESSAGES, OK, chunk, chunked_request, request
+from tests.harness.peer import Agent, Answer
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.secrets import BODY_SECRET, TOKEN
+from tests.harness.upstream import Upstream
 
 # Well below every limit and timer there is.
 AT_ONCE_SECONDS = 1.0
@@ -280,7 +271,7 @@ async def test_a_head_that_does_not_end_is_408(
     relay: LocalRelay, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that is begun is finished in time, or refused."""
-    monkeypatch.setattr(server_connection_module, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(server_connection, "HEAD_SECONDS", 0.05)
     agent = await relay.agent()
     answer = await agent.ask(f"POST {MESSAGES} HTTP/1.1\r\nHo".encode())
     check_refusal(answer, 408, "timeout_error")
@@ -513,29 +504,29 @@ async def test_a_flood_whose_answers_are_not_read_is_held_back_and_ended(
 ) -> None:
     """Neither its requests nor its answers pile up, and the write limit ends it."""
     unsent: list[int] = []
-    abort = server_connection_module.ServerConnection.abort
+    abort = server_connection.ServerConnection.abort
 
-    def note_and_abort(flooded: server_connection_module.ServerConnection) -> None:
+    def note_and_abort(flooded: server_connection.ServerConnection) -> None:
         unsent.append(flooded.unsent)
         abort(flooded)
 
-    monkeypatch.setattr(server_connection_module.ServerConnection, "abort", note_and_abort)
+    monkeypatch.setattr(server_connection.ServerConnection, "abort", note_and_abort)
     config = configuration(upstream.port, timeouts={"write": 0.5})
     async with running_relay(tmp_path, config) as relay:
         port = relay.admin_port if data is HEALTH else relay.port
         agent = await relay.agent(receive_buffer=16_384, port=port)
         await agent.ask(data)
-        gates = relay.app._admin_connections if data is HEALTH else relay.app._connections
-        (flooded,) = gates._open
+        connections = relay.app._admin_connections if data is HEALTH else relay.app._connections
+        (flooded,) = connections._open
         assert flooded._transport is not None
         shrink_buffers(agent.transport)
         shrink_buffers(flooded._transport)
         agent.hold()
         assert await agent.push(data * 500, 8_000_000) < 2_000_000
         async with asyncio.timeout(FUSE_SECONDS):
-            while len(gates):
-                gates._changed.clear()
-                await gates._changed.wait()
+            while len(connections):
+                connections._changed.clear()
+                await connections._changed.wait()
         assert 0 < unsent[0] < 200_000
         agent.read_on()
         assert await agent.gone()

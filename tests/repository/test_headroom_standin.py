@@ -19,6 +19,8 @@ import pytest
 
 from tests.headroom import MODES, Exchange, Headroom, running_headroom
 
+pytestmark = pytest.mark.asyncio_loop
+
 # A fuse, never a measure.
 FUSE_SECONDS = 5.0
 STREAM = b'{"model":"claude-test","stream": true}'

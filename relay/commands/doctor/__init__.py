@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Final, TextIO
 
 from relay.commands.check import credentials_of
+from relay.commands.client import Client
 from relay.commands.doctor import api, exposure, from_agent, local
 from relay.commands.doctor.findings import Findings, Report
 from relay.commands.doctor.from_agent import BadAddress
@@ -43,7 +44,8 @@ async def diagnose(
         await report.add(
             f"relay {relay.name} -> {relay.upstream}", _noting(findings, relay, working)
         )
-    await report.add("this relay", local.examine(settings, clients, working))
+    async with Client() as http:
+        await report.add("this relay", local.examine(settings, clients, working, http))
     await report.add("around it", exposure.examine(settings, system))
     report.end()
     for credential in grants + clients:
@@ -76,6 +78,8 @@ async def diagnose_from_agent(
     address, path = from_agent.parse(url)
     tokens = (environment.get(name, "") for name in from_agent.TOKENS)
     report = Report(out, tokens, as_json=as_json)
-    await report.add("an agent here", from_agent.examine(address, path, environment))
+    async with Client() as http:
+        found = from_agent.examine(address, path, environment, http)
+        await report.add("an agent here", found)
     report.end()
     return _FAILED if report.failed else _OK

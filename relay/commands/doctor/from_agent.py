@@ -7,16 +7,16 @@ firewall does, and what else of the host answers.
 from __future__ import annotations
 
 import asyncio
-import http.client
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from relay.commands.client import Answer, Client, NoAnswer
 from relay.commands.doctor.calls import MODELS
 from relay.commands.doctor.exposure import DEFAULT_SUBNET, SERVICES, name_of
-from relay.commands.doctor.findings import Finding, Findings, fail, note, ok, warn
+from relay.commands.doctor.findings import Finding, Findings, fail, note, ok, quote, warn
 from relay.commands.doctor.host import System
-from relay.commands.doctor.local import CALL_SECONDS, PROBE_SECONDS, Reply, request
+from relay.commands.doctor.local import CALL_SECONDS, PROBE_SECONDS
 from relay.config import ListenAddress
 
 _CONNECT_SECONDS: Final = 2.0
@@ -41,42 +41,52 @@ def parse(url: str) -> tuple[ListenAddress, str]:
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
-    if not host or parts.scheme != "http":
+    if not host or parts.scheme != "http" or not _sendable(parts.path) or " " in parts.path:
         raise BadAddress("the relay's address is a URL like http://10.84.84.1:8484")
     path = parts.path.rstrip("/").removesuffix("/v1")
     return ListenAddress(host, port or _DEFAULT_PORT), path or _DEFAULT_RELAY
 
 
-async def examine(address: ListenAddress, path: str, environment: Mapping[str, str]) -> Findings:
+def _sendable(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+async def examine(
+    address: ListenAddress, path: str, environment: Mapping[str, str], http: Client
+) -> Findings:
     """Find out what an agent reaches from here: a relay at this address and path, and more."""
-    finding = await asyncio.to_thread(_probe, address, path)
+    finding = await _probe(http, address, path)
     yield finding
     if finding.level == "ok":
-        yield await asyncio.to_thread(_call, address, path, environment)
+        yield await _call(http, address, path, environment)
     async for found in _around(address):
         yield found
 
 
-def _probe(address: ListenAddress, path: str) -> Finding:
+async def _probe(http: Client, address: ListenAddress, path: str) -> Finding:
     try:
-        reply = request(address, "HEAD", path, PROBE_SECONDS)
-    except ConnectionRefusedError:
+        answer = await http.ask("HEAD", f"http://{address}{path}", seconds=PROBE_SECONDS)
+    except NoAnswer as error:
+        return _unanswered(address, error)
+    if answer.status == 200:
+        return ok("relay", f"answers at {address}")
+    return fail("relay", f"{address}: {answer.status} for {path}", "correct the relay's name")
+
+
+def _unanswered(address: ListenAddress, error: NoAnswer) -> Finding:
+    if error.why == "refused":
         text = f"{address} refuses: no relay listens there"
         return fail("relay", text, "start it, or correct the address: relay check shows `listen`")
-    except TimeoutError:
+    if error.why == "silent":
         text = f"{address} is silent: a firewall of the host drops what containers send, or the "
         rule = f"sudo ufw allow from {_subnet(address)} to any port {address.port} proto tcp"
         remedy = f"on the host: {rule}; for firewalld see examples/llm-proxy/README.md"
         return fail("relay", f"{text}address is wrong", remedy)
-    except http.client.HTTPException:
+    if error.why == "not HTTP":
         text = f"{address} does not speak HTTP: it is no relay"
         return fail("relay", text, "correct the address")
-    except OSError:
-        text = f"there is no way to {address} from here"
-        return fail("relay", text, "join the agents' network: --network relay-agents")
-    if reply.status == 200:
-        return ok("relay", f"answers at {address}")
-    return fail("relay", f"{address}: {reply.status} for {path}", "correct the relay's name")
+    text = f"there is no way to {address} from here"
+    return fail("relay", text, "join the agents' network: --network relay-agents")
 
 
 def _subnet(relay: ListenAddress) -> str:
@@ -85,25 +95,31 @@ def _subnet(relay: ListenAddress) -> str:
     return str(found or DEFAULT_SUBNET)
 
 
-def _call(address: ListenAddress, path: str, environment: Mapping[str, str]) -> Finding:
+async def _call(
+    http: Client, address: ListenAddress, path: str, environment: Mapping[str, str]
+) -> Finding:
     token = next((value for name in TOKENS if (value := environment.get(name))), "")
     if not token:
         text = "no call made: there is no token here"
         return note("call", text, "docker run ... --env-file agent.env: see relay env")
+    if not _sendable(token):
+        text = "no call made: the token here has characters that no header can have"
+        return fail("call", text, "make agent.env anew")
     try:
-        reply = request(address, "GET", path + MODELS, CALL_SECONDS, token.encode())
-    except (OSError, http.client.HTTPException):
+        url = f"http://{address}{path}{MODELS}"
+        answer = await http.ask("GET", url, seconds=CALL_SECONDS, token=token.encode())
+    except NoAnswer:
         return fail("call", f"GET {path}{MODELS}: no answer", "look at the relay's log")
-    return _judge(path, reply)
+    return _judge(path, answer)
 
 
-def _judge(path: str, reply: Reply) -> Finding:
-    asked = f"GET {path}{MODELS}: {reply.status}"
-    if reply.status == 200:
+def _judge(path: str, answer: Answer) -> Finding:
+    asked = f"GET {path}{MODELS}: {answer.status}"
+    if answer.status == 200:
         return ok("call", asked)
-    if reply.status == 401 and reply.error:
+    if answer.status == 401 and answer.error:
         return fail("call", f"{asked}: the relay does not know the token", "make agent.env anew")
-    whose = f", {reply.error}" if reply.error else ", of the upstream"
+    whose = f", {quote(answer.error)}" if answer.error else ", of the upstream"
     return fail("call", asked + whose, "docker compose exec relay relay doctor")
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import http.client
 import time
-from dataclasses import dataclass
 from typing import Final
 
 from relay.commands import CommandError
-from relay.commands.admin_address import interface_host
+from relay.commands.admin_address import interface_host, page_url
+from relay.commands.client import Answer, Client
 from relay.commands.doctor.calls import MODELS
 from relay.commands.doctor.findings import Finding, Findings, fail, note, ok, quote, warn
-from relay.commands.health import ask
 from relay.config import ListenAddress, RelaySettings, Settings
 from relay.credentials.credential import Credential
 from relay.credentials.shape import remarks
@@ -24,35 +21,8 @@ CALL_SECONDS: Final = 20.0
 _RELOAD: Final = "reload it: docker compose kill -s HUP relay, or kill -HUP"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What an HTTP server answered: the status, and the relay's own name for an error."""
-
-    status: int
-    error: str
-
-
-def request(
-    address: ListenAddress, method: str, path: str, seconds: float, token: bytes | None = None
-) -> Reply:
-    """Make a request as an agent does.
-
-    Raises:
-        OSError: There is no connection, or no answer in time.
-        HTTPException: The answer is no HTTP.
-    """
-    connection = http.client.HTTPConnection(address.host, address.port, timeout=seconds)
-    headers = {"Authorization": f"Bearer {token.decode()}"} if token else {}
-    try:
-        connection.request(method, path, headers=headers)
-        response = connection.getresponse()
-        return Reply(response.status, quote(response.headers.get("x-relay-error", "")))
-    finally:
-        connection.close()
-
-
 async def examine(
-    settings: Settings, clients: list[Credential], working: list[RelaySettings]
+    settings: Settings, clients: list[Credential], working: list[RelaySettings], http: Client
 ) -> Findings:
     """Find out about the running relay; ``working`` are those whose upstream takes calls."""
     for client in clients:
@@ -61,8 +31,8 @@ async def examine(
             yield warn("client", f"{client.name}: its token {problem}", remedy)
     admin = settings.admin[0]
     try:
-        status, _ = await asyncio.to_thread(ask, interface_host(admin), "/healthz")
-    except (CommandError, UnicodeDecodeError):
+        status = (await http.ask("GET", page_url(interface_host(admin), "/healthz"))).status
+    except CommandError:
         text = f"no relay answers at {admin}"
         yield warn("running", text, "docker compose up -d, or relay serve")
         return
@@ -71,16 +41,16 @@ async def examine(
         yield fail("running", text, "end it, or give the relay another admin address")
         return
     yield ok("running", f"the relay answers at {admin}")
-    yield await _readiness(interface_host(admin))
+    yield await _readiness(http, admin)
     reached: list[ListenAddress] = []
     for address in settings.listen:
-        finding = await asyncio.to_thread(_probe, address, settings.relays[0])
+        finding = await _probe(http, address, settings.relays[0])
         reached += [address] if finding.level == "ok" else []
         yield finding
     token = next((value for each in clients if (value := each.value())), None)
     if reached and (token or not clients):
         for relay in working:
-            yield await asyncio.to_thread(_call, interface_host(reached[0]), relay, token)
+            yield await _call(http, reached[0], relay, token)
 
 
 def _token(client: Credential) -> Finding:
@@ -90,10 +60,10 @@ def _token(client: Credential) -> Finding:
     return fail("client", text, client.remedy())
 
 
-async def _readiness(admin: ListenAddress) -> Finding:
+async def _readiness(http: Client, admin: ListenAddress) -> Finding:
     try:
-        status, _ = await asyncio.to_thread(ask, admin, "/readyz")
-    except (CommandError, UnicodeDecodeError):
+        status = (await http.ask("GET", page_url(interface_host(admin), "/readyz"))).status
+    except CommandError:
         status = 0
     if status == 200:
         return ok("ready", "it has every credential and token it needs")
@@ -101,25 +71,28 @@ async def _readiness(admin: ListenAddress) -> Finding:
     return fail("ready", text, "relay health --ready names it")
 
 
-def _probe(address: ListenAddress, relay: RelaySettings) -> Finding:
+async def _probe(http: Client, address: ListenAddress, relay: RelaySettings) -> Finding:
     try:
-        reply = request(interface_host(address), "HEAD", f"/relay/{relay.name}", PROBE_SECONDS)
-    except (OSError, http.client.HTTPException, CommandError):
+        url = f"http://{interface_host(address)}/relay/{relay.name}"
+        answer = await http.ask("HEAD", url, seconds=PROBE_SECONDS)
+    except CommandError:
         text = f"the relay does not answer at {address}"
         if address.is_loopback:
             return fail("listen", text, "restart it: listen changed, or the port is another's")
         remedy = "that address is not this host's: for agents' networks, docker compose up -d"
         return fail("listen", text, remedy)
-    if reply.status == 200:
+    if answer.status == 200:
         return ok("listen", f"the relay answers agents at {address}")
-    return fail("listen", f"at {address}: {_said(reply)}", _RELOAD)
+    return fail("listen", f"at {address}: {_said(answer)}", _RELOAD)
 
 
-def _said(reply: Reply) -> str:
-    return f"{reply.status}{f', {reply.error}' if reply.error else ''}"
+def _said(answer: Answer) -> str:
+    return f"{answer.status}{f', {quote(answer.error)}' if answer.error else ''}"
 
 
-def _call(address: ListenAddress, relay: RelaySettings, token: bytes | None) -> Finding:
+async def _call(
+    http: Client, address: ListenAddress, relay: RelaySettings, token: bytes | None
+) -> Finding:
     """Make the free call through the running relay."""
     path = f"/relay/{relay.name}{MODELS}"
     try:
@@ -127,10 +100,11 @@ def _call(address: ListenAddress, relay: RelaySettings, token: bytes | None) -> 
     except PathRefused:
         return note("call", f"not made through the relay: {MODELS} is not in its allow")
     try:
-        reply = request(address, "GET", path, CALL_SECONDS, token)
-    except (OSError, http.client.HTTPException):
+        url = f"http://{interface_host(address)}{path}"
+        answer = await http.ask("GET", url, seconds=CALL_SECONDS, token=token)
+    except CommandError:
         return fail("call", f"GET {path} through the relay: no answer", "look at the relay's log")
-    if reply.status == 200:
+    if answer.status == 200:
         return ok("call", f"GET {path} through the relay: 200")
-    text = f"GET {path} through the relay: {_said(reply)}, and without it all is well"
+    text = f"GET {path} through the relay: {_said(answer)}, and without it all is well"
     return fail("call", text, f"it runs with another configuration or credential; {_RELOAD}")

@@ -6,7 +6,6 @@ of secrets are looked at only to see that there is one; what is kept says where 
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import socket
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from relay.commands.client import BlockingClient, NoAnswer
 from relay.commands.doctor.headroom import SERVICE
 from relay.commands.init.write import read_text, variables_in
 from relay.config import GRANT_VARIABLES, EnvSource, FileSource, UpstreamAddress, parse_upstream
@@ -33,7 +33,6 @@ _LOGIN_FOLDERS: Final = ("CLAUDE_SECURESTORAGE_CONFIG_DIR", "CLAUDE_CONFIG_DIR")
 _COMPOSE_FILES: Final = ("compose.yaml", "compose.yml", "docker-compose.yml")
 # Headroom is on this host, and answers at once; anything slower is not it.
 _HEADROOM_SECONDS: Final = 2.0
-_PAGE_LIMIT_BYTES: Final = 64 * 1024
 _VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{1,30}")
 
 
@@ -126,12 +125,9 @@ def headroom_version(upstream: str) -> str | None:
 
 
 def _page(address: UpstreamAddress) -> dict[str, object]:
-    connection = http.client.HTTPConnection(address.host, address.port, timeout=_HEADROOM_SECONDS)
     try:
-        connection.request("GET", f"{address.prefix.decode()}/livez")
-        page = json.loads(connection.getresponse().read(_PAGE_LIMIT_BYTES))
-    except (OSError, http.client.HTTPException, ValueError, RecursionError):
+        with BlockingClient() as client:
+            page = json.loads(client.ask(f"{address}/livez", seconds=_HEADROOM_SECONDS).body)
+    except (NoAnswer, ValueError, RecursionError):
         return {}
-    finally:
-        connection.close()
     return page if isinstance(page, dict) else {}

@@ -31,6 +31,7 @@ unknown; times and durations are seconds, ``time`` and ``reset`` since the epoch
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import signal
@@ -44,10 +45,12 @@ from rich.console import Console
 from rich.live import Live
 
 from relay.commands import CommandError
-from relay.commands.health import ask
+from relay.commands.admin_address import page_url
+from relay.commands.client import BlockingClient, NoAnswer
 from relay.commands.top.figures import Figures, compute, to_json
 from relay.commands.top.layout import View, draw
 from relay.commands.top.page import NotThePageError, read_snapshot
+from relay.commands.top.terminal import Terminal, was_entered
 from relay.config import ListenAddress
 
 __all__ = ["PAGE", "run"]
@@ -57,8 +60,8 @@ _OK: Final = 0
 _FAILED: Final = 1
 _SHORTEST_INTERVAL_SECONDS: Final = 0.1
 _LONGEST_INTERVAL_SECONDS: Final = 3600.0
-
-_wait = time.sleep  # by a name of its own, since tests wait for nothing
+# A hundred calls that ended, and those in flight: of these, some ten thousand.
+_PAGE_LIMIT_BYTES: Final = 16 * 1024 * 1024
 
 
 def run(address: ListenAddress, *, once: bool, as_json: bool, interval: float, out: TextIO) -> int:
@@ -66,42 +69,61 @@ def run(address: ListenAddress, *, once: bool, as_json: bool, interval: float, o
 
     ``interval`` is in seconds. Status 1, after a sentence on stderr, means that no relay
     answered at the start; Ctrl-C ends the live view with 0.
+
+    Raises:
+        BrokenPipeError: Who looked is gone.
     """
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(errors="replace")  # a bar that a terminal cannot show is no failure
     console = Console(file=out)
     live = out.isatty() and console.is_interactive and not (once or as_json)
     try:
-        figures = _fetch(address)
-        if as_json:
-            _print_json(figures, out)
-        elif live:
-            _watch(address, figures, interval, console)
-        else:
-            console.print(draw(View(str(address), figures), console, fill=False))
+        with BlockingClient() as client:
+            source = _Source(client, address)
+            view = View(str(address), source.figures())
+            if as_json:
+                _print_json(view.figures, out)
+            elif live:
+                _watch(source, view, interval, console)
+            else:
+                console.print(draw(view, console, fill=False))
     except CommandError as error:
         sys.stderr.write(f"relay: {error}\n")
         return _FAILED
     except KeyboardInterrupt:
         # Who asked for one picture has not got it.
         return _OK if live else _FAILED
+    except OSError as error:
+        if error.errno != errno.EIO:  # what Linux says of a terminal that was closed
+            raise
+        raise BrokenPipeError from error
     return _OK
 
 
-def _fetch(address: ListenAddress) -> Figures:
-    """Return the figures of this moment.
+class _Source:
+    """The relay that is looked at, by one connection for as long as both keep it."""
 
-    Raises:
-        CommandError: There is no relay, or it is one that has no such page.
-    """
-    try:
-        status, text = ask(address, PAGE)
-        snapshot = read_snapshot(text) if status == 200 else None
-    except (NotThePageError, UnicodeDecodeError) as error:
-        raise CommandError(f"what answers at {address} is no relay's admin listener") from error
-    if snapshot is None:
-        raise CommandError(f"what answers at {address} has no {PAGE}: it said {status}")
-    return compute(snapshot, time.time() if snapshot.time is None else snapshot.time)
+    def __init__(self, client: BlockingClient, address: ListenAddress) -> None:
+        self._client = client
+        self._address = address
+
+    def figures(self) -> Figures:
+        """Return the figures of this moment.
+
+        Raises:
+            CommandError: There is no relay, or it is one that has no such page.
+        """
+        at = f"what answers at {self._address}"
+        try:
+            answer = self._client.ask(page_url(self._address, PAGE), limit=_PAGE_LIMIT_BYTES)
+            snapshot = read_snapshot(answer.body.decode()) if answer.status == 200 else None
+        except NoAnswer as error:
+            raise CommandError(f"no relay answers at {self._address}") from error
+        except (NotThePageError, UnicodeDecodeError) as error:
+            raise CommandError(f"{at} is no relay's admin listener") from error
+        if snapshot is None:
+            raise CommandError(f"{at} has no {PAGE}: it said {answer.status}")
+        return compute(snapshot, time.time() if snapshot.time is None else snapshot.time)
 
 
 def _print_json(figures: Figures, out: TextIO) -> None:
@@ -110,11 +132,11 @@ def _print_json(figures: Figures, out: TextIO) -> None:
     out.flush()
 
 
-def _watch(address: ListenAddress, figures: Figures, interval: float, console: Console) -> None:
+def _watch(source: _Source, view: View, interval: float, console: Console) -> None:
     pause = max(_SHORTEST_INTERVAL_SECONDS, min(interval, _LONGEST_INTERVAL_SECONDS))
-    view = View(str(address), figures)
     with (
         _terminated_cleanly(),
+        Terminal(console.file, entered=was_entered()) as terminal,
         Live(
             console=console,
             screen=True,
@@ -125,14 +147,14 @@ def _watch(address: ListenAddress, figures: Figures, interval: float, console: C
     ):
         while True:
             screen.update(draw(view, console, fill=True), refresh=True)
-            _wait(pause)
-            view = _next_view(address, view)
+            terminal.wait(pause)
+            view = _next_view(source, view)
 
 
-def _next_view(address: ListenAddress, view: View) -> View:
+def _next_view(source: _Source, view: View) -> View:
     """Return what is to be shown next: fresh figures, or the last ones and what is wrong."""
     try:
-        return View(view.address, _fetch(address))
+        return View(view.address, source.figures())
     except CommandError as error:
         return View(view.address, view.figures, lost=str(error))
 

@@ -16,7 +16,7 @@ import uvloop
 from relay.app import App
 from relay.config import load
 from relay.http.message import ResponseHead
-from relay.telemetry import access_log as access_log_module
+from relay.telemetry import access_log
 from relay.telemetry.call import CallRecord
 
 TAPPED: Final = "tapped"
@@ -41,6 +41,6 @@ async def serve(configuration: Path) -> None:
 
 
 if __name__ == "__main__":
-    access_log_module.set_up("json")
+    access_log.set_up("json")
     take_meters_away()
     uvloop.run(serve(Path(sys.argv[1])))

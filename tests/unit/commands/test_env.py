@@ -9,7 +9,7 @@ from relay.commands import CommandError
 from relay.commands.arguments import AGENTS, FORMATS
 from relay.commands.env import KINDS, Wish, agent_environment, ambiguities
 from relay.commands.env_formats import NOTATIONS, Agent
-from tests.harness.configurations import OTHER, SHORT, TOKEN, settings_of
+from tests.harness.agent_yaml import OTHER, SHORT, TOKEN, settings_of
 
 SEVERAL = "grants: [anthropic]\nrelays: {first: {url: http://h}, second: {url: http://h}}\n"
 ANTHROPIC_URL = "http://127.0.0.1:8484/relay/anthropic"

@@ -1,7 +1,6 @@
 """Variables as each program reads them: every notation is read back by its reader."""
 
 import json
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
-from relay.commands.env_formats import Environment, compose, docker, dotenv, settings, shell, toml
+from relay.commands.env_formats import Environment, compose, docker, dotenv, settings, toml
 
 TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa_Eu-oIiUuYt"
 VALUES = ["", TOKEN, "http://[::1]:8484/a", "a b", "#", "$HOME", '"', "it's", "a\\b", "`id`", "x'"]
@@ -28,29 +27,6 @@ def test_dotenv_is_read_back(tmp_path: Path, value: str) -> None:
     file = tmp_path / ".env"
     file.write_text("\n".join(dotenv(of(value))))
     assert dotenv_values(file, interpolate=False) == {"A": value, "B": "c"}
-
-
-@pytest.mark.parametrize("value", VALUES)
-def test_shell_is_read_back(value: str) -> None:
-    """By a POSIX shell, which takes nothing in it for a command."""
-    script = "\n".join(["set -eu", *shell(of(value)), 'printf "%s|%s" "$A" "$B"'])
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{value}|c"
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [(None, "10.84.84.1"), ("", "10.84.84.1"), ("corp,a b", "corp,a b,10.84.84.1")],
-)
-def test_shell_adds_to_what_need_not_go_through_a_proxy(before: str | None, after: str) -> None:
-    """What else goes past the proxy still does."""
-    lines = shell(Environment({"NO_PROXY": "10.84.84.1"}))
-    script = "\n".join(["set -eu", *lines, 'printf "%s" "$NO_PROXY"'])
-    environment = {} if before is None else {"NO_PROXY": before}
-    done = subprocess.run(
-        ["sh", "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == after
 
 
 @pytest.mark.parametrize("value", VALUES)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -15,10 +16,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from relay.commands import top
+from relay.commands.client import BlockingClient
 from relay.commands.top import format as words
 from relay.commands.top.figures import Figures, compute, percentile, to_json
 from relay.commands.top.layout import View, draw, share_rows
 from relay.commands.top.page import Call, NotThePageError, read_snapshot
+from relay.commands.top.terminal import Terminal
 from relay.config import ListenAddress
 
 NOW = 1_790_000_000.0
@@ -560,6 +563,8 @@ class Server:
         self.status = 200
         self.body = page().encode()
         self.asked: list[str] = []
+        self.protocol = "HTTP/1.0"
+        self.connections = 0
         self._server: ThreadingHTTPServer | None = None
         self.port = 0
         self.start()
@@ -574,6 +579,11 @@ class Server:
         page = self
 
         class Handler(BaseHTTPRequestHandler):
+            def setup(self) -> None:
+                page.connections += 1
+                self.protocol_version = page.protocol
+                super().setup()
+
             def do_GET(self) -> None:  # the name is the library's
                 page.asked.append(self.path)
                 self.send_response(page.status)
@@ -639,14 +649,14 @@ def script(monkeypatch: pytest.MonkeyPatch, *steps: Callable[[], None]) -> list[
     waits: list[float] = []
     rest = iter(steps)
 
-    def wait(seconds: float) -> None:
+    def wait(_: object, seconds: float) -> None:
         waits.append(seconds)
         step = next(rest, None)
         if step is None:
             raise KeyboardInterrupt
         step()
 
-    monkeypatch.setattr(top, "_wait", wait)
+    monkeypatch.setattr(Terminal, "wait", wait)
     return waits
 
 
@@ -707,10 +717,10 @@ class TestOnce:
     def test_interrupted(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         """Who asked for one picture and stopped waiting has not got it."""
 
-        def interrupt(*_: object) -> tuple[int, str]:
+        def interrupt(*_: object, **__: object) -> NoReturn:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(top, "ask", interrupt)
+        monkeypatch.setattr(BlockingClient, "ask", interrupt)
         assert run(server, io.StringIO(), once=True) == 1
         assert run(server, Screen()) == 0
 
@@ -763,6 +773,15 @@ class TestLive:
         text = out.getvalue()
         assert text.count(ENTER_SCREEN) == text.count(LEAVE_SCREEN) == 1
         assert text.rindex(LEAVE_SCREEN) > text.index("0 calls in flight")
+
+    def test_one_connection_serves_all_looks(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Rather than one each second."""
+        server.protocol = "HTTP/1.1"
+        script(monkeypatch, lambda: None, lambda: None)
+        assert run(server, Screen()) == 0
+        assert (server.asked, server.connections) == (["/calls"] * 3, 1)
 
     def test_lost_and_back(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         """A relay that goes away is said to be lost; when it is back, its figures are."""

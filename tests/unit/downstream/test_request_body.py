@@ -12,80 +12,80 @@ class Source:
 
     def __init__(self) -> None:
         self.asked: list[bool] = []
-        self.intake = BodyBuffer(self.asked.append)
+        self.buffer = BodyBuffer(self.asked.append)
 
 
 async def test_what_was_put_in_is_taken_out() -> None:
     """In order, in one piece, once."""
-    intake = Source().intake
-    intake.put(b"one")
-    intake.put(b"two")
-    assert intake.take() == b"onetwo"
-    assert intake.take() == b""
+    buffer = Source().buffer
+    buffer.put(b"one")
+    buffer.put(b"two")
+    assert buffer.take() == b"onetwo"
+    assert buffer.take() == b""
 
 
 async def test_the_next_piece_is_waited_for() -> None:
     """And then the end, which is empty."""
-    intake = Source().intake
-    waiting = asyncio.create_task(intake.next())
+    buffer = Source().buffer
+    waiting = asyncio.create_task(buffer.next())
     await asyncio.sleep(0)
     assert not waiting.done()
-    intake.put(b"piece")
+    buffer.put(b"piece")
     assert await waiting == b"piece"
-    waiting = asyncio.create_task(intake.next())
+    waiting = asyncio.create_task(buffer.next())
     await asyncio.sleep(0)
-    intake.end()
+    buffer.end()
     assert await waiting == b""
-    assert intake.read
+    assert buffer.read
 
 
-async def test_a_full_intake_pauses_its_source_until_it_is_taken() -> None:
+async def test_a_full_buffer_pauses_its_source_until_it_is_taken() -> None:
     """Once each, however much is put in all the same."""
     source = Source()
-    source.intake.put(b"x" * (SPACE - 1))
+    source.buffer.put(b"x" * (SPACE - 1))
     assert source.asked == []
-    source.intake.put(b"x")
-    source.intake.put(b"x")
+    source.buffer.put(b"x")
+    source.buffer.put(b"x")
     assert source.asked == [True]
-    assert len(source.intake.take()) == SPACE + 1
+    assert len(source.buffer.take()) == SPACE + 1
     assert source.asked == [True, False]
 
 
 async def test_a_body_is_read_when_its_end_and_all_of_it_were() -> None:
     """Not before."""
-    intake = Source().intake
-    intake.put(b"x")
-    intake.end()
-    assert intake.complete
-    assert not intake.read
-    intake.take()
-    assert intake.read
+    buffer = Source().buffer
+    buffer.put(b"x")
+    buffer.end()
+    assert buffer.complete
+    assert not buffer.read
+    buffer.take()
+    assert buffer.read
 
 
 async def test_what_nobody_wants_is_dropped_up_to_the_end() -> None:
     """What is there, what comes; and the source may go on."""
     source = Source()
-    source.intake.put(b"x" * SPACE)
-    discarding = asyncio.create_task(source.intake.discard())
+    source.buffer.put(b"x" * SPACE)
+    discarding = asyncio.create_task(source.buffer.discard())
     await asyncio.sleep(0)
     assert source.asked == [True, False]
-    source.intake.put(b"x" * SPACE)
+    source.buffer.put(b"x" * SPACE)
     assert source.asked == [True, False]
     assert not discarding.done()
-    source.intake.end()
+    source.buffer.end()
     await discarding
-    assert source.intake.read
+    assert source.buffer.read
 
 
 async def test_who_gave_up_waiting_takes_nothing_from_the_next() -> None:
     """An upload that was cancelled leaves the rest to whoever drops it."""
-    intake = Source().intake
-    first = asyncio.create_task(intake.next())
+    buffer = Source().buffer
+    first = asyncio.create_task(buffer.next())
     await asyncio.sleep(0)
     first.cancel()
-    discarding = asyncio.create_task(intake.discard())
+    discarding = asyncio.create_task(buffer.discard())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    intake.end()
+    buffer.end()
     async with asyncio.timeout(5):
         await discarding

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.http import coding as coding_module
+from relay.http import coding
 from relay.http.coding import DecodedTooLarge, Undecodable, available, decoder_for, restrict
-from tests.unit.telemetry.usage_samples import CODERS, brotli_compress, bytewise, cut, zstd_compress
+from tests.unit.telemetry.usage.samples import CODERS, brotli_compress, bytewise, cut, zstd_compress
 
 CODED = sorted(set(CODERS) - {"identity"})
 BODY = b"The quick brown fox. " * 40 + bytes(range(256))
@@ -102,7 +102,7 @@ def test_a_window_beyond_the_codings_own_is_refused() -> None:
 @pytest.mark.parametrize("content_encoding", BOMBS)
 def test_a_bomb_is_stopped_at_the_limit_of_one_feed(content_encoding: bytes) -> None:
     """Little in, far too much out."""
-    bomb = BOMBS[content_encoding](bytes(coding_module.FEED_LIMIT + 2))
+    bomb = BOMBS[content_encoding](bytes(coding.FEED_LIMIT + 2))
     decoder = decoder_for(content_encoding)
     assert decoder is not None
     with pytest.raises(DecodedTooLarge):
@@ -121,7 +121,7 @@ def test_a_slow_bomb_is_stopped_at_the_limit_of_a_body(
     content_encoding: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However small its pieces are."""
-    monkeypatch.setattr(coding_module, "TOTAL_LIMIT", 100_000)
+    monkeypatch.setattr(coding, "TOTAL_LIMIT", 100_000)
     with pytest.raises(DecodedTooLarge):
         decode(content_encoding, bytewise(BOMBS[content_encoding](bytes(200_000))))
 
@@ -177,8 +177,8 @@ def test_codings_whose_library_is_missing_are_not_available(
     def find_nothing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(coding_module, "import_module", find_nothing)
-    assert set(coding_module._make_codings()) == {b"gzip", b"x-gzip", b"deflate"}
+    monkeypatch.setattr(coding, "import_module", find_nothing)
+    assert set(coding._make_codings()) == {b"gzip", b"x-gzip", b"deflate"}
 
 
 ACCEPTED = {
@@ -213,8 +213,8 @@ def test_codings_whose_library_is_missing_are_not_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Claude Code's own list, without brotli and zstd."""
-    monkeypatch.delitem(coding_module._CODINGS, b"br")
-    monkeypatch.delitem(coding_module._CODINGS, b"zstd")
+    monkeypatch.delitem(coding._CODINGS, b"br")
+    monkeypatch.delitem(coding._CODINGS, b"zstd")
     assert restrict(b"gzip, deflate, br, zstd") == b"gzip, deflate"
     assert restrict(b"br, zstd;q=0.9") == b"identity"
     with pytest.raises(Undecodable):

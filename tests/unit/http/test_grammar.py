@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.http import grammar as grammar_module
+from relay.http import grammar
 from relay.http.grammar import Field, NoField, read_fields
 
 
@@ -26,7 +26,7 @@ def test_what_may_be_a_credential_is_not_remembered(name: str) -> None:
     """The agent's token is thrown away, and so is a key that it should not have."""
     line = f"{name}: sk-ant-api03-u8Qm2Lx7Vt0RcY5d".encode()
     assert read_fields([line])[0].value.startswith(b"sk-ant")
-    assert line not in grammar_module._fields
+    assert line not in grammar._fields
 
 
 def test_a_field_shows_its_name_alone() -> None:

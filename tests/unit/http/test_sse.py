@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.http.sse import LINE_COUNT_LIMIT, Event, EventReader
-from tests.unit.telemetry.usage_samples import bytewise, cut
+from tests.unit.telemetry.usage.samples import bytewise, cut
 
 STREAMS = {
     "one event": (b"data: a\n\n", [(b"", b"a")]),

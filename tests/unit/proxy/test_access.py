@@ -8,9 +8,8 @@ import pytest
 from relay.config import EnvSource, parse_listen
 from relay.credentials.credential import Credential
 from relay.errors import BadHost, ForeignHost, OriginRefused, TokenRefused
-from relay.http.headers import field
-from relay.http.message import RequestHead
 from relay.proxy.access import NO_CLIENT, AccessPolicy
+from tests.unit.heads import request_head
 
 TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa_Eu-oIiUuYt"
 OTHER = "relay-Aa1Bb2Cc3Dd4Ee5Ff6Gg7Hh8Ii9Jj0Kk_Ll-mMnNoOpP"
@@ -18,27 +17,19 @@ API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
 LOCAL = "127.0.0.1"
 
 
-def request(*pairs: tuple[str, str]) -> RequestHead:
-    """Return a request's head with these fields."""
-    fields = tuple(field(name.encode(), value.encode("latin-1")) for name, value in pairs)
-    return RequestHead(
-        method=b"POST", target=b"/", minor=1, fields=fields, length=None, chunked=False
-    )
-
-
 def client(name: str, token: str) -> Credential:
     """Return a client; an empty token is none yet."""
     return Credential(name, (EnvSource(env="TOKEN"),), {"TOKEN": token})
 
 
-def door(*clients: Credential, listen: Sequence[str] = ("127.0.0.1:8484",)) -> AccessPolicy:
-    """Return the door of these clients and listen addresses."""
+def policy(*clients: Credential, listen: Sequence[str] = ("127.0.0.1:8484",)) -> AccessPolicy:
+    """Return the policy for these clients and listen addresses."""
     return AccessPolicy([parse_listen(text) for text in listen], clients)
 
 
-WITH_TOKENS = door(client("agent", TOKEN), client("other", OTHER), client("late", ""))
-WITHOUT = door()
-BOTH = pytest.mark.parametrize("entry", [WITH_TOKENS, WITHOUT], ids=["tokens", "no tokens"])
+WITH_TOKENS = policy(client("agent", TOKEN), client("other", OTHER), client("late", ""))
+WITHOUT = policy()
+BOTH = pytest.mark.parametrize("access", [WITH_TOKENS, WITHOUT], ids=["tokens", "no tokens"])
 
 
 # Host
@@ -67,10 +58,10 @@ BOTH = pytest.mark.parametrize("entry", [WITH_TOKENS, WITHOUT], ids=["tokens", "
         [":8484"],
     ],
 )
-def test_host_that_is_none_is_refused(entry: AccessPolicy, hosts: list[str]) -> None:
+def test_host_that_is_none_is_refused(access: AccessPolicy, hosts: list[str]) -> None:
     """Missing, doubled or malformed: tokens or not."""
     with pytest.raises(BadHost):
-        entry.check_host(request(*(("Host", host) for host in hosts)), LOCAL)
+        access.check_host(request_head(*(("Host", host) for host in hosts)), LOCAL)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +80,7 @@ def test_host_that_is_none_is_refused(entry: AccessPolicy, hosts: list[str]) -> 
 )
 def test_loopback_is_our_own_host(host: str) -> None:
     """In any spelling and with any port."""
-    WITHOUT.check_host(request(("Host", host)), LOCAL)
+    WITHOUT.check_host(request_head(("Host", host)), LOCAL)
 
 
 @pytest.mark.parametrize(
@@ -112,19 +103,19 @@ def test_loopback_is_our_own_host(host: str) -> None:
 def test_foreign_host_is_refused_where_no_token_protects(host: str) -> None:
     """A page that rebinds its name to 127.0.0.1 still sends its name."""
     with pytest.raises(ForeignHost):
-        WITHOUT.check_host(request(("Host", host)), LOCAL)
-    WITH_TOKENS.check_host(request(("Host", host)), LOCAL)
+        WITHOUT.check_host(request_head(("Host", host)), LOCAL)
+    WITH_TOKENS.check_host(request_head(("Host", host)), LOCAL)
 
 
 def test_listen_addresses_and_the_one_called_are_our_own() -> None:
     """Whatever the listener's was, an interface's or all of them."""
-    entry = door(listen=["10.84.84.1:8484", "[2001:db8::1]:8484"])
+    access = policy(listen=["10.84.84.1:8484", "[2001:db8::1]:8484"])
     for host in ("10.84.84.1:8484", "[2001:db8::1]:8484", "[2001:DB8::1]"):
-        entry.check_host(request(("Host", host)), LOCAL)
-    entry.check_host(request(("Host", "10.9.9.9:8484")), "10.9.9.9")
-    entry.check_host(request(("Host", "[fd00::2]:8484")), "fd00::2")
+        access.check_host(request_head(("Host", host)), LOCAL)
+    access.check_host(request_head(("Host", "10.9.9.9:8484")), "10.9.9.9")
+    access.check_host(request_head(("Host", "[fd00::2]:8484")), "fd00::2")
     with pytest.raises(ForeignHost):
-        entry.check_host(request(("Host", "10.9.9.9:8484")), "10.9.9.8")
+        access.check_host(request_head(("Host", "10.9.9.9:8484")), "10.9.9.8")
 
 
 # Origin
@@ -134,31 +125,33 @@ def test_listen_addresses_and_the_one_called_are_our_own() -> None:
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "http://localhost:8484", "http://127.0.0.1", "null", ""]
 )
-def test_origin_is_always_refused(entry: AccessPolicy, origin: str) -> None:
+def test_origin_is_always_refused(access: AccessPolicy, origin: str) -> None:
     """No web page can spend the credential, not even with a token."""
     with pytest.raises(OriginRefused):
-        entry.check_origin(request(("Host", LOCAL), ("oRiGiN", origin), ("x-api-key", TOKEN)))
+        access.check_origin(request_head(("Host", LOCAL), ("oRiGiN", origin), ("x-api-key", TOKEN)))
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site", "", "anything"])
 def test_page_of_another_site_is_refused_where_no_token_protects(site: str) -> None:
     """A simple form needs no Origin in every browser, yet says where it comes from."""
     with pytest.raises(OriginRefused):
-        WITHOUT.check_origin(request(("Sec-Fetch-Site", site)))
-    WITH_TOKENS.check_origin(request(("Sec-Fetch-Site", site)))
+        WITHOUT.check_origin(request_head(("Sec-Fetch-Site", site)))
+    WITH_TOKENS.check_origin(request_head(("Sec-Fetch-Site", site)))
 
 
 def test_every_line_on_the_site_counts() -> None:
     """A second one does not hide the first."""
     with pytest.raises(OriginRefused):
-        WITHOUT.check_origin(request(("Sec-Fetch-Site", "none"), ("Sec-Fetch-Site", "cross-site")))
+        WITHOUT.check_origin(
+            request_head(("Sec-Fetch-Site", "none"), ("Sec-Fetch-Site", "cross-site"))
+        )
 
 
 @BOTH
 @pytest.mark.parametrize("site", ["none", "same-origin", "None", None])
-def test_user_and_own_pages_may_call(entry: AccessPolicy, site: str | None) -> None:
+def test_user_and_own_pages_may_call(access: AccessPolicy, site: str | None) -> None:
     """And agents, which say nothing of the kind."""
-    entry.check_origin(request(*([("Sec-Fetch-Site", site)] if site else [])))
+    access.check_origin(request_head(*([("Sec-Fetch-Site", site)] if site else [])))
 
 
 # Tokens
@@ -178,12 +171,12 @@ def test_user_and_own_pages_may_call(entry: AccessPolicy, site: str | None) -> N
 )
 def test_right_token_is_accepted_in_either_header_or_both(pairs: list[tuple[str, str]]) -> None:
     """It depends on the SDK's version where an API key comes."""
-    assert WITH_TOKENS.admit(request(*pairs)) == "agent"
+    assert WITH_TOKENS.admit(request_head(*pairs)) == "agent"
 
 
 def test_client_is_told_by_its_token() -> None:
     """For metrics and the log."""
-    assert WITH_TOKENS.admit(request(("x-api-key", OTHER))) == "other"
+    assert WITH_TOKENS.admit(request_head(("x-api-key", OTHER))) == "other"
 
 
 @pytest.mark.parametrize(
@@ -225,19 +218,12 @@ def test_client_is_told_by_its_token() -> None:
 def test_everything_presented_must_be_right_and_the_same(pairs: list[tuple[str, str]]) -> None:
     """None, a wrong one, or two that disagree."""
     with pytest.raises(TokenRefused):
-        WITH_TOKENS.admit(request(*pairs))
+        WITH_TOKENS.admit(request_head(*pairs))
 
 
 def test_token_in_the_query_never_counts() -> None:
     """It would end up in logs everywhere."""
-    head = RequestHead(
-        method=b"POST",
-        target=f"/relay/anthropic/v1/messages?x-api-key={TOKEN}".encode(),
-        minor=1,
-        fields=(),
-        length=None,
-        chunked=False,
-    )
+    head = request_head(target=f"/relay/anthropic/v1/messages?x-api-key={TOKEN}".encode())
     with pytest.raises(TokenRefused):
         WITH_TOKENS.admit(head)
 
@@ -245,16 +231,16 @@ def test_token_in_the_query_never_counts() -> None:
 @pytest.mark.parametrize("value", ["", " ", "None"])
 def test_client_without_a_token_yet_lets_nobody_in(value: str) -> None:
     """An empty value is no password, and calls get 401 until there is one."""
-    entry = door(client("agent", ""))
+    access = policy(client("agent", ""))
     for pairs in ([("x-api-key", value)], [("Authorization", f"Bearer {value}")], []):
         with pytest.raises(TokenRefused):
-            entry.admit(request(*pairs))
+            access.admit(request_head(*pairs))
 
 
 def test_without_clients_anybody_on_this_host_is_let_in() -> None:
     """And whatever token the agent insists on sending is ignored."""
-    assert WITHOUT.admit(request()) == NO_CLIENT
-    assert WITHOUT.admit(request(("x-api-key", "unused"))) == NO_CLIENT
+    assert WITHOUT.admit(request_head()) == NO_CLIENT
+    assert WITHOUT.admit(request_head(("x-api-key", "unused"))) == NO_CLIENT
 
 
 def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +255,6 @@ def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
         compare_digest = staticmethod(compare)
 
     monkeypatch.setattr("relay.proxy.access.hmac", Comparing)
-    WITH_TOKENS.admit(request(("x-api-key", TOKEN)))
+    WITH_TOKENS.admit(request_head(("x-api-key", TOKEN)))
     assert [value for value, _ in compared] == [TOKEN.encode(), OTHER.encode(), b""]
     assert {token for _, token in compared} == {TOKEN.encode()}

@@ -6,48 +6,14 @@ from relay.config import EnvSource, GrantSettings
 from relay.config.settings import built_in_grant
 from relay.http.grammar import Field
 from relay.http.headers import (
-    field,
-    list_items,
-    merge_list,
-    named_by_connection,
     serialize,
-    wants_close,
 )
-from relay.http.message import RequestHead, ResponseHead
 from relay.proxy.header_policy import Injection, to_agent, to_upstream
+from tests.unit.heads import lines, request_head, response_head
 
 API_KEY = b"sk-ant-api03-Zm9vYmFyYmF6cXV4-AAAA"
 OAUTH_TOKEN = b"sk-ant-oat01-c29tZXRoaW5nZWxzZQ-BBBB"
 AGENTS_OWN = "relay-agents-own-token"
-
-
-def fields_of(*pairs: tuple[str, str]) -> tuple[Field, ...]:
-    """Return fields with these names and values."""
-    return tuple(field(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs)
-
-
-def request(*pairs: tuple[str, str], minor: int = 1) -> RequestHead:
-    """Return a request's head with these fields."""
-    return RequestHead(
-        method=b"POST",
-        target=b"/",
-        minor=minor,
-        fields=fields_of(*pairs),
-        length=None,
-        chunked=False,
-    )
-
-
-def response(*pairs: tuple[str, str], minor: int = 1) -> ResponseHead:
-    """Return a response's head with these fields."""
-    return ResponseHead(
-        status=200, reason=b"OK", minor=minor, fields=fields_of(*pairs), length=None, chunked=False
-    )
-
-
-def lines(fields: list[Field]) -> list[tuple[str, str]]:
-    """Return fields as pairs of text."""
-    return [(f.name.decode("latin-1"), f.value.decode("latin-1")) for f in fields]
 
 
 # To the upstream
@@ -92,7 +58,7 @@ NEVER_TO_UPSTREAM = [
 @pytest.mark.parametrize("spelling", [str, str.lower, str.upper, str.title])
 def test_never_forwarded(name: str, spelling: type[str]) -> None:
     """However it is spelled, and however often it comes."""
-    head = request(("A", "1"), (spelling(name), "x"), ("B", "2"), (spelling(name), "y"))
+    head = request_head(("A", "1"), (spelling(name), "x"), ("B", "2"), (spelling(name), "y"))
     assert lines(to_upstream(head)) == [("A", "1"), ("B", "2")]
 
 
@@ -123,14 +89,14 @@ def test_never_forwarded(name: str, spelling: type[str]) -> None:
 def test_everything_else_is_forwarded(name: str) -> None:
     """What nobody has heard of yet passes through, in its own spelling."""
     for spelling in (name, name.upper()):
-        assert lines(to_upstream(request((spelling, "value")))) == [(spelling, "value")]
+        assert lines(to_upstream(request_head((spelling, "value")))) == [(spelling, "value")]
 
 
 def test_order_spelling_and_repetition_are_kept() -> None:
     """What crosses is what was sent, values byte for byte."""
     pairs = [("b", "1"), ("A", "2 ,x\t;\xe9"), ("B", "3"), ("a", ""), ("b", "1")]
-    assert lines(to_upstream(request(*pairs))) == pairs
-    assert lines(to_agent(response(*pairs))) == pairs
+    assert lines(to_upstream(request_head(*pairs))) == pairs
+    assert lines(to_agent(response_head(*pairs))) == pairs
 
 
 @pytest.mark.parametrize(
@@ -140,14 +106,8 @@ def test_order_spelling_and_repetition_are_kept() -> None:
 def test_headers_named_by_connection_are_not_forwarded(connection: str) -> None:
     """RFC 9110 §7.6.1: they were meant for this hop."""
     pairs = (("Connection", connection), ("X-Secret-Hop", "1"), ("X-Other", "2"))
-    assert lines(to_upstream(request(*pairs))) == [("X-Other", "2")]
-    assert lines(to_agent(response(*pairs))) == [("X-Other", "2")]
-
-
-def test_every_connection_line_counts() -> None:
-    """Several lines are one list."""
-    head = request(("Connection", "keep-alive, X-A"), ("connection", "X-B"))
-    assert named_by_connection(head) == {b"keep-alive", b"x-a", b"x-b"}
+    assert lines(to_upstream(request_head(*pairs))) == [("X-Other", "2")]
+    assert lines(to_agent(response_head(*pairs))) == [("X-Other", "2")]
 
 
 # To the agent
@@ -174,7 +134,7 @@ def test_every_connection_line_counts() -> None:
 def test_never_passed_to_the_agent(name: str) -> None:
     """Hop-by-hop headers, cookies, framing, and leave for web pages to call."""
     for spelling in (name, name.lower(), name.upper()):
-        head = response(("A", "1"), (spelling, "x"), ("B", "2"))
+        head = response_head(("A", "1"), (spelling, "x"), ("B", "2"))
         assert lines(to_agent(head)) == [("A", "1"), ("B", "2")]
 
 
@@ -198,99 +158,7 @@ def test_never_passed_to_the_agent(name: str) -> None:
 )
 def test_everything_else_is_passed_to_the_agent(name: str) -> None:
     """The upstream's headers are the upstream's."""
-    assert lines(to_agent(response((name, "value")))) == [(name, "value")]
-
-
-# Lists
-
-
-@pytest.mark.parametrize(
-    ("value", "items"),
-    [
-        (b"", []),
-        (b" , ,", []),
-        (b"a", [b"a"]),
-        (b"a,b", [b"a", b"b"]),
-        (b" a\t,, b c ", [b"a", b"b c"]),
-    ],
-)
-def test_list_items_are_what_stands_between_commas(value: bytes, items: list[bytes]) -> None:
-    """Empty elements do not count (RFC 9110 §5.6.1)."""
-    assert list_items(value) == items
-
-
-def test_one_line_that_lacks_nothing_stays_as_it_is() -> None:
-    """Byte for byte, odd spacing included."""
-    fields = [*fields_of(("A", "1"), ("Anthropic-Beta", "x ,y,oauth"))]
-    assert merge_list(fields, b"anthropic-beta") == fields
-    assert merge_list(fields, b"anthropic-beta", [b"oauth"]) == fields
-
-
-def test_several_lines_become_one_in_the_place_of_the_first() -> None:
-    """Headroom keeps only the first line; nothing of the others may be lost."""
-    pairs = (("A", "1"), ("Anthropic-Beta", "x,y"), ("B", "2"), ("anthropic-beta", "z"), ("C", "3"))
-    assert lines(merge_list([*fields_of(*pairs)], b"anthropic-beta")) == [
-        ("A", "1"),
-        ("anthropic-beta", "x,y, z"),
-        ("B", "2"),
-        ("C", "3"),
-    ]
-
-
-def test_missing_elements_are_added_once() -> None:
-    """To a line that is there, or on a line of their own."""
-    one = [*fields_of(("anthropic-beta", "x"), ("A", "1"))]
-    assert lines(merge_list(one, b"anthropic-beta", [b"y"])) == [
-        ("anthropic-beta", "x, y"),
-        ("A", "1"),
-    ]
-    none = [*fields_of(("A", "1"))]
-    assert lines(merge_list(none, b"anthropic-beta", [b"y"])) == [
-        ("A", "1"),
-        ("anthropic-beta", "y"),
-    ]
-    assert merge_list(none, b"anthropic-beta") == none
-
-
-def test_element_is_present_only_as_a_whole() -> None:
-    """A longer name that contains it is another one."""
-    fields = [*fields_of(("anthropic-beta", "oauth-2025-04-20-extended"))]
-    merged = merge_list(fields, b"anthropic-beta", [b"oauth-2025-04-20"])
-    assert lines(merged) == [("anthropic-beta", "oauth-2025-04-20-extended, oauth-2025-04-20")]
-
-
-def test_empty_line_leaves_no_empty_element() -> None:
-    """A list that begins with a comma would puzzle a simple reader."""
-    fields = [*fields_of(("anthropic-beta", ""))]
-    assert lines(merge_list(fields, b"anthropic-beta", [b"y"])) == [("anthropic-beta", "y")]
-
-
-def test_fields_are_serialized_as_lines() -> None:
-    """Name, colon, space, value, line end."""
-    assert serialize(fields_of(("A-b", "c d"), ("E", ""))) == b"A-b: c d\r\nE: \r\n"
-    assert serialize([]) == b""
-
-
-@pytest.mark.parametrize(
-    ("connection", "minor", "closes"),
-    [
-        (None, 1, False),
-        ("close", 1, True),
-        ("Close", 1, True),
-        ("keep-alive, CLOSE", 1, True),
-        ("keep-alive", 1, False),
-        ("closed", 1, False),
-        (None, 0, True),
-        ("keep-alive", 0, True),
-    ],
-)
-def test_sender_that_ends_the_connection_is_recognised(
-    connection: str | None, minor: int, *, closes: bool
-) -> None:
-    """``close`` says so, and HTTP/1.0 means it."""
-    pairs = [("Connection", connection)] if connection else []
-    assert wants_close(request(*pairs, minor=minor)) is closes
-    assert wants_close(response(*pairs, minor=minor)) is closes
+    assert lines(to_agent(response_head((name, "value")))) == [(name, "value")]
 
 
 # Grants
@@ -311,7 +179,7 @@ AGENT_SENDS = (
 def inject(grant: GrantSettings, *pairs: tuple[str, str], anthropic: bool = True) -> list[Field]:
     """Return the fields that go upstream with this grant's credential."""
     credential = OAUTH_TOKEN if grant.name == "claude" else API_KEY
-    return Injection(grant, anthropic=anthropic).apply(request(*pairs), credential)
+    return Injection(grant, anthropic=anthropic).apply(request_head(*pairs), credential)
 
 
 def built_in(name: str) -> GrantSettings:

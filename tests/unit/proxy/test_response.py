@@ -1,19 +1,39 @@
-"""The heads and answers that the relay itself writes, as a strict reader reads them."""
+"""Relayed heads as a strict reader reads them, and bodies in memory, cut anywhere."""
 
-from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
-from relay import errors
-from relay.errors import RelayError
-from relay.http import answer as answer_module
-from relay.http.body import has_body
+from relay.downstream.connections import Connections
+from relay.downstream.server_connection import Request as IncomingRequest
+from relay.downstream.server_connection import ServerConnection
+from relay.errors import UpstreamTruncated
+from relay.http.chunked import ChunkReader
 from relay.http.grammar import Field
 from relay.http.headers import field
-from relay.http.message import ResponseHead
-from relay.http.parser import ResponseHeadReader
-from relay.proxy.response import relayed_head
+from relay.http.message import RequestHead, ResponseHead
+from relay.http.parser import RequestHeadReader
+from relay.proxy.response import ResponseWriter, relayed_head
+from relay.telemetry.call import CallRecord
+from relay.telemetry.metrics import Metrics
+from relay.upstream.client_connection import Connection
+from relay.upstream.interface import Limits
+from tests.harness import FUSE_SECONDS
+from tests.harness.messages import CHAT, MESSAGES, chunk
+from tests.harness.model_answers import (
+    CHAT_STREAM,
+    CODERS,
+    JSON,
+    RESPONSES_STREAM,
+    STREAM,
+    message_events,
+)
+from tests.harness.recordings import RECORDINGS, RESPONSES, answer_head, recorded_answer
+from tests.unit.heads import names, read_response
 
 
 def upstream_head(
@@ -31,25 +51,6 @@ def upstream_head(
         length=length,
         chunked=chunked,
     )
-
-
-def read(data: bytes) -> tuple[ResponseHead, bytes]:
-    """Return a written answer's head and what follows it."""
-    reader = ResponseHeadReader()
-    assert reader.feed(data)
-    return reader.head(), reader.rest
-
-
-def names(head: ResponseHead) -> list[bytes]:
-    """Return the names of a head's fields."""
-    return [f.key for f in head.fields]
-
-
-def every_error(kind: type[RelayError] = RelayError) -> Iterator[type[RelayError]]:
-    """Yield every class of error there is."""
-    yield kind
-    for subclass in kind.__subclasses__():
-        yield from every_error(subclass)
 
 
 # Relayed heads
@@ -72,118 +73,206 @@ def test_framing_is_stated_anew() -> None:
     """Chunks for what came in chunks, the length for what came with one, never both."""
     fields = (b"Transfer-Encoding", b"chunked"), (b"Connection", b"keep-alive")
     chunked = upstream_head(200, *fields, chunked=True)
-    head, _ = read(relayed_head(chunked, chunked=True, close=False))
+    head, _ = read_response(relayed_head(chunked, chunked=True, close=False))
     assert (head.chunked, head.length, names(head)) == (True, None, [b"transfer-encoding"])
     sized = upstream_head(200, (b"Content-Length", b"7"), length=7)
-    head, _ = read(relayed_head(sized, chunked=False, close=False))
+    head, _ = read_response(relayed_head(sized, chunked=False, close=False))
     assert (head.chunked, head.length, names(head)) == (False, 7, [b"content-length"])
 
 
 def test_answer_without_framing_says_that_the_connection_ends() -> None:
     """That is how an HTTP/1.0 agent learns where the body ends."""
-    head, _ = read(relayed_head(upstream_head(chunked=True), chunked=False, close=True))
+    head, _ = read_response(relayed_head(upstream_head(chunked=True), chunked=False, close=True))
     assert head.fields == (Field(b"connection", b"connection", b"close"),)
 
 
 def test_204_has_no_length() -> None:
     """RFC 9110 §8.6 forbids it."""
-    head, _ = read(relayed_head(upstream_head(204, length=0), chunked=False, close=False))
+    head, _ = read_response(relayed_head(upstream_head(204, length=0), chunked=False, close=False))
     assert head.length is None
 
 
 def test_304_keeps_the_length_of_what_was_not_sent() -> None:
     """RFC 9110 §8.6 allows it, and no body follows."""
-    head, _ = read(relayed_head(upstream_head(304, length=9), chunked=False, close=False))
+    head, _ = read_response(relayed_head(upstream_head(304, length=9), chunked=False, close=False))
     assert head.length == 9
 
 
 def test_cookies_and_hop_by_hop_fields_do_not_cross() -> None:
     """Here as everywhere."""
     fields = ((b"Set-Cookie", b"a=b"), (b"Keep-Alive", b"5"), (b"A", b"1"))
-    head, _ = read(relayed_head(upstream_head(200, *fields), chunked=False, close=False))
+    head, _ = read_response(relayed_head(upstream_head(200, *fields), chunked=False, close=False))
     assert names(head) == [b"a"]
 
 
-@pytest.mark.parametrize(
-    ("status", "method", "expected"),
-    [
-        (200, b"POST", True),
-        (500, b"GET", True),
-        (200, b"HEAD", False),
-        (204, b"POST", False),
-        (304, b"GET", False),
-    ],
-)
-def test_body_is_expected_by_status_and_method(
-    status: int, method: bytes, *, expected: bool
+# In memory: any cut there is
+
+
+class Wire(asyncio.Transport):
+    """A connection whose other end keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep it."""
+        self.written += data
+
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        """Everything is taken at once."""
+        return 0
+
+    def abort(self) -> None:
+        """Nothing is to be done."""
+
+
+class NoBody:
+    """A request without a body."""
+
+    chunked = False
+
+    def whole(self) -> bytes:
+        """Return that there is none."""
+        return b""
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Never asked for."""
+        raise AssertionError("no call does that here")
+
+
+class Nobody:
+    """Where no request is read."""
+
+    async def handle(self, _: ServerConnection, __: IncomingRequest) -> bool:
+        """Never asked for."""
+        raise AssertionError("no request comes here")
+
+
+def request_head() -> RequestHead:
+    """Return an agent's request as the relay reads it."""
+    reader = RequestHeadReader()
+    assert reader.feed(f"POST {MESSAGES} HTTP/1.1\r\nHost: relay\r\n\r\n".encode())
+    return reader.head()
+
+
+async def relay_in_memory(
+    reads: list[bytes], operation: str, *, tap: bool
+) -> tuple[bytes, CallRecord]:
+    """Pass an answer on that is read from the upstream in these pieces; return what came out."""
+    downstream, agent = ServerConnection(Nobody(), Connections()), Wire()
+    downstream.connection_made(agent)
+    upstream = Connection(lambda _: None, lambda _: None)
+    upstream.connection_made(Wire())
+    record = CallRecord(method="POST", operation=operation)
+
+    async def run() -> None:
+        reply = await upstream.begin(b"", NoBody(), Limits(9, 9, 9), bodiless=False)
+        record.answered(reply.head)
+        record.meter = record.meter if tap else None
+        head = request_head()
+        await ResponseWriter(downstream, head, reply, record, write_seconds=9, close=False).run()
+        reply.close()
+        record.succeeded()
+
+    running = asyncio.create_task(run())
+    loop = asyncio.get_running_loop()
+    for data in reads:
+        turn = loop.create_future()
+        loop.call_soon(turn.set_result, None)
+        await turn
+        upstream.data_received(data)
+    async with asyncio.timeout(FUSE_SECONDS):
+        await running
+    record.finish()
+    return agent.written, record
+
+
+def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
+    """Return data cut at these places."""
+    ends = sorted({place % len(data) for place in places} - {0})
+    return [data[a:b] for a, b in zip([0, *ends], [*ends, len(data)], strict=True)]
+
+
+def body_in(data: bytes) -> bytes:
+    """Return the body of a chunked response, and see that it came to its end."""
+    reader = ChunkReader(UpstreamTruncated)
+    body = reader.feed(data.partition(b"\r\n\r\n")[2])
+    assert reader.ended
+    assert reader.rest == b""
+    return body
+
+
+def check_in_memory(reads: list[bytes], operation: str, body: bytes) -> CallRecord:
+    """See that the agent gets the upstream's bytes, tap or no tap; return the tapped call."""
+    written, record = asyncio.run(relay_in_memory(reads, operation, tap=True))
+    untapped, _ = asyncio.run(relay_in_memory(reads, operation, tap=False))
+    assert body_in(written) == body_in(untapped) == body
+    assert record.response_bytes == len(body)
+    return record
+
+
+OPERATION_OF = {MESSAGES: "messages", CHAT: "chat_completions", RESPONSES: "responses"}
+PLACES = st.lists(st.integers(0, 1 << 20), max_size=40)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(RECORDINGS)), st.sampled_from(sorted(CODERS)), PLACES, PLACES)
+def test_usage_is_exact_however_an_answer_is_cut(
+    kind: str, name: str, chunks: list[int], reads: list[int]
 ) -> None:
-    """RFC 9112 §6.3."""
-    assert has_body(upstream_head(status), method) is expected
+    """By the upstream into chunks, and by the network into whatever is read at once."""
+    target, recording = RECORDINGS[kind]
+    coding, code = CODERS[name]
+    body = code(recording.body)
+    wire = answer_head(recording.content_type, coding)
+    wire += b"".join(map(chunk, cut(body, chunks))) + chunk(b"")
+    record = check_in_memory(cut(wire, reads), OPERATION_OF[target], body)
+    assert record.outcome == "ok"
+    assert record.usage is not None
+    assert record.usage.tokens == recording.tokens
+    assert record.usage.model == recording.model
+    assert record.usage.missing is None
 
 
-def test_continue_is_a_whole_answer() -> None:
-    """It has neither fields nor a body."""
-    head, rest = read(answer_module.CONTINUE)
-    assert (head.status, head.fields, rest) == (100, (), b"")
+@pytest.mark.parametrize("name", CODERS)
+@pytest.mark.parametrize("kind", RECORDINGS)
+def test_usage_is_exact_byte_by_byte(kind: str, name: str) -> None:
+    """The finest cut there is."""
+    target, recording = RECORDINGS[kind]
+    wire = recorded_answer(recording, name)
+    reads = [wire[i : i + 1] for i in range(len(wire))]
+    record = check_in_memory(reads, OPERATION_OF[target], CODERS[name][1](recording.body))
+    assert record.usage is not None
+    assert record.usage.tokens == recording.tokens
 
 
-# The relay's own answers
-
-
-@pytest.mark.parametrize("error", list(every_error()))
-def test_own_answer_says_what_its_error_says(error: type[RelayError]) -> None:
-    """Status, outcome, headers and body, in one well-formed answer."""
-    head, body = read(answer_module.own_answer(error(), "openai", head_only=False, close=False))
-    assert head.status == error.status
-    assert head.values(b"x-relay-error") == [error.outcome.encode()]
-    assert head.values(b"content-type") == [b"application/json"]
-    assert head.length == len(body)
-    assert body == error().body("openai")
-    for name, value in error.headers:
-        assert value in head.values(name)
-
-
-@pytest.mark.parametrize("error", list(every_error()))
-def test_own_answer_closes_where_its_error_does(error: type[RelayError]) -> None:
-    """Or where the agent asked for it."""
-    head, _ = read(answer_module.own_answer(error(), "anthropic", head_only=False, close=False))
-    assert (b"close" in head.values(b"connection")) is error.closes
-    head, _ = read(answer_module.own_answer(error(), "anthropic", head_only=False, close=True))
-    assert b"close" in head.values(b"connection")
-
-
-@pytest.mark.parametrize("error", list(every_error()))
-def test_own_answer_names_no_software(error: type[RelayError]) -> None:
-    """Neither Python nor aiohttp nor a server of any name, and no CORS header."""
-    written = answer_module.own_answer(error(), "anthropic", head_only=False, close=False)
-    head, _ = read(written)
-    assert b"server" not in names(head)
-    assert not any(name.startswith(b"access-control-") for name in names(head))
-    assert b"python" not in written.lower()
-    assert b"aiohttp" not in written.lower()
-
-
-def test_answer_to_head_has_the_length_but_no_body() -> None:
-    """RFC 9110 §9.3.2: as for GET, without the content."""
-    error = errors.UnknownRelay()
-    head, rest = read(answer_module.own_answer(error, "anthropic", head_only=True, close=False))
-    assert head.length == len(error.body("anthropic"))
-    assert rest == b""
-
-
-def test_plain_answer_is_whole_and_dated() -> None:
-    """What the admin pages and the probes get."""
-    headers = [(b"content-type", b"text/plain")]
-    written = answer_module.plain_answer(200, headers, b"fine\n", head_only=False, close=False)
-    head, body = read(written)
-    assert (head.status, head.reason, body) == (200, b"OK", b"fine\n")
-    assert names(head) == [b"content-type", b"date", b"content-length"]
-    (date,) = head.values(b"date")
-    assert date.endswith(b"GMT")
-    assert parsedate_to_datetime(date.decode()).tzinfo is not None
-
-
-def test_plain_answer_may_be_empty() -> None:
-    """A length of 0 says so."""
-    head, body = read(answer_module.plain_answer(200, [], b"", head_only=False, close=True))
-    assert (head.length, body, head.values(b"connection")) == (0, b"", [b"close"])
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(sorted(OPERATION_OF.values())),
+    st.sampled_from([STREAM, JSON, "text/plain", "text/event-stream;x"]),
+    st.sampled_from(["identity", "gzip", "deflate", "br", "zstd", "gzip, br", "compress"]),
+    st.lists(
+        st.one_of(
+            st.binary(max_size=200),
+            st.sampled_from([*message_events(), *CHAT_STREAM.pieces, *RESPONSES_STREAM.pieces]),
+        ),
+        max_size=12,
+    ),
+    PLACES,
+)
+def test_whatever_an_answer_holds_reaches_the_agent(
+    operation: str, content_type: str, coding: str, parts: list[bytes], reads: list[int]
+) -> None:
+    """Nonsense too, under any heading: it may not be metered, but it is passed on."""
+    body = b"".join(parts)
+    wire = (
+        answer_head(content_type, coding) + b"".join(map(chunk, filter(None, parts))) + chunk(b"")
+    )
+    record = check_in_memory(cut(wire, reads), operation, body)
+    assert record.outcome in ("ok", "truncated", "stream_error")
+    Metrics(CollectorRegistry()).observe(record)

@@ -9,13 +9,11 @@ from datetime import datetime, time
 import pytest
 
 from relay.errors import CredentialMissing, TokenRefused, UpstreamRedirected
-from relay.telemetry import access_log as access_log_module
+from relay.telemetry import access_log
 from relay.telemetry.access_log import JsonFormatter, TextFormatter, call_fields, log_calls, set_up
 from relay.telemetry.call import CallRecord
+from tests.harness.messages import response_head
 from tests.harness.model_answers import MESSAGE_TOKENS, MODEL, STREAM, message_body, message_events
-from tests.harness.relays import (
-    response_head,
-)
 
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
 FORGERIES = [
@@ -44,11 +42,11 @@ class Terminal(io.StringIO):
 
 def call(**known: object) -> CallRecord:
     """Return a call that is over, with what is known of it."""
-    exchange = CallRecord(method="POST", path="/relay/anthropic/v1/messages", started=100.0)
-    exchange.finished = 101.2345678
+    record = CallRecord(method="POST", path="/relay/anthropic/v1/messages", started=100.0)
+    record.finished = 101.2345678
     for name, value in known.items():
-        setattr(exchange, name, value)
-    return exchange
+        setattr(record, name, value)
+    return record
 
 
 def good_call() -> CallRecord:
@@ -66,11 +64,11 @@ def good_call() -> CallRecord:
     )
 
 
-def line_of(exchange: CallRecord, style: str) -> str:
+def line_of(record: CallRecord, style: str) -> str:
     """Return what is logged of a call, as it comes out of the stream."""
     stream = io.StringIO()
     set_up(style, stream)
-    log_calls([exchange])
+    log_calls([record])
     return stream.getvalue()
 
 
@@ -100,17 +98,17 @@ def test_json_line_has_every_field_that_is_known() -> None:
 
 def metered_call() -> CallRecord:
     """Return a call whose answer was a stream that could be metered."""
-    exchange = good_call()
-    exchange.session_id, exchange.agent_id = "1c-session", "agent-7"
+    record = good_call()
+    record.session_id, record.agent_id = "1c-session", "agent-7"
     fields = (("content-type", STREAM), ("request-id", "req_011"))
-    exchange.answered(response_head(200, *fields))
-    assert exchange.meter is not None
+    record.answered(response_head(200, *fields))
+    assert record.meter is not None
     start, *rest = message_events()
-    exchange.meter.feed(start, 100.6)
-    exchange.meter.feed(b"".join(rest), 100.8)
-    exchange.first_byte = 100.5
-    exchange.usage = exchange.meter.finish("clean", 101.2345678)
-    return exchange
+    record.meter.feed(start, 100.6)
+    record.meter.feed(b"".join(rest), 100.8)
+    record.first_byte = 100.5
+    record.usage = record.meter.finish("clean", 101.2345678)
+    return record
 
 
 def test_json_line_of_a_metered_call_has_its_usage() -> None:
@@ -141,25 +139,25 @@ def test_text_line_of_a_metered_call_has_its_tokens_by_name() -> None:
 
 def test_answer_without_usage_has_none_on_its_line() -> None:
     """Neither null nor an empty object."""
-    exchange = good_call()
-    exchange.answered(response_head(200, ("content-type", "application/json")))
-    assert exchange.meter is not None
-    exchange.meter.feed(b"{}", 100.6)
-    exchange.usage = exchange.meter.finish("clean", 101.0)
+    record = good_call()
+    record.answered(response_head(200, ("content-type", "application/json")))
+    assert record.meter is not None
+    record.meter.feed(b"{}", 100.6)
+    record.usage = record.meter.finish("clean", 101.0)
     absent = {"model", "tokens", "first_token", "max_gap", "request_id", "session_id", "agent_id"}
-    assert not json.loads(line_of(exchange, "json")).keys() & absent
+    assert not json.loads(line_of(record, "json")).keys() & absent
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_upstream_can_forge_no_line(style: str, forgery: str) -> None:
     """Whatever it calls its model."""
-    exchange = good_call()
-    exchange.answered(response_head(200, ("content-type", "application/json")))
-    assert exchange.meter is not None
-    exchange.meter.feed(message_body(f"m{forgery}"), 100.6)
-    exchange.usage = exchange.meter.finish("clean", 101.0)
-    line = line_of(exchange, style)
+    record = good_call()
+    record.answered(response_head(200, ("content-type", "application/json")))
+    assert record.meter is not None
+    record.meter.feed(message_body(f"m{forgery}"), 100.6)
+    record.usage = record.meter.finish("clean", 101.0)
+    line = line_of(record, style)
     assert len(line.splitlines()) == 1
     assert line.rstrip("\n").isprintable()
 
@@ -182,23 +180,23 @@ def test_what_is_not_known_is_absent() -> None:
 
 def test_refused_call_says_why() -> None:
     """With the reason that its metric has."""
-    exchange = call()
-    exchange.failed(TokenRefused())
-    fields = call_fields(exchange)
+    record = call()
+    record.failed(TokenRefused())
+    fields = call_fields(record)
     assert (fields["status"], fields["outcome"], fields["reason"]) == (401, "rejected", "token")
-    exchange = call()
-    exchange.failed(CredentialMissing())
-    fields = call_fields(exchange)
+    record = call()
+    record.failed(CredentialMissing())
+    fields = call_fields(record)
     assert (fields["status"], fields["outcome"]) == (503, "internal_error")
     assert "reason" not in fields
 
 
 def test_status_is_what_the_agent_was_told() -> None:
     """A redirect became a 502; what the upstream said is for the metrics."""
-    exchange = call()
-    exchange.failed(UpstreamRedirected(307))
-    assert (exchange.status, exchange.code) == (502, 307)
-    assert call_fields(exchange)["status"] == 502
+    record = call()
+    record.failed(UpstreamRedirected(307))
+    assert (record.status, record.code) == (502, 307)
+    assert call_fields(record)["status"] == 502
 
 
 def test_json_time_is_utc_with_milliseconds() -> None:
@@ -263,8 +261,8 @@ def test_line_holds_no_query(style: str) -> None:
 
 def test_fields_of_a_call_that_is_over_are_put_together_once() -> None:
     """The log and whoever looks on show the same; of a call that runs there is news."""
-    exchange = good_call()
-    assert call_fields(exchange) is call_fields(exchange)
+    record = good_call()
+    assert call_fields(record) is call_fields(record)
     running = CallRecord()
     before = call_fields(running)
     running.method = "POST"
@@ -369,5 +367,5 @@ def test_others_are_heard_only_when_they_warn() -> None:
 def test_silenced_log_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fields are not even put together."""
     logging.getLogger("relay").setLevel(logging.WARNING)
-    monkeypatch.setattr(access_log_module, "call_fields", None)
+    monkeypatch.setattr(access_log, "call_fields", None)
     log_calls([good_call()])

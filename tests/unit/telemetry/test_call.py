@@ -8,9 +8,10 @@ import pytest
 
 from relay import errors
 from relay.http.grammar import Field
-from relay.telemetry import call as call_module
+from relay.telemetry import call
 from relay.telemetry.access_log import call_fields
 from relay.telemetry.call import ID_LIMIT, CallRecord, first_value
+from tests.harness.messages import response_head
 from tests.harness.model_answers import (
     JSON,
     MESSAGE_STOP,
@@ -23,7 +24,6 @@ from tests.harness.model_answers import (
     message_events,
     message_start,
 )
-from tests.harness.relays import response_head
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock that calls look at."""
     clock = Clock()
-    monkeypatch.setattr(call_module, "time", clock)
+    monkeypatch.setattr(call, "time", clock)
     return clock
 
 
@@ -49,12 +49,12 @@ def answered(
     *pieces: bytes, status: int = 200, content_type: str = STREAM, method: str = "POST"
 ) -> CallRecord:
     """Return a call whose answer has come so far."""
-    exchange = CallRecord(method=method, operation="messages", started=100.0)
-    exchange.answered(response_head(status, ("content-type", content_type)))
-    assert exchange.meter is not None
+    record = CallRecord(method=method, operation="messages", started=100.0)
+    record.answered(response_head(status, ("content-type", content_type)))
+    assert record.meter is not None
     for piece in pieces:
-        exchange.meter.feed(piece, 101.0)
-    return exchange
+        record.meter.feed(piece, 101.0)
+    return record
 
 
 # How it ended
@@ -62,13 +62,13 @@ def answered(
 
 def test_whole_stream_is_ok() -> None:
     """Its usage is known."""
-    exchange = answered(*message_events())
-    exchange.succeeded()
-    exchange.finish()
-    assert exchange.outcome == "ok"
-    assert exchange.usage is not None
-    assert exchange.usage.tokens == MESSAGE_TOKENS
-    assert exchange.usage.missing is None
+    record = answered(*message_events())
+    record.succeeded()
+    record.finish()
+    assert record.outcome == "ok"
+    assert record.usage is not None
+    assert record.usage.tokens == MESSAGE_TOKENS
+    assert record.usage.missing is None
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,12 @@ def test_stream_that_ended_cleanly_is_judged_by_its_events(
     pieces: tuple[bytes, ...], outcome: str, missing: str | None
 ) -> None:
     """HTTP says nothing of whether a message is whole."""
-    exchange = answered(*pieces)
-    exchange.succeeded()
-    exchange.finish()
-    assert (exchange.outcome, exchange.code) == (outcome, 200)
-    assert exchange.usage is not None
-    assert exchange.usage.missing == missing
+    record = answered(*pieces)
+    record.succeeded()
+    record.finish()
+    assert (record.outcome, record.code) == (outcome, 200)
+    assert record.usage is not None
+    assert record.usage.missing == missing
 
 
 @pytest.mark.parametrize(
@@ -106,11 +106,11 @@ def test_agent_that_left_is_judged_by_what_it_left(
     pieces: tuple[bytes, ...], outcome: str, missing: str | None
 ) -> None:
     """Behind the end it is no abort, and behind an error it is the error's doing."""
-    exchange = answered(*pieces)
-    exchange.finish()
-    assert exchange.outcome == outcome
-    assert exchange.usage is not None
-    assert exchange.usage.missing == missing
+    record = answered(*pieces)
+    record.finish()
+    assert record.outcome == outcome
+    assert record.usage is not None
+    assert record.usage.missing == missing
 
 
 @pytest.mark.parametrize(
@@ -119,35 +119,35 @@ def test_agent_that_left_is_judged_by_what_it_left(
 @pytest.mark.parametrize("count", [0, 4, len(message_events())])
 def test_failure_of_the_connection_stays_one(error: errors.RelayError, count: int) -> None:
     """Whatever the events say."""
-    exchange = answered(*message_events()[:count])
-    exchange.failed(error)
-    exchange.finish()
-    assert (exchange.outcome, exchange.code) == (error.outcome, 200)
+    record = answered(*message_events()[:count])
+    record.failed(error)
+    record.finish()
+    assert (record.outcome, record.code) == (error.outcome, 200)
 
 
 @pytest.mark.parametrize("status", [400, 429, 529])
 def test_refusal_stays_one(status: int) -> None:
     """It is not taken for a stream that lacks its end."""
-    exchange = answered(error_event("overloaded_error"), status=status)
-    exchange.succeeded()
-    exchange.finish()
-    assert exchange.outcome == "upstream_error"
-    assert exchange.usage is not None
-    assert (exchange.usage.error_type, exchange.usage.error_where) == (
+    record = answered(error_event("overloaded_error"), status=status)
+    record.succeeded()
+    record.finish()
+    assert record.outcome == "upstream_error"
+    assert record.usage is not None
+    assert (record.usage.error_type, record.usage.error_where) == (
         "overloaded_error",
         "http",
     )
-    assert exchange.usage.missing is None
+    assert record.usage.missing is None
 
 
 def test_call_without_an_answer_has_no_reading() -> None:
     """It is over all the same."""
-    exchange = CallRecord()
-    exchange.finish()
-    assert (exchange.outcome, exchange.usage, exchange.code) == ("client_abort", None, None)
-    assert exchange.time_to_first_byte is None
-    assert exchange.time_to_first_token is None
-    assert exchange.request_overhead is None
+    record = CallRecord()
+    record.finish()
+    assert (record.outcome, record.usage, record.code) == ("client_abort", None, None)
+    assert record.time_to_first_byte is None
+    assert record.time_to_first_token is None
+    assert record.request_overhead is None
 
 
 # Whether it is metered
@@ -156,37 +156,37 @@ def test_call_without_an_answer_has_no_reading() -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 def test_only_what_is_made_is_metered(method: str) -> None:
     """A response that is fetched again was counted when it was made."""
-    exchange = CallRecord(method=method, operation="responses")
-    exchange.answered(response_head(200, ("content-type", JSON)))
-    assert exchange.meter is not None
-    exchange.meter.feed(RESPONSES_JSON.body, 1.0)
-    exchange.succeeded()
-    exchange.finish()
-    assert exchange.outcome == "ok"
-    assert exchange.usage is not None
-    assert (exchange.usage.tokens, exchange.usage.missing) == ({}, None)
+    record = CallRecord(method=method, operation="responses")
+    record.answered(response_head(200, ("content-type", JSON)))
+    assert record.meter is not None
+    record.meter.feed(RESPONSES_JSON.body, 1.0)
+    record.succeeded()
+    record.finish()
+    assert record.outcome == "ok"
+    assert record.usage is not None
+    assert (record.usage.tokens, record.usage.missing) == ({}, None)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 def test_errors_are_read_whatever_was_asked(method: str) -> None:
     """Their type is told of every call."""
     body = b'{"type":"error","error":{"type":"not_found_error","message":"x"}}'
-    exchange = answered(body, status=404, content_type=JSON, method=method)
-    exchange.succeeded()
-    exchange.finish()
-    assert exchange.usage is not None
-    assert exchange.usage.error_type == "not_found_error"
+    record = answered(body, status=404, content_type=JSON, method=method)
+    record.succeeded()
+    record.finish()
+    assert record.usage is not None
+    assert record.usage.error_type == "not_found_error"
 
 
 def test_codings_on_several_lines_are_one_list() -> None:
     """Undone from the last to the first; here there is no decoder for one of them."""
-    exchange = CallRecord(method="POST", operation="messages")
+    record = CallRecord(method="POST", operation="messages")
     lines = [("content-encoding", "gzip"), ("content-encoding", "compress")]
-    exchange.answered(response_head(200, ("content-type", JSON), *lines))
-    exchange.succeeded()
-    exchange.finish()
-    assert exchange.usage is not None
-    assert exchange.usage.missing == "encoding"
+    record.answered(response_head(200, ("content-type", JSON), *lines))
+    record.succeeded()
+    record.finish()
+    assert record.usage is not None
+    assert record.usage.missing == "encoding"
 
 
 # Times
@@ -194,50 +194,50 @@ def test_codings_on_several_lines_are_one_list() -> None:
 
 def test_times_are_seconds_from_the_start(clock: Clock) -> None:
     """Until now while it runs, and to its end afterwards."""
-    exchange = CallRecord(method="POST", operation="messages", started=100.0)
+    record = CallRecord(method="POST", operation="messages", started=100.0)
     clock.now = 101.5
-    assert exchange.duration == 1.5
-    exchange.waited, exchange.sent_at = 0.25, 100.75
-    assert exchange.request_overhead == 0.5
-    exchange.answered(response_head(200, ("content-type", STREAM)))
-    assert exchange.time_to_first_byte == 1.5
-    assert exchange.meter is not None
+    assert record.duration == 1.5
+    record.waited, record.sent_at = 0.25, 100.75
+    assert record.request_overhead == 0.5
+    record.answered(response_head(200, ("content-type", STREAM)))
+    assert record.time_to_first_byte == 1.5
+    assert record.meter is not None
     start, ping, *rest = message_events()
-    exchange.meter.feed(start + ping, 102.0)
-    exchange.meter.feed(b"".join(rest), 103.0)
-    assert "first_token" not in call_fields(exchange)  # not before the meter was read
-    exchange.succeeded()
+    record.meter.feed(start + ping, 102.0)
+    record.meter.feed(b"".join(rest), 103.0)
+    assert "first_token" not in call_fields(record)  # not before the meter was read
+    record.succeeded()
     clock.now = 104.5
-    exchange.finish()
+    record.finish()
     clock.now = 200.0
-    assert exchange.duration == 4.5
-    assert exchange.time_to_first_token == 3.0
-    assert exchange.usage is not None
-    assert exchange.usage.max_gap == 1.5
+    assert record.duration == 4.5
+    assert record.time_to_first_token == 3.0
+    assert record.usage is not None
+    assert record.usage.max_gap == 1.5
 
 
 def test_answer_that_is_no_stream_has_no_first_token(clock: Clock) -> None:
     """Nor a silence within."""
-    exchange = answered(message_body(), content_type=JSON)
-    exchange.succeeded()
-    exchange.finish()
-    assert exchange.time_to_first_token is None
-    assert exchange.usage is not None
-    assert exchange.usage.max_gap is None
+    record = answered(message_body(), content_type=JSON)
+    record.succeeded()
+    record.finish()
+    assert record.time_to_first_token is None
+    assert record.usage is not None
+    assert record.usage.max_gap is None
 
 
 def test_what_is_known_shows_while_it_runs() -> None:
     """The model and the input's tokens come with the first event."""
-    exchange = answered(message_start())
-    assert exchange.meter is not None
-    assert exchange.meter.model == MODEL
-    assert exchange.meter.tokens == MESSAGE_TOKENS | {"output": 1}
-    exchange.meter.feed(b"".join(message_events()[1:-1]), 102.0)
-    assert exchange.meter.tokens == MESSAGE_TOKENS
-    exchange.meter.feed(MESSAGE_STOP, 103.0)
-    exchange.succeeded()
-    exchange.finish()
-    assert exchange.outcome == "ok"
+    record = answered(message_start())
+    assert record.meter is not None
+    assert record.meter.model == MODEL
+    assert record.meter.tokens == MESSAGE_TOKENS | {"output": 1}
+    record.meter.feed(b"".join(message_events()[1:-1]), 102.0)
+    assert record.meter.tokens == MESSAGE_TOKENS
+    record.meter.feed(MESSAGE_STOP, 103.0)
+    record.succeeded()
+    record.finish()
+    assert record.outcome == "ok"
 
 
 # Identifiers
@@ -256,9 +256,9 @@ def test_what_is_known_shows_while_it_runs() -> None:
 )
 def test_request_id_is_the_upstreams(fields: list[tuple[str, str]], expected: str) -> None:
     """By the name that either API gives it."""
-    exchange = CallRecord(method="POST")
-    exchange.answered(response_head(200, *fields))
-    assert exchange.request_id == expected
+    record = CallRecord(method="POST")
+    record.answered(response_head(200, *fields))
+    assert record.request_id == expected
 
 
 @pytest.mark.parametrize(

@@ -10,19 +10,19 @@ BOUNDS = (0.1, 0.5, 2.0)
 VALUES = st.lists(st.floats(min_value=0, max_value=10))
 
 
-def bins_of(values: list[float]) -> Histogram:
-    """Return bins that have seen these values."""
-    bins = Histogram(BOUNDS)
+def histogram_of(values: list[float]) -> Histogram:
+    """Return a histogram that has seen these values."""
+    histogram = Histogram(BOUNDS)
     for value in values:
-        bins.observe(value)
-    return bins
+        histogram.observe(value)
+    return histogram
 
 
 def test_new_bins_are_empty() -> None:
     """All bounds are there, with nothing at or below them."""
-    bins = Histogram(BOUNDS)
-    assert bins.cumulative() == [("0.1", 0), ("0.5", 0), ("2.0", 0), ("+Inf", 0)]
-    assert bins.total == 0
+    histogram = Histogram(BOUNDS)
+    assert histogram.cumulative() == [("0.1", 0), ("0.5", 0), ("2.0", 0), ("+Inf", 0)]
+    assert histogram.total == 0
 
 
 def test_bounds_are_written_as_the_library_writes_them() -> None:
@@ -46,34 +46,34 @@ def test_bounds_are_written_as_the_library_writes_them() -> None:
 )
 def test_bound_belongs_to_its_bucket(value: float, counts: list[int]) -> None:
     """``le`` means at or below."""
-    assert bins_of([value]).counts == counts
+    assert histogram_of([value]).counts == counts
 
 
 @given(VALUES)
 def test_counts_are_cumulative(values: list[float]) -> None:
     """At each bound, all values up to it; at the last one, all of them."""
-    bins = bins_of(values)
+    histogram = histogram_of(values)
     expected: list[tuple[str, float]] = [
         (str(bound), sum(value <= bound for value in values)) for bound in BOUNDS
     ]
-    assert bins.cumulative() == [*expected, ("+Inf", len(values))]
-    assert bins.total == pytest.approx(sum(values))
+    assert histogram.cumulative() == [*expected, ("+Inf", len(values))]
+    assert histogram.total == pytest.approx(sum(values))
 
 
 @given(st.lists(st.tuples(st.floats(min_value=0, max_value=3), st.text(max_size=1))))
 def test_each_bucket_has_the_latest_value_with_a_name(values: list[tuple[float, str]]) -> None:
     """Values without one count, and leave the example of their bucket alone."""
-    bins = ExemplarHistogram(BOUNDS)
+    histogram = ExemplarHistogram(BOUNDS)
     expected: dict[int, tuple[str, float, float]] = {}
     for moment, (value, name) in enumerate(values):
         if name:
-            bins.observe_example(name, value, moment)
+            histogram.observe_example(name, value, moment)
             expected[sum(bound < value for bound in BOUNDS)] = (name, value, moment)
         else:
-            bins.observe(value)
-    assert bins.examples == expected
-    assert bins.counts == bins_of([value for value, _ in values]).counts
-    assert bins.total == pytest.approx(sum(value for value, _ in values))
+            histogram.observe(value)
+    assert histogram.examples == expected
+    assert histogram.counts == histogram_of([value for value, _ in values]).counts
+    assert histogram.total == pytest.approx(sum(value for value, _ in values))
 
 
 def test_bounds_of_the_overhead_go_up() -> None:

@@ -17,6 +17,8 @@ from relay import __version__, errors
 from relay.telemetry import call as call_module
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics, RelayState, limits
+from relay.telemetry.metrics.catalogue import DURATION_BUCKETS
+from tests.harness.messages import response_head
 from tests.harness.model_answers import (
     JSON,
     MESSAGE_TOKENS,
@@ -27,7 +29,6 @@ from tests.harness.model_answers import (
     message_events,
     message_start,
 )
-from tests.harness.relays import response_head
 
 OPERATIONS = [
     "messages",
@@ -114,12 +115,12 @@ def metrics() -> Metrics:
 
 def call(metrics: Metrics, *, known: bool = True, seconds: float = 1.0) -> CallRecord:
     """Return a call that has begun, of a known relay or of none, and took so long."""
-    exchange = CallRecord(method="POST", started=0.0)
-    exchange.finished = seconds
+    record = CallRecord(method="POST", started=0.0)
+    record.finished = seconds
     if known:
-        exchange.relay, exchange.client, exchange.operation = "anthropic", "agent", "messages"
-        metrics.begin(exchange)
-    return exchange
+        record.relay, record.client, record.operation = "anthropic", "agent", "messages"
+        metrics.begin(record)
+    return record
 
 
 # From the start
@@ -179,10 +180,10 @@ def test_no_client_is_a_client_of_that_name() -> None:
 
 def test_reload_adds_children_and_keeps_counts(metrics: Metrics) -> None:
     """A counter never falls."""
-    exchange = call(metrics)
-    exchange.answered(response_head())
-    exchange.succeeded()
-    metrics.observe(exchange)
+    record = call(metrics)
+    record.answered(response_head())
+    record.succeeded()
+    metrics.observe(record)
     metrics.prepare([state("anthropic"), state("new")], ["agent"])
     scrape = Scrape(metrics)
     labels = {"client": "agent", "operation": "messages", "code": "200", "outcome": "ok"}
@@ -278,16 +279,16 @@ def answered_call(
     metrics: Metrics, pieces: Iterable[bytes], *fields: tuple[str, str], status: int = 200
 ) -> CallRecord:
     """Have a call answered with these pieces, and observe it."""
-    exchange = call(metrics)
-    exchange.finished = None
-    exchange.answered(response_head(status, *fields))
-    assert exchange.meter is not None
+    record = call(metrics)
+    record.finished = None
+    record.answered(response_head(status, *fields))
+    assert record.meter is not None
     for piece in pieces:
-        exchange.meter.feed(piece, 1.0)
-    exchange.succeeded()
-    exchange.finish()
-    metrics.observe(exchange)
-    return exchange
+        record.meter.feed(piece, 1.0)
+    record.succeeded()
+    record.finish()
+    metrics.observe(record)
+    return record
 
 
 EVENT_STREAM = ("content-type", STREAM)
@@ -542,20 +543,20 @@ def test_strange_words_of_an_api_are_other(metrics: Metrics) -> None:
 
 def test_times_of_a_stream_are_those_of_its_events(metrics: Metrics, clock: Clock) -> None:
     """First token, time for each after it, longest silence, and the relay's own share."""
-    exchange = CallRecord(method="POST", relay="anthropic", operation="messages", started=100.0)
-    metrics.begin(exchange)
-    exchange.waited, exchange.sent_at = 0.5, 100.502
+    record = CallRecord(method="POST", relay="anthropic", operation="messages", started=100.0)
+    metrics.begin(record)
+    record.waited, record.sent_at = 0.5, 100.502
     clock.now = 100.8
-    exchange.answered(response_head(200, EVENT_STREAM))
-    assert exchange.meter is not None
+    record.answered(response_head(200, EVENT_STREAM))
+    assert record.meter is not None
     start, ping, *rest = message_events()
     for piece, now in ((start, 101.0), (ping, 102.0), (b"".join(rest), 104.0)):
-        exchange.meter.feed(piece, now)
-        exchange.piece_overheads.observe(0.003)
-    exchange.succeeded()
+        record.meter.feed(piece, now)
+        record.piece_overheads.observe(0.003)
+    record.succeeded()
     clock.now = 106.4
-    exchange.finish()
-    metrics.observe(exchange)
+    record.finish()
+    metrics.observe(record)
     scrape = Scrape(metrics)
     first = "relay_time_to_first_token_seconds"
     labels = {"relay": "anthropic", "model": MODEL}
@@ -585,27 +586,27 @@ def test_times_of_a_stream_are_those_of_its_events(metrics: Metrics, clock: Cloc
 
 def test_overhead_of_a_call_that_was_never_sent_is_not_known(metrics: Metrics) -> None:
     """A refusal says nothing of how fast the relay forwards."""
-    exchange = call(metrics)
-    exchange.failed(errors.UpstreamUnreachable())
-    metrics.observe(exchange)
+    record = call(metrics)
+    record.failed(errors.UpstreamUnreachable())
+    metrics.observe(record)
     assert Scrape(metrics).total("relay_overhead_seconds_count") == 0
 
 
 def test_overhead_of_pieces_shows_while_the_stream_runs(metrics: Metrics) -> None:
     """Each piece counts when it has been written, and only once."""
-    exchange = call(metrics)
-    exchange.piece_overheads.observe(0.003)
+    record = call(metrics)
+    record.piece_overheads.observe(0.003)
     chunks = {"relay": "anthropic", "phase": "chunk"}
     for _ in range(2):
         assert Scrape(metrics).value("relay_overhead_seconds_count", **chunks) == 1
-        metrics.observe(exchange)
+        metrics.observe(record)
 
 
 def test_bytes_are_counted_both_ways(metrics: Metrics) -> None:
     """Of bodies, by relay."""
-    exchange = call(metrics)
-    exchange.request_bytes, exchange.response_bytes = 10, 20
-    metrics.observe(exchange)
+    record = call(metrics)
+    record.request_bytes, record.response_bytes = 10, 20
+    metrics.observe(record)
     scrape = Scrape(metrics)
     assert scrape.value("relay_request_bytes_total", relay="anthropic") == 10
     assert scrape.value("relay_response_bytes_total", relay="anthropic") == 20
@@ -872,12 +873,12 @@ def test_lag_of_the_loop_is_the_latest(metrics: Metrics) -> None:
 
 def test_good_call_is_observed_once(metrics: Metrics) -> None:
     """In each metric that it concerns."""
-    exchange = call(metrics, seconds=0.3)
+    record = call(metrics, seconds=0.3)
     assert Scrape(metrics).value("relay_requests_in_flight", relay="anthropic") == 1
-    exchange.answered(response_head())
-    exchange.first_byte = 0.2
-    exchange.succeeded()
-    metrics.observe(exchange)
+    record.answered(response_head())
+    record.first_byte = 0.2
+    record.succeeded()
+    metrics.observe(record)
     scrape = Scrape(metrics)
     assert scrape.total("relay_requests_total") == 1
     labels = {"relay": "anthropic", "client": "agent", "operation": "messages"}
@@ -913,11 +914,11 @@ def test_each_outcome_is_observed_once(
     metrics: Metrics, outcome: str, code: str, kind: str
 ) -> None:
     """Counter, duration and first byte, under the right labels."""
-    exchange = call(metrics)
-    exchange.outcome = outcome
+    record = call(metrics)
+    record.outcome = outcome
     if code != "none":
-        exchange.answered(response_head(int(code)))
-    metrics.observe(exchange)
+        record.answered(response_head(int(code)))
+    metrics.observe(record)
     scrape = Scrape(metrics)
     labels = {"relay": "anthropic", "client": "agent", "operation": "messages"}
     assert scrape.value("relay_requests_total", code=code, outcome=outcome, **labels) == 1
@@ -956,9 +957,9 @@ def test_refused_call_counts_once_in_both_counters(
     metrics: Metrics, error: type[errors.ClientError], reason: str, *, known: bool
 ) -> None:
     """As ``rejected`` with code ``none``, and by its reason."""
-    exchange = call(metrics, known=known)
-    exchange.failed(error())
-    metrics.observe(exchange)
+    record = call(metrics, known=known)
+    record.failed(error())
+    metrics.observe(record)
     scrape = Scrape(metrics)
     labels = {"relay": "anthropic", "client": "agent", "operation": "messages"}
     if not known:
@@ -972,9 +973,9 @@ def test_refused_call_counts_once_in_both_counters(
 
 def test_missing_credential_is_no_rejection(metrics: Metrics) -> None:
     """It is the relay's own trouble."""
-    exchange = call(metrics)
-    exchange.failed(errors.CredentialMissing())
-    metrics.observe(exchange)
+    record = call(metrics)
+    record.failed(errors.CredentialMissing())
+    metrics.observe(record)
     scrape = Scrape(metrics)
     assert scrape.total("relay_rejections_total") == 0
     labels = {"relay": "anthropic", "client": "agent", "operation": "messages"}
@@ -996,35 +997,35 @@ def test_failure_before_an_answer_has_no_code(
     error: errors.RelayError, outcome: str, status: int
 ) -> None:
     """The agent was told something; the upstream said nothing."""
-    exchange = CallRecord()
-    exchange.failed(error)
-    assert (exchange.outcome, exchange.status, exchange.code) == (outcome, status, None)
+    record = CallRecord()
+    record.failed(error)
+    assert (record.outcome, record.status, record.code) == (outcome, status, None)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_redirect_keeps_the_upstreams_code(status: int) -> None:
     """The agent was told something else."""
-    exchange = CallRecord()
-    exchange.failed(errors.UpstreamRedirected(status))
-    assert (exchange.status, exchange.code) == (502, status)
+    record = CallRecord()
+    record.failed(errors.UpstreamRedirected(status))
+    assert (record.status, record.code) == (502, status)
 
 
 @pytest.mark.parametrize("error", [errors.UpstreamTruncated(), errors.UpstreamStalled()])
 def test_failure_within_an_answer_keeps_its_status(error: errors.RelayError) -> None:
     """The head had been passed on already."""
-    exchange = CallRecord()
-    exchange.answered(response_head())
-    exchange.failed(error)
-    assert (exchange.status, exchange.code, exchange.outcome) == (200, 200, error.outcome)
+    record = CallRecord()
+    record.answered(response_head())
+    record.failed(error)
+    assert (record.status, record.code, record.outcome) == (200, 200, error.outcome)
 
 
 def test_agents_fault_within_an_answer_is_no_refusal() -> None:
     """It was relayed already: the agent has left, in a way."""
-    exchange = CallRecord()
-    exchange.answered(response_head())
-    exchange.failed(errors.RequestStalled())
-    assert (exchange.outcome, exchange.rejection) == ("client_abort", None)
-    assert (exchange.status, exchange.code) == (200, 200)
+    record = CallRecord()
+    record.answered(response_head())
+    record.failed(errors.RequestStalled())
+    assert (record.outcome, record.rejection) == ("client_abort", None)
+    assert (record.status, record.code) == (200, 200)
 
 
 @pytest.mark.parametrize(
@@ -1033,21 +1034,21 @@ def test_agents_fault_within_an_answer_is_no_refusal() -> None:
 )
 def test_answer_passed_on_to_its_end_is_judged_by_its_status(status: int, outcome: str) -> None:
     """An error of the upstream is one, however well it was passed on."""
-    exchange = CallRecord()
-    exchange.answered(response_head(status))
-    exchange.succeeded()
-    assert exchange.outcome == outcome
+    record = CallRecord()
+    record.answered(response_head(status))
+    record.succeeded()
+    assert record.outcome == outcome
 
 
-def test_exchange_times_run_until_it_is_finished() -> None:
+def test_times_of_a_call_run_until_it_is_finished() -> None:
     """And stand still afterwards."""
     assert CallRecord().time_to_first_byte is None
-    exchange = CallRecord()
-    exchange.answered(response_head())
-    assert exchange.time_to_first_byte is not None
-    assert 0 <= exchange.time_to_first_byte <= exchange.duration
-    exchange.finish()
-    assert exchange.duration == exchange.duration
+    record = CallRecord()
+    record.answered(response_head())
+    assert record.time_to_first_byte is not None
+    assert 0 <= record.time_to_first_byte <= record.duration
+    record.finish()
+    assert record.duration == record.duration
 
 
 # Gauges
@@ -1116,3 +1117,35 @@ def test_each_registry_stands_for_itself() -> None:
     one.observe(CallRecord(outcome="rejected", rejection="token"))
     assert Scrape(one).total("relay_rejections_total") == 1
     assert Scrape(other).total("relay_rejections_total") == 0
+
+
+# How many series
+
+
+def test_ten_thousand_sessions_make_no_series() -> None:
+    """Whatever a call was called, what is shown of it is one of what is known beforehand."""
+    metrics = Metrics(CollectorRegistry())
+    state = RelayState("anthropic", "claude", ready=True, up=True, upstream="http://x:1",
+                       idle_connections=0, active_connections=0)  # fmt: skip
+    metrics.prepare([state], ["agent"])
+    metrics.show([state])
+    counts: list[int] = []
+    for number in range(10_000):
+        record = CallRecord(method="POST", path=f"/{number}", relay="anthropic", client="agent")
+        record.operation = "messages"
+        record.session_id, record.agent_id = f"session-{number}", f"agent-{number}"
+        metrics.begin(record)
+        fields = (("content-type", JSON), ("request-id", f"req_{number}"))
+        record.answered(response_head(200, *fields))
+        assert record.meter is not None
+        record.meter.feed(message_body(f"model-{number % 100}"), 1.0)
+        record.succeeded()
+        record.finish()
+        metrics.observe(record)
+        if number in (100, 9_999):
+            counts.append(sum(len(family.samples) for family in metrics._registry.collect()))
+    assert counts[0] == counts[1]
+    text = metrics.expose("application/openmetrics-text")[0]
+    assert b"session-" not in text
+    # One exemplar for each bucket of one histogram, however many calls there were.
+    assert text.count(b"req_") <= len(DURATION_BUCKETS) + 1

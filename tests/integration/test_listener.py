@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 
 from relay.config import ListenAddress
-from relay.downstream import listener as listener_module
+from relay.downstream import listener
 from relay.downstream.listener import CannotListen, Listeners, bind, interface_addresses
 
 FUSE_SECONDS = 10.0
@@ -135,7 +135,7 @@ async def test_address_that_cannot_be_had_is_an_error(
     def forbid(_: ListenAddress) -> NoReturn:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(listener_module, "bind", forbid)
+    monkeypatch.setattr(listener, "bind", forbid)
     with pytest.raises(CannotListen) as refused:
         await opened.listeners.open((ListenAddress("127.0.0.1", 80),))
     assert str(refused.value) == (
@@ -194,7 +194,7 @@ def test_link_local_addresses_are_left_out(
         "20010db8000000000000000000000002 04 40 00 82   bridge9\n"
         "20010db8000000000000000000000003 05 40 00 82   bridge99\n"
     )
-    monkeypatch.setattr(listener_module, "_IF_INET6", table)
+    monkeypatch.setattr(listener, "_IF_INET6", table)
     assert interface_addresses("bridge9") == ["2001:db8::2"]
 
 
@@ -203,7 +203,7 @@ def test_host_without_ipv6_has_no_table(
 ) -> None:
     """The kernel may be built or booted without it."""
     missing = tmp_path_factory.mktemp("proc") / "if_inet6"
-    monkeypatch.setattr(listener_module, "_IF_INET6", missing)
+    monkeypatch.setattr(listener, "_IF_INET6", missing)
     assert interface_addresses("lo") == ["127.0.0.1"]
 
 
@@ -232,8 +232,8 @@ class Interface:
 
     def put(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Put it in the place of the host's, and let nobody wait long."""
-        monkeypatch.setattr(listener_module, "interface_addresses", self.addresses)
-        monkeypatch.setattr(listener_module, "RETRY_SECONDS", 0.001)
+        monkeypatch.setattr(listener, "interface_addresses", self.addresses)
+        monkeypatch.setattr(listener, "RETRY_SECONDS", 0.001)
 
 
 async def test_interface_that_appears_later_is_served_then(

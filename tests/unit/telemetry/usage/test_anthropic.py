@@ -6,7 +6,7 @@ import pytest
 
 from relay.telemetry.usage import Meter
 from relay.telemetry.usage.json_body import PART_SIZE, WHOLE_LIMIT
-from tests.unit.telemetry.usage_samples import (
+from tests.unit.telemetry.usage.samples import (
     ANTHROPIC_JSON,
     ANTHROPIC_STREAM,
     ANTHROPIC_TOKENS,

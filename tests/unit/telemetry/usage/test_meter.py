@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.http import coding as coding_module
+from relay.http import coding
 from relay.http.sse import EVENT_LIMIT
 from relay.telemetry.usage import ERROR_TYPES, SERVER_TOOLS, TOKEN_TYPES, End, Meter, Missing, meter
 from relay.telemetry.usage.counts import Tally
 from relay.telemetry.usage.reader import Row
-from tests.unit.telemetry.usage_samples import (
+from tests.unit.telemetry.usage.samples import (
     ANTHROPIC_JSON,
     ANTHROPIC_STREAM,
     ANTHROPIC_TOKENS,
@@ -222,7 +222,7 @@ def test_a_coding_that_ends_too_soon_is_truncated(content_type: bytes, body: byt
 
 def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends the reading, not the call; what came before it is counted."""
-    monkeypatch.setattr(coding_module, "FEED_LIMIT", 100_000)
+    monkeypatch.setattr(coding, "FEED_LIMIT", 100_000)
     compressor = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
     start = compressor.compress(message_start()) + compressor.flush(zlib.Z_SYNC_FLUSH)
     bomb = compressor.compress(bytes(300_000)) + compressor.flush()

@@ -6,7 +6,7 @@ import pytest
 
 from relay.telemetry.usage import Meter
 from relay.telemetry.usage.json_body import WHOLE_LIMIT
-from tests.unit.telemetry.usage_samples import (
+from tests.unit.telemetry.usage.samples import (
     CHAT_STREAM,
     CHAT_TOKENS,
     CHAT_USAGE,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.telemetry.usage import TOKEN_TYPES, Meter, Missing, Usage
-from tests.unit.telemetry.usage_samples import (
+from tests.unit.telemetry.usage.samples import (
     ANTHROPIC_JSON,
     ANTHROPIC_STREAM,
     ANTHROPIC_TOKENS,

@@ -1,0 +1,98 @@
+"""One request of an admin connection, answered by aiohttp.
+
+The connection is the relay's own (``downstream.server_connection``): it reads strictly, sets the
+time limits, and takes requests one after another. aiohttp gets a head of our own making, with the
+little that its parser needs, and writes its answer through a transport that leads back to the
+connection. So its own errors, which echo what was sent and name its version, are never reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from relay.downstream.server_connection import ServerConnection
+from relay.downstream.transport import WriteLimit
+from relay.http.message import RequestHead
+
+# aiohttp's parser refuses methods that it has not heard of; POST is refused as well, by `access`.
+_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_OTHER_METHOD: Final = b"POST"
+# What a page may depend on besides its target; what `access` judges, it takes from the real head.
+_PASSED: Final = (b"accept",)
+
+
+class Bridge(asyncio.Transport):
+    """What aiohttp writes one answer to."""
+
+    def __init__(self, connection: ServerConnection, head: RequestHead) -> None:
+        super().__init__()
+        self.head = head
+        """The request as it was read."""
+        self.local_address = connection.local_address
+        self._connection = connection
+        self._closed = asyncio.get_running_loop().create_future()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue bytes for the one who asked."""
+        self._connection.write(bytes(data))
+
+    def close(self) -> None:
+        """Note that the answer is out."""
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def is_closing(self) -> bool:
+        """Whether the answer is out."""
+        return self._closed.done()
+
+    async def wait_closed(self) -> None:
+        """Wait until the answer is out."""
+        await self._closed
+
+
+async def answer(
+    server: web.Server,
+    connection: ServerConnection,
+    head: RequestHead,
+    *,
+    write_seconds: float,
+    close: bool,
+) -> None:
+    """Have aiohttp answer a request; ``close`` says that nothing follows on the connection."""
+    bridge = Bridge(connection, head)
+    limit = WriteLimit(connection, write_seconds)
+    protocol = server()
+    protocol.connection_made(bridge)
+
+    def follow(writable: bool) -> None:  # noqa: FBT001  # it is the state itself
+        if writable:
+            limit.stop()
+            protocol.resume_writing()
+        else:
+            limit.start()
+            protocol.pause_writing()
+
+    connection.watch(follow)
+    try:
+        protocol.data_received(_bare_head(head, close=close))
+        protocol.close()  # after this answer
+        await bridge.wait_closed()
+    finally:
+        connection.watch(None)
+        limit.stop()
+        protocol.connection_lost(None)
+
+
+def _bare_head(head: RequestHead, *, close: bool) -> bytes:
+    method = head.method if head.method in _METHODS else _OTHER_METHOD
+    values = [b"%b: %b\r\n" % (key, value) for key in _PASSED for value in head.values(key)]
+    return b"%b %b HTTP/1.%d\r\nHost: admin\r\nConnection: %b\r\n%b\r\n" % (
+        method,
+        head.target,
+        head.minor,
+        b"close" if close else b"keep-alive",
+        b"".join(values),
+    )

@@ -1,0 +1,26 @@
+"""``/calls``: calls in flight, the last hundred, and how the relays stand; `relay top` reads it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from relay.admin.source import SOURCE, Source, json_page
+from relay.telemetry.metrics import RelayState
+
+
+async def show(request: web.Request) -> web.Response:
+    """Return the calls, and each relay's state."""
+    source = request.app[SOURCE]
+    states = source.lifecycle.runtime.states()
+    relays = {state.relay: _describe(source, state) for state in states}
+    return json_page(source.recent_calls.describe() | {"relays": relays})
+
+
+def _describe(source: Source, state: RelayState) -> dict[str, object]:
+    limits, quotas = source.metrics.current_limits(state.relay)
+    return {
+        "upstream": state.upstream_state,
+        "credential": state.ready,
+        "limits": [{"kind": limit.name, **limit.stated()} for limit in limits],
+        "quotas": [{"window": quota.name, **quota.stated()} for quota in quotas],
+    }

@@ -1,0 +1,22 @@
+"""``/healthz``: whether the process serves; ``/readyz``: whether calls would go through."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from relay.admin.source import SOURCE, json_page
+from relay.proxy.problems import readiness
+
+
+async def healthz(_: web.Request) -> web.Response:
+    """Answer: that is all there is to know."""
+    return json_page({"status": "ok"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Return 503 while draining, or while a credential or token has no value; with the details."""
+    lifecycle = request.app[SOURCE].lifecycle
+    ready = lifecycle.runtime.ready and not lifecycle.draining
+    status = "draining" if lifecycle.draining else "ready" if ready else "not ready"
+    report = {"status": status, **readiness(lifecycle.runtime)}
+    return json_page(report, status=200 if ready else 503, indent=2)

@@ -1,0 +1,144 @@
+"""The calls that commands make themselves, by aiohttp; `relay health` alone goes without.
+
+One session, opened and closed here. An answer is taken as it came: no redirect is followed,
+nothing is decompressed, no cookie kept, and no proxy of the environment's is between. Whatever
+goes wrong is one error, which says how it went wrong and nothing of what was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    StreamReader,
+)
+from yarl import URL
+
+from relay.commands import CommandError
+from relay.http.grammar import LINE_LIMIT
+
+ANSWER_SECONDS: Final = 5.0
+BODY_LIMIT: Final = 64 * 1024
+"""Bytes: many times a page that says who answers, or why not."""
+
+Why = Literal["refused", "silent", "unreachable", "not HTTP"]
+
+
+class NoAnswer(CommandError):
+    """There is no whole answer: ``why`` is for code, the text for a user."""
+
+    def __init__(self, url: str, why: Why) -> None:
+        super().__init__(f"no answer from {url}: {why}")
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an HTTP server answered."""
+
+    status: int
+    error: str
+    """The relay's own name for what went wrong, as it came; empty where there is none."""
+    body: bytes
+    """No more of it than was asked for."""
+
+
+class Client:
+    """Asks HTTP servers; to be made where an event loop runs, and closed there."""
+
+    def __init__(self) -> None:
+        # No header that the call needs not; the relay's own limit on a line of an answer's.
+        self._session = ClientSession(
+            headers={"Accept-Encoding": "identity"},
+            skip_auto_headers=("Accept", "User-Agent"),
+            cookie_jar=DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            max_field_size=LINE_LIMIT,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close what is kept of connections."""
+        await self._session.close()
+
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        seconds: float = ANSWER_SECONDS,
+        token: bytes | None = None,
+        limit: int = BODY_LIMIT,
+    ) -> Answer:
+        """Return the answer, with the first ``limit`` bytes of its body.
+
+        Where a connection ends before the answer, aiohttp asks once more: GET and HEAD alone.
+
+        Raises:
+            NoAnswer: Nobody answers by HTTP within ``seconds``.
+        """
+        # Encoded: yarl would rewrite what stands in the path (%2F, %41).
+        call = self._session.request(
+            method,
+            URL(url, encoded=True),
+            headers={"Authorization": f"Bearer {token.decode()}"} if token else None,
+            allow_redirects=False,
+            timeout=ClientTimeout(total=seconds),
+        )
+        try:
+            async with call as response:
+                body = await _first(response.content, limit)
+                return Answer(response.status, response.headers.get("x-relay-error", ""), body)
+        except (ClientError, OSError, UnicodeError) as error:
+            raise NoAnswer(url, _why(error)) from error
+
+
+async def _first(content: StreamReader, limit: int) -> bytes:
+    """Read to the limit, or to the end where that comes first."""
+    body = b""
+    while piece := await content.read(limit - len(body)):
+        body += piece
+    return body
+
+
+def _why(error: Exception) -> Why:
+    cause = error.os_error if isinstance(error, ClientConnectorError) else error
+    if isinstance(cause, TimeoutError):
+        return "silent"
+    if isinstance(cause, ConnectionRefusedError):
+        return "refused"
+    # A host's name that cannot be one is a UnicodeError of the resolver's.
+    return "unreachable" if isinstance(cause, OSError | UnicodeError) else "not HTTP"
+
+
+class BlockingClient:
+    """The same for a command that has no event loop: one of its own runs while it asks."""
+
+    def __enter__(self) -> Self:
+        self._runner = asyncio.Runner()
+        self._client = self._runner.run(self._open())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._runner:
+            self._runner.run(self._client.close())
+
+    async def _open(self) -> Client:
+        return Client()
+
+    def ask(self, url: str, *, seconds: float = ANSWER_SECONDS, limit: int = BODY_LIMIT) -> Answer:
+        """Get a page; as `Client.ask`."""
+        return self._runner.run(self._client.ask("GET", url, seconds=seconds, limit=limit))

@@ -1,0 +1,17 @@
+"""What calls and the admin listener know of the process that they run in; set by ``app``."""
+
+from __future__ import annotations
+
+from relay.proxy.runtime import Runtime
+
+
+class Lifecycle:
+    """The configuration in force, and whether the process is on its way out."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        """The configuration in force. A call keeps the one that it began with."""
+        self.draining = False
+        """Whether the relay is stopping: calls in flight may finish, further ones are refused."""
+        self.cutting = False
+        """Whether calls in flight are being cut."""
