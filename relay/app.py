@@ -94,11 +94,14 @@ class App:
             await self._close()
 
     def _introduce(self) -> None:
-        for warning in self.lifecycle.runtime.settings.warnings:
-            log.warning("%s", warning)
+        self._warn()
         for name, route in self.lifecycle.runtime.routes.items():
             log.info("relay %s forwards to %s", name, route.settings.upstream)
         self._report()
+
+    def _warn(self) -> None:
+        for warning in self.lifecycle.runtime.settings.warnings:
+            log.warning("%s", warning)
 
     def _report(self) -> None:
         self._problems.report(subjects_of(self.lifecycle.runtime))
@@ -141,6 +144,7 @@ class App:
         before.retire()
         self._metrics.reloaded(succeeded=True)
         log.info("reloaded %s", self._path)
+        self._warn()
         self._problems = ProblemLog()
         self._report()
 

@@ -35,11 +35,11 @@ async def describe(settings: Settings) -> list[str]:
     lines += [f"warning   {warning}" for warning in settings.warnings]
     now = time.time()
     for grant in grants:
-        looks = remarks(grant.reading, grant.name, now)
-        lines += [f"warning   credential {grant.name} {remark}" for remark in looks]
+        found = remarks(grant.reading, grant.name, now)
+        lines += [f"warning   value of credential {grant.name}: {each}" for each in found]
     for client in clients:
-        looks = remarks(client.reading, None, now)
-        lines += [f"warning   token of client {client.name} {remark}" for remark in looks]
+        found = remarks(client.reading, None, now)
+        lines += [f"warning   value of client {client.name}'s token: {each}" for each in found]
     return lines
 
 

@@ -39,6 +39,11 @@ def holds_plain_key(text: str) -> bool:
     return any(sum(map(str.isdigit, key)) >= _FEW for key in _WHOLE_KEY.findall(text))
 
 
+def without_keys(text: str) -> str:
+    """Return a text without what looks like a key in it."""
+    return _WHOLE_KEY.sub("[redacted]", text)
+
+
 def shown(key: str | int) -> str:
     """Return a key as it may be printed."""
     if isinstance(key, int):

@@ -7,11 +7,14 @@ says only where they should be.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from relay.credentials.credential import Credential
+from relay.credentials.shape import Remark, remarks
 from relay.proxy.runtime import Runtime
+from relay.telemetry.metrics import RelayState
 
 log = logging.getLogger("relay")
 
@@ -29,17 +32,36 @@ class Subject:
 
 def subjects_of(runtime: Runtime) -> Iterator[Subject]:
     """Yield everything that calls depend on, well or not."""
+    now = time.time()
     for grant in runtime.grants.values():
         problem = _missing(grant, "calls get 503 until it is there")
         yield Subject(f"credential {grant.name}", problem, f"there now, from {grant.origin()}")
+        yield value_of_grant(grant, now)
     for client in runtime.clients:
         problem = _missing(client, "its calls get 401 until it is there")
         yield Subject(
             f"token of client {client.name}", problem, f"there now, from {client.origin()}"
         )
+        yield value_of_token(client, now)
     for name, route in runtime.routes.items():
         recovery = f"{route.settings.upstream} answers now"
         yield Subject(f"upstream of relay {name}", route.upstream.problem, recovery)
+        yield Subject(f"relay {name}", route.standing.explain(), route.standing.recovery)
+
+
+def value_of_grant(credential: Credential, now: float) -> Subject:
+    """Return what is wrong with the looks of a credential's value."""
+    name = f"value of credential {credential.name}"
+    return _value(name, remarks(credential.reading, credential.name, now))
+
+
+def value_of_token(client: Credential, now: float) -> Subject:
+    """Return what is wrong with the looks of a token's value."""
+    return _value(f"value of client {client.name}'s token", remarks(client.reading, None, now))
+
+
+def _value(name: str, found: Iterable[Remark]) -> Subject:
+    return Subject(name, "; ".join(map(str, found)), "nothing is wrong with it any more")
 
 
 def _missing(credential: Credential, consequence: str) -> str:
@@ -67,19 +89,31 @@ class ProblemLog:
 
 def readiness(runtime: Runtime) -> dict[str, object]:
     """Return each relay and client with its credential's state, as ``/readyz`` shows it."""
+    now = time.time()
     return {
         "relays": {
             state.relay: {
-                "credential": {"grant": state.grant, **_state(runtime.grants[state.grant])},
+                "credential": _credential(runtime, state, now),
                 "upstream": {"url": state.upstream, "state": state.upstream_state},
             }
             for state in runtime.states()
         },
-        "clients": {client.name: {"token": _state(client)} for client in runtime.clients},
+        "clients": {
+            client.name: {"token": _state(client, value_of_token(client, now))}
+            for client in runtime.clients
+        },
     }
 
 
-def _state(credential: Credential) -> dict[str, object]:
-    if credential.ready:
-        return {"ready": True}
-    return {"ready": False, "problem": credential.explain()}
+def _credential(runtime: Runtime, state: RelayState, now: float) -> dict[str, object]:
+    grant = runtime.grants[state.grant]
+    described = {"grant": state.grant, **_state(grant, value_of_grant(grant, now))}
+    if refusal := runtime.routes[state.relay].standing.explain():
+        described["refused"] = refusal
+    return described
+
+
+def _state(credential: Credential, value: Subject) -> dict[str, object]:
+    if not credential.ready:
+        return {"ready": False, "problem": credential.explain()}
+    return {"ready": True, "warning": value.problem} if value.problem else {"ready": True}

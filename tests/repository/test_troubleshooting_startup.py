@@ -13,6 +13,8 @@ from typing import Final
 import pytest
 
 from relay.cli import FAILED, OK, UNUSABLE, main
+from relay.credentials.shape import remark, remarks
+from relay.credentials.sources import Reading
 from tests.harness import FUSE_SECONDS, ROOT
 
 Output = pytest.CaptureFixture[str]
@@ -79,6 +81,26 @@ def test_every_message_of_relay_check(folder: Path, capsys: Output) -> None:
     said = "".join(capsys.readouterr()).splitlines()
     assert KEY not in str(said)
     assert [text for text in OF_CHECK if not any(line.endswith(text) for line in said)] == []
+
+
+VALUES: Final = [
+    *(f"'{KEY}'", f"A_KEY={KEY}", f"Bearer {KEY}", f"{KEY} #", KEY.replace("api", "oat")),
+    *("sk-ant-...", "changeme", "$A_KEY", "~/key", '{"a": 1}', "sk-proj-8Qm2Lx7Vt0RcY5dWk1Zp", KEY),
+]
+
+
+def test_every_remark_on_a_value() -> None:
+    """Each in its table is what is said of one of these, in a grant or as a token."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    section = page.split("\n## A value that cannot be right\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    shown = [text.rstrip("… ") for cell in cells for text in re.findall(r"`([^`]+)`", cell)]
+    grants = ("anthropic", "claude", None)
+    said = [str(remark(value, grant)) for value in VALUES for grant in grants]
+    both = Reading(KEY, expires_at=1, readable_by_all=True)
+    said += [str(each) for each in remarks(both, "anthropic", 2)]
+    assert len(shown) > 12
+    assert [text for text in shown if not any(line.startswith(text) for line in said)] == []
 
 
 def test_the_example_is_what_is_said(folder: Path, capsys: Output) -> None:

@@ -64,13 +64,14 @@ async def test_check_says_what_is_wrong_with_values(folder: Path) -> None:
     lines = await describe(settings_of(folder))
     assert [line for line in lines if line.startswith("warning")] == [
         (
-            "warning   credential anthropic has quotes around it, which would be sent too: "
+            "warning   value of credential anthropic: has quotes around it, "
+            "which would be sent too: "
             "write it without them"
         ),
-        "warning   token of client agent is a placeholder: put the real value there",
+        "warning   value of client agent's token: is a placeholder: put the real value there",
         (
-            "warning   token of client other is an API's credential, and agents would hold it: "
-            "make another token, with relay token"
+            "warning   value of client other's token: is an API's credential, "
+            "and agents would hold it: make another token, with relay token"
         ),
     ]
     assert API_KEY[4:] not in "\n".join(lines)
