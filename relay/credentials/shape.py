@@ -30,6 +30,8 @@ _PLACEHOLDER_WORD: Final = re.compile(
     | secret|password|value|credentials?|your(?:api)?(?:key|token)""",
     re.VERBOSE,
 )
+# Characters: what servers commonly take for all headers together, and the end of what is looked at.
+_LONGEST: Final = 8192
 _WORD: Final = re.compile(r"[a-z0-9]+")
 _QUOTES: Final = "\"'`"
 _RENEW: Final = "run claude where its login is, which renews it"
@@ -101,6 +103,8 @@ def remark(value: str, grant: str | None) -> Remark | None:
 
 
 def _written_wrongly(value: str) -> Remark | None:
+    if len(value) > _LONGEST:
+        return Remark("is longer than servers take in a header", "write the value alone")
     if value[0] in _QUOTES or value[-1] in _QUOTES:
         return Remark("has quotes around it, which would be sent too", "write it without them")
     if _ASSIGNMENT.match(value):

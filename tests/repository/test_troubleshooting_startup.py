@@ -86,6 +86,7 @@ def test_every_message_of_relay_check(folder: Path, capsys: Output) -> None:
 VALUES: Final = [
     *(f"'{KEY}'", f"A_KEY={KEY}", f"Bearer {KEY}", f"{KEY} #", KEY.replace("api", "oat")),
     *("sk-ant-...", "changeme", "$A_KEY", "~/key", '{"a": 1}', "sk-proj-8Qm2Lx7Vt0RcY5dWk1Zp", KEY),
+    "9fK2" * 3000,
 ]
 
 

@@ -46,6 +46,7 @@ ANYWHERE = [
     (f'"{API_KEY}"', "has quotes around it, which would be sent too"),
     (f"'{API_KEY}'", "has quotes around it, which would be sent too"),
     (f"`{API_KEY}`", "has quotes around it, which would be sent too"),
+    ("9fK2" * 2049, "is longer than servers take in a header"),
     (f'{API_KEY}"', "has quotes around it, which would be sent too"),
     (f"ANTHROPIC_API_KEY={API_KEY}", "begins with NAME=, which would be sent too"),
     (f"export OPENAI_API_KEY={OPENAI}", "begins with NAME=, which would be sent too"),
