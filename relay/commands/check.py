@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from relay.config import RelaySettings, Settings
 from relay.credentials.credential import Credential
 from relay.credentials.shape import remarks
@@ -33,12 +31,11 @@ async def describe(settings: Settings) -> list[str]:
     lines.append("timeouts  " + ", ".join(f"{name} {value:g} s" for name, value in limits.items()))
     lines.append(f"drain     {settings.drain:g} s")
     lines += [f"warning   {warning}" for warning in settings.warnings]
-    now = time.time()
     for grant in grants:
-        found = remarks(grant.reading, grant.name, now)
+        found = remarks(grant.reading, grant.name)
         lines += [f"warning   value of credential {grant.name}: {each}" for each in found]
     for client in clients:
-        found = remarks(client.reading, None, now)
+        found = remarks(client.reading, None)
         lines += [f"warning   value of client {client.name}'s token: {each}" for each in found]
     return lines
 

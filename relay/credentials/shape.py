@@ -1,6 +1,6 @@
 """Whether a value can be the credential that it should be, by its looks alone.
 
-Pure: a value and whose it is in, a remark out, which names the remedy and no part of the value.
+A value and whose it is in, a remark out, which names the remedy and no part of the value.
 Only what is surely wrong is remarked on: behind a relay may be a gateway that has keys of its
 own shape, so that what is merely unknown passes. Nothing here keeps a value from being used.
 """
@@ -8,6 +8,7 @@ own shape, so that what is merely unknown passes. Nothing here keeps a value fro
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -72,22 +73,22 @@ _KINDS: Final = (
 )
 
 
-def remarks(reading: Reading, grant: str | None, now: float) -> list[Remark]:
-    """Return what is wrong with a reading that has a value; ``now`` is in Unix seconds.
+def remarks(reading: Reading, grant: str | None) -> list[Remark]:
+    """Return what is wrong with a reading that has a value.
 
     Without a grant the value is a client's token, which is no secret to agents.
     """
-    found = [why_refused(reading, grant, now)]
+    found = [why_refused(reading, grant)]
     if reading.readable_by_all and grant is not None:
         found.append(Remark("can be read by everybody on this host", "chmod 600 its file"))
     return [each for each in found if each is not None]
 
 
-def why_refused(reading: Reading, grant: str | None, now: float) -> Remark | None:
+def why_refused(reading: Reading, grant: str | None) -> Remark | None:
     """Return what would have an API refuse the value, as far as it can be told from here."""
     if reading.value is None:
         return None
-    if reading.expires_at is not None and reading.expires_at <= now:
+    if reading.expires_at is not None and reading.expires_at <= time.time():
         end = datetime.fromtimestamp(reading.expires_at, UTC)
         return Remark(f"expired at {end:%Y-%m-%d %H:%M} UTC", _RENEW)
     return remark(reading.value, grant)

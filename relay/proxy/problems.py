@@ -7,7 +7,6 @@ says only where they should be.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -32,32 +31,31 @@ class Subject:
 
 def subjects_of(runtime: Runtime) -> Iterator[Subject]:
     """Yield everything that calls depend on, well or not."""
-    now = time.time()
     for grant in runtime.grants.values():
         problem = _missing(grant, "calls get 503 until it is there")
         yield Subject(f"credential {grant.name}", problem, f"there now, from {grant.origin()}")
-        yield value_of_grant(grant, now)
+        yield value_of_grant(grant)
     for client in runtime.clients:
         problem = _missing(client, "its calls get 401 until it is there")
         yield Subject(
             f"token of client {client.name}", problem, f"there now, from {client.origin()}"
         )
-        yield value_of_token(client, now)
+        yield value_of_token(client)
     for name, route in runtime.routes.items():
         recovery = f"{route.settings.upstream} answers now"
         yield Subject(f"upstream of relay {name}", route.upstream.problem, recovery)
         yield Subject(f"relay {name}", route.standing.explain(), route.standing.recovery)
 
 
-def value_of_grant(credential: Credential, now: float) -> Subject:
+def value_of_grant(credential: Credential) -> Subject:
     """Return what is wrong with the looks of a credential's value."""
     name = f"value of credential {credential.name}"
-    return _value(name, remarks(credential.reading, credential.name, now))
+    return _value(name, remarks(credential.reading, credential.name))
 
 
-def value_of_token(client: Credential, now: float) -> Subject:
+def value_of_token(client: Credential) -> Subject:
     """Return what is wrong with the looks of a token's value."""
-    return _value(f"value of client {client.name}'s token", remarks(client.reading, None, now))
+    return _value(f"value of client {client.name}'s token", remarks(client.reading, None))
 
 
 def _value(name: str, found: Iterable[Remark]) -> Subject:
@@ -89,25 +87,24 @@ class ProblemLog:
 
 def readiness(runtime: Runtime) -> dict[str, object]:
     """Return each relay and client with its credential's state, as ``/readyz`` shows it."""
-    now = time.time()
     return {
         "relays": {
             state.relay: {
-                "credential": _credential(runtime, state, now),
+                "credential": _credential(runtime, state),
                 "upstream": {"url": state.upstream, "state": state.upstream_state},
             }
             for state in runtime.states()
         },
         "clients": {
-            client.name: {"token": _state(client, value_of_token(client, now))}
+            client.name: {"token": _state(client, value_of_token(client))}
             for client in runtime.clients
         },
     }
 
 
-def _credential(runtime: Runtime, state: RelayState, now: float) -> dict[str, object]:
+def _credential(runtime: Runtime, state: RelayState) -> dict[str, object]:
     grant = runtime.grants[state.grant]
-    described = {"grant": state.grant, **_state(grant, value_of_grant(grant, now))}
+    described = {"grant": state.grant, **_state(grant, value_of_grant(grant))}
     if refusal := runtime.routes[state.relay].standing.explain():
         described["refused"] = refusal
     return described

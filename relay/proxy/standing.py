@@ -7,7 +7,6 @@ proxy in between. What was said of a value that has been replaced since counts n
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -82,7 +81,7 @@ class Standing:
 
     def _remedy(self, cause: str) -> str:
         grant = self._credential.name
-        if reason := why_refused(self._credential.reading, grant, time.time()):
+        if reason := why_refused(self._credential.reading, grant):
             return f"it {reason}"
         if cause == _UNPAID:
             return "see to the account's balance or limits where the API is paid for"

@@ -99,7 +99,7 @@ def test_every_remark_on_a_value() -> None:
     grants = ("anthropic", "claude", None)
     said = [str(remark(value, grant)) for value in VALUES for grant in grants]
     both = Reading(KEY, expires_at=1, readable_by_all=True)
-    said += [str(each) for each in remarks(both, "anthropic", 2)]
+    said += [str(each) for each in remarks(both, "anthropic")]
     assert len(shown) > 12
     assert [text for text in shown if not any(line.startswith(text) for line in said)] == []
 

@@ -7,7 +7,6 @@ what it lacks before any model hears of it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -50,7 +49,7 @@ async def examine(
 ) -> Findings:
     """Find out all about one relay; what depends on a failed step is left out."""
     yield _presence(credential)
-    for problem, remedy in remarks(credential.reading, credential.name, time.time()):
+    for problem, remedy in remarks(credential.reading, credential.name):
         yield warn("grant", f"{credential.name} {problem}", remedy)
     async for finding in reach(relay, system):
         yield finding
@@ -167,7 +166,7 @@ def _redirected(asked: str, answer: Answer) -> Finding:
 def _refused(subject: Subject, answer: Answer) -> Finding:
     credential, grant = subject.credential, subject.relay.grant.name
     text = f"refused: {answer.status}{_named(answer)}"
-    if cause := why_refused(credential.reading, grant, time.time()):
+    if cause := why_refused(credential.reading, grant):
         return fail("credential", text, f"it {cause}")
     place = f"and put it where this one is from: {credential.origin()}"
     if answer.status == 403:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from relay.commands import CommandError
@@ -27,7 +26,7 @@ async def examine(
     """Find out about the running relay; ``working`` are those whose upstream takes calls."""
     for client in clients:
         yield _token(client)
-        for problem, remedy in remarks(client.reading, None, time.time()):
+        for problem, remedy in remarks(client.reading, None):
             yield warn("client", f"{client.name}: its token {problem}", remedy)
     admin = settings.admin[0]
     try:

@@ -171,24 +171,25 @@ def test_login_past_its_end_is_said() -> None:
     expired = Remark(
         "expired at 2023-11-14 22:13 UTC", "run claude where its login is, which renews it"
     )
-    assert remarks(ended, "claude", 1_700_000_000) == [expired]
-    assert remarks(ended, "claude", 1_699_999_999) == []
-    assert why_refused(ended, "anthropic", time.time()) == expired
+    assert remarks(ended, "claude") == [expired]
+    assert why_refused(ended, "anthropic") == expired
+    lasting = Reading(OAUTH, expires_at=time.time() + 3600)
+    assert remarks(lasting, "claude") == []
 
 
 def test_file_that_others_can_read_is_said_of_a_credential() -> None:
     """Beside what else is wrong; a token is the agents' as well. No API refuses it for that."""
     open_to_all = Reading(API_KEY, readable_by_all=True)
     mode = Remark("can be read by everybody on this host", "chmod 600 its file")
-    assert remarks(open_to_all, "anthropic", 0) == [mode]
-    assert [each.problem for each in remarks(open_to_all, "claude", 0)] == [
+    assert remarks(open_to_all, "anthropic") == [mode]
+    assert [each.problem for each in remarks(open_to_all, "claude")] == [
         "is an API key",
         mode.problem,
     ]
-    assert remarks(Reading(TOKEN, readable_by_all=True), None, 0) == []
-    assert why_refused(open_to_all, "anthropic", 0) is None
+    assert remarks(Reading(TOKEN, readable_by_all=True), None) == []
+    assert why_refused(open_to_all, "anthropic") is None
 
 
 def test_nothing_is_said_where_there_is_no_value() -> None:
     """That has words of its own."""
-    assert remarks(Reading(problem="is not set"), "anthropic", 0) == []
+    assert remarks(Reading(problem="is not set"), "anthropic") == []
