@@ -18,10 +18,9 @@ from relay.config.problems import Path, Problem, holds_plain_key
 _NAME: Final = re.compile(
     r"(?:.*_)?(?:api_?key|(?:auth|oauth|access|relay)_?token|secret_?key|password)", re.IGNORECASE
 )
-_IN_PLAIN_TEXT: Final = (
-    "holds what looks like a key, in plain text: the relay does not read it here; "
-    "grants name a variable or a file for it"
-)
+_IN_PLAIN_TEXT: Final = "holds what looks like a key, in plain text: "
+_ITS_PLACE: Final = "put it into a variable, or a file of its own"
+_NOT_READ_HERE: Final = "the relay does not read it here; grants name a variable or a file for it"
 _NOT_READ: Final = (
     "is not read: a credential comes from where grants say, "
     "such as source: {env: NAME} or {file: PATH}"
@@ -30,21 +29,25 @@ _NOT_READ: Final = (
 
 def find_in_section(node: yaml.Node, path: Path) -> Iterator[Problem]:
     """Yield a remark on each text of the relay's own sections that looks like a key."""
-    return _find(node, path, set())
+    for place in _find(node, path, set()):
+        yield _remark(*place, _IN_PLAIN_TEXT + _ITS_PLACE)
 
 
 def find_in_foreign(key: str, node: yaml.Node, path: Path) -> Iterator[Problem]:
     """Yield the remarks on what another tool's top-level key is called, and holds."""
     found = list(_find(node, path, set()))
+    if holds_plain_key(key) and not found:
+        found = [(node, path)]
+    for place in found:
+        yield _remark(*place, _IN_PLAIN_TEXT + _NOT_READ_HERE)
     if found:
-        yield from found
-    elif holds_plain_key(key):
-        yield _remark(node, path, _IN_PLAIN_TEXT)
-    elif _NAME.fullmatch(key.replace("-", "_")) and _is_literal(node):
+        return
+    if _NAME.fullmatch(key.replace("-", "_")) and _is_literal(node):
         yield _remark(node, path, _NOT_READ)
 
 
-def _find(node: yaml.Node, path: Path, seen: set[int]) -> Iterator[Problem]:
+def _find(node: yaml.Node, path: Path, seen: set[int]) -> Iterator[tuple[yaml.Node, Path]]:
+    """Yield where a text looks like a key."""
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -57,7 +60,7 @@ def _find(node: yaml.Node, path: Path, seen: set[int]) -> Iterator[Problem]:
         for index, item in enumerate(node.value):
             yield from _find(item, (*path, index), seen)
     elif holds_plain_key(node.value):
-        yield _remark(node, path, _IN_PLAIN_TEXT)
+        yield node, path
 
 
 def _remark(node: yaml.Node, path: Path, message: str) -> Problem:

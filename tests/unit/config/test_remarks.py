@@ -208,7 +208,8 @@ def test_key_in_plain_text_is_said_in_the_relays_own_part(
     """Where any text may stand."""
     grant = f"{{name: corp, header: X-Key, {source}}}"
     text = f"grants: [{grant}]\nrelays: {{corp: {{url: http://h}}}}\n"
-    assert remarks(tmp_path, text) == [f"1: {place}: {IN_PLAIN_TEXT}"]
+    expected = "holds what looks like a key, in plain text: put it into a variable, or a file"
+    assert remarks(tmp_path, text) == [f"1: {place}: {expected} of its own"]
 
 
 def test_remarks_are_in_the_order_of_the_file(tmp_path: Path) -> None:
