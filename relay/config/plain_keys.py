@@ -40,9 +40,7 @@ def find_in_foreign(key: str, node: yaml.Node, path: Path) -> Iterator[Problem]:
         found = [(node, path)]
     for place in found:
         yield _remark(*place, _IN_PLAIN_TEXT + _NOT_READ_HERE)
-    if found:
-        return
-    if _NAME.fullmatch(key.replace("-", "_")) and _is_literal(node):
+    if not found and _NAME.fullmatch(key.replace("-", "_")) and _is_literal(node):
         yield _remark(node, path, _NOT_READ)
 
 
