@@ -63,9 +63,11 @@ class App:
         calls = Calls(self.lifecycle, self._metrics, self._recorder)
         source = Source(self.lifecycle, self._metrics, history, self._recorder)
         self._admin = AdminListener(source, settings.admin)
-        self._listeners = Listeners(lambda: ServerConnection(calls, self._connections), "relays")
+        self._listeners = Listeners(
+            lambda: ServerConnection(calls, self._connections), "relays", "listen"
+        )
         self._admin_listeners = Listeners(
-            lambda: ServerConnection(self._admin, self._admin_connections), "admin pages"
+            lambda: ServerConnection(self._admin, self._admin_connections), "admin pages", "admin"
         )
         self._stop = asyncio.Event()
         self._stop_at_once = asyncio.Event()
@@ -74,7 +76,7 @@ class App:
         """Serve until a signal says stop.
 
         Raises:
-            OSError: An address cannot be listened on.
+            CannotListen: An address cannot be listened on.
         """
         _raise_descriptor_limit()
         self._handle_signals()
@@ -92,11 +94,14 @@ class App:
             await self._close()
 
     def _introduce(self) -> None:
-        for warning in self.lifecycle.runtime.settings.warnings:
-            log.warning("%s: %s", self._path, warning)
+        self._warn()
         for name, route in self.lifecycle.runtime.routes.items():
             log.info("relay %s forwards to %s", name, route.settings.upstream)
         self._report()
+
+    def _warn(self) -> None:
+        for warning in self.lifecycle.runtime.settings.warnings:
+            log.warning("%s", warning)
 
     def _report(self) -> None:
         self._problems.report(subjects_of(self.lifecycle.runtime))
@@ -139,6 +144,7 @@ class App:
         before.retire()
         self._metrics.reloaded(succeeded=True)
         log.info("reloaded %s", self._path)
+        self._warn()
         self._problems = ProblemLog()
         self._report()
 

@@ -76,6 +76,7 @@ def _serve(options: argparse.Namespace) -> int:
     import uvloop  # noqa: PLC0415  # see above
 
     from relay.app import App  # noqa: PLC0415  # see above
+    from relay.downstream.listener import CannotListen  # noqa: PLC0415  # see above
     from relay.telemetry import access_log  # noqa: PLC0415  # see above
 
     access_log.set_up(os.environ.get("RELAY_LOG"))
@@ -88,8 +89,8 @@ def _serve(options: argparse.Namespace) -> int:
 
     try:
         uvloop.run(serve())
-    except OSError as error:
-        _complain(f"cannot listen: {(error.strerror or str(error)).lower()}")
+    except CannotListen as error:
+        _complain(str(error))
         return FAILED
     return OK
 

@@ -4,7 +4,8 @@ A container that starts as root becomes whoever owns the folder it is started in
 every right on the way: so files made here belong to the user, also where the user's id is not
 1000 and where Docker itself runs without root. Then Claude Code's first questions (theme, trust
 in this very folder, which is mounted for it) are answered in its own settings, and the relay is
-asked once for what would have every call fail: Claude Code would try for minutes.
+asked once for what would have every call fail: Claude Code would try for minutes. A first word that
+is a program here, such as git, is run as it is: to Claude Code it would be a prompt, and billed.
 
 It holds no credential: only the relay's address, and a token that is worthless elsewhere.
 """
@@ -15,6 +16,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import sys
 import urllib.error
 import urllib.request
@@ -25,7 +27,6 @@ from typing import Any, Final, NoReturn
 _PATIENCE_SECONDS: Final = 20
 _SETPRIV: Final = "/usr/bin/setpriv"
 _CREDENTIAL_LINE: Final = re.compile(r"^\s*[A-Z_]+_(API_KEY|OAUTH_TOKEN)\s*=.", re.MULTILINE)
-_PROGRAMS: Final = ("claude", "bash", "sh")
 
 NO_CREDENTIAL: Final = """\
 The relay has no credential yet. Start with ANTHROPIC_API_KEY=sk-ant-... in front of
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     """Become the user, make ready, and turn into what was asked for."""
     if os.getuid() == 0 and _rights():
         _become_owner(Path.cwd(), arguments)
-    os.environ |= {"HOME": str(_home()), "USER": "agent", "LOGNAME": "agent"}
+    os.environ |= variables_of(os.getuid(), os.environ) | {"HOME": str(_home())}
     if token := _token(os.environ):
         os.environ["ANTHROPIC_AUTH_TOKEN"] = token
     if exposed := credential_within(Path.cwd()):
@@ -64,10 +65,23 @@ def main(arguments: Sequence[str]) -> NoReturn:
     os.execvp(command[0], command)  # noqa: S606  # no shell is wanted
 
 
+def variables_of(uid: int, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what the user's environment has besides.
+
+    Root is who owns a folder of root's, and the user's own under an engine without root. Claude
+    Code refuses root --dangerously-skip-permissions unless it is told that this is a sandbox, which
+    it is: this root has no rights (observed on 2.1.330).
+    """
+    variables = {"USER": "agent", "LOGNAME": "agent"}
+    if uid == 0 and "IS_SANDBOX" not in environment:
+        variables["IS_SANDBOX"] = "1"
+    return variables
+
+
 def command_for(arguments: Sequence[str]) -> list[str]:
-    """Return what to run: Claude Code with these arguments, or a shell where one is named."""
+    """Return what to run: Claude Code with these arguments, or the program that is named first."""
     given = list(arguments)
-    return given if given and given[0] in _PROGRAMS else ["claude", *given]
+    return given if given and shutil.which(given[0]) else ["claude", *given]
 
 
 def _rights() -> bool:

@@ -21,6 +21,7 @@ def _describe(source: Source, state: RelayState) -> dict[str, object]:
     return {
         "upstream": state.upstream_state,
         "credential": state.ready,
+        "refused": state.refused,
         "limits": [{"kind": limit.name, **limit.stated()} for limit in limits],
         "quotas": [{"window": quota.name, **quota.stated()} for quota in quotas],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relay.config import RelaySettings, Settings
 from relay.credentials.credential import Credential
+from relay.credentials.shape import remarks
 
 
 async def credentials_of(settings: Settings) -> tuple[list[Credential], list[Credential]]:
@@ -30,6 +31,12 @@ async def describe(settings: Settings) -> list[str]:
     lines.append("timeouts  " + ", ".join(f"{name} {value:g} s" for name, value in limits.items()))
     lines.append(f"drain     {settings.drain:g} s")
     lines += [f"warning   {warning}" for warning in settings.warnings]
+    for grant in grants:
+        found = remarks(grant.reading, grant.name)
+        lines += [f"warning   value of credential {grant.name}: {each}" for each in found]
+    for client in clients:
+        found = remarks(client.reading, None)
+        lines += [f"warning   value of client {client.name}'s token: {each}" for each in found]
     return lines
 
 

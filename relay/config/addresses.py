@@ -49,6 +49,9 @@ class UpstreamAddress:
         return f"{self.scheme}://{self.authority.decode()}{self.prefix.decode()}"
 
 
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
     """Where to listen: an IP address, or the name of an interface that may come later."""
@@ -57,20 +60,54 @@ class ListenAddress:
     port: int
 
     @property
-    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    def ip(self) -> IpAddress | None:
         """The IP address, or None for an interface's name."""
-        try:
-            return ipaddress.ip_address(self.host)
-        except ValueError:
-            return None
+        return _ip(self.host)
 
     @property
     def is_loopback(self) -> bool:
         """Whether only this host can reach the address."""
         return self.ip.is_loopback if self.ip else self.host == "lo"
 
+    def is_reached_at(self, upstream: UpstreamAddress) -> bool:
+        """Whether calls to an upstream come here, as far as names tell without a resolver."""
+        if upstream.port != self.port:
+            return False
+        own, its = self.ip, _unmapped(_ip(upstream.host))
+        if its is None:
+            everywhere = own is not None and own.is_unspecified
+            return _is_localhost(upstream.host) and (everywhere or self.is_loopback)
+        # A connection to the unspecified address goes to this host's loopback.
+        loopback = its.is_loopback or its.is_unspecified
+        if own is None:
+            return loopback and self.is_loopback
+        if own.version != its.version:
+            return False
+        if own.is_unspecified:
+            return loopback
+        return its == own or (its.is_unspecified and own.is_loopback)
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _ip(host: str) -> IpAddress | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _unmapped(ip: IpAddress | None) -> IpAddress | None:
+    """Return the IPv4 address that an IPv6 one stands for, if it does (RFC 4291 §2.5.5.2)."""
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return mapped or ip
+
+
+def _is_localhost(host: str) -> bool:
+    """Whether a name is this host's loopback everywhere (RFC 6761 §6.3)."""
+    name = host.lower().removesuffix(".")
+    return name == "localhost" or name.endswith(".localhost")
 
 
 def parse_upstream(text: str) -> UpstreamAddress:

@@ -87,9 +87,9 @@ def locate(source: Source, folder: Path) -> Sources:
 
 
 def choose_grant(
-    grants: list[DeclaredGrant], name: str | None, api: Api | None
+    grants: list[DeclaredGrant], name: str | None, api: Api | None, field: str
 ) -> DeclaredGrant | str:
-    """Return the grant that serves a relay, or what is wrong.
+    """Return the grant that serves a relay, or what is wrong; ``field`` is where to choose one.
 
     A custom grant goes only where it is named, or where it is the only grant there is.
     """
@@ -102,7 +102,7 @@ def choose_grant(
         return fitting[0]
     if fitting:
         names = " or ".join(grant.name for grant in fitting)
-        return f"more than one declared grant fits; choose in relays.<name>.grant: {names}"
+        return f"more than one declared grant fits; choose in {field}: {names}"
     needed = [known for known, its_api in GRANT_API.items() if api in (None, its_api)]
     return f"no declared grant can serve it; declare {' or '.join(needed)} in grants"
 

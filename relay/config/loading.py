@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from relay.config.addresses import ListenAddress, parse_listen
 from relay.config.grants import DeclaredGrant, locate, read_grants
-from relay.config.problems import ConfigurationError, Problem
+from relay.config.problems import ConfigurationError, Problem, in_order
+from relay.config.problems import Path as FieldPath
 from relay.config.relays import read_relays
 from relay.config.schema import Client, Drain, Price, Timeouts
 from relay.config.settings import (
@@ -96,17 +97,19 @@ class _Loader:
             checker.complain((), "is empty; it needs grants, and claude.base_url or relays")
             raise ConfigurationError(checker.problems)
         grants = read_grants(checker, data.get("grants"), self._folder, self._secrets)
-        relays = read_relays(checker, data.get("claude"), data.get("relays"), grants, self._folder)
         clients = self._clients()
         listen = self._listeners("listen", DEFAULT_LISTEN)
         admin = self._listeners("admin", DEFAULT_ADMIN)
+        relays = read_relays(checker, data, grants, self._folder, (*listen, *admin))
         self._check_exposure(listen)
         self._check_overlap(listen, admin)
         timeouts = checker.model(("timeouts",), Timeouts, self._section("timeouts"))
         prices = self._prices()
         drain = checker.model((), Drain, {k: v for k, v in data.items() if k == "drain"})
         if checker.problems or timeouts is None or drain is None:
+            self._name_misspelt_sections(checker.complain)
             raise ConfigurationError(checker.problems)
+        self._remark(grants, relays, admin)
         return Settings(
             file=str(self._path),
             relays=tuple(relays),
@@ -116,7 +119,7 @@ class _Loader:
             timeouts=timeouts,
             drain=drain.drain,
             prices=prices,
-            warnings=tuple(self._warnings(grants, relays)),
+            warnings=tuple(f"{self._path}:{each}" for each in in_order(checker.remarks)),
         )
 
     def _section(self, name: str) -> dict[str, Data]:
@@ -160,17 +163,21 @@ class _Loader:
                 prices[model] = price.model_dump(exclude_none=True)
         return prices
 
+    def _override(self, section: str) -> str:
+        """Return what the section's variable says, or nothing where the file counts."""
+        return self._environment.get(_variable(section), "").strip()
+
+    def _place_of(self, section: str) -> FieldPath:
+        return (f"${_variable(section)}" if self._override(section) else section,)
+
     def _listeners(self, section: str, default: str) -> list[ListenAddress]:
-        variable = f"RELAY_{section.upper()}"
-        override = self._environment.get(variable, "").strip()
-        if override:
+        if override := self._override(section):
+            place = self._place_of(section)
             parts = [part.strip() for part in override.split(",") if part.strip()]
             if not parts:
-                self._checker.complain((f"${variable}",), "names no address")
+                self._checker.complain(place, "names no address")
             return [
-                address
-                for part in parts
-                if (address := self._listener((f"${variable}",), part)) is not None
+                address for part in parts if (address := self._listener(place, part)) is not None
             ]
         data = self._data.get(section)
         if isinstance(data, str):
@@ -206,12 +213,40 @@ class _Loader:
             if address.port and address in listen:
                 self._checker.complain(("admin",), "must not be the same address as a listener")
 
-    def _warnings(self, grants: list[DeclaredGrant], relays: list[RelaySettings]) -> Iterator[str]:
-        for key in self._data:
-            nearest = difflib.get_close_matches(key, SECTIONS, n=1, cutoff=0.8)
-            if key not in SECTIONS and nearest:
-                yield f'a top-level key is not the relay\'s; did you mean "{nearest[0]}"?'
+    def _remark(
+        self, grants: list[DeclaredGrant], relays: list[RelaySettings], admin: list[ListenAddress]
+    ) -> None:
+        remark = self._checker.remark
+        self._name_misspelt_sections(remark)
         used = {relay.grant.name for relay in relays}
-        for grant in grants:
+        for index, grant in enumerate(grants):
             if grant.name not in used:
-                yield f'grant "{grant.name}" serves no relay'
+                remark(("grants", index), f'grant "{grant.name}" serves no relay')
+        for address in admin:
+            if not address.is_loopback:
+                remark(
+                    self._place_of("admin"),
+                    f"shows metrics and calls to whoever reaches {address}, without a token; "
+                    "127.0.0.1 shows them to this host alone",
+                )
+
+    def _name_misspelt_sections(self, say: Callable[[FieldPath, str], None]) -> None:
+        """Say which top-level keys are nearly the relay's; all others are other tools'."""
+        for key in self._data:
+            if key not in SECTIONS and (meant := _meant(key)):
+                say((key,), f"a top-level key is not the relay's; {meant}")
+
+
+def _variable(section: str) -> str:
+    return f"RELAY_{section.upper()}"
+
+
+def _meant(key: str) -> str:
+    """Return what a top-level key was meant to be, or nothing where it can be another tool's."""
+    section, dot, _ = key.partition(".")
+    if dot and section in SECTIONS:
+        return f"indent it below {section}, without the dot"
+    if key == "base_url":
+        return "indent it below claude"
+    nearest = difflib.get_close_matches(key.lower(), SECTIONS, n=1, cutoff=0.8)
+    return f'did you mean "{nearest[0]}"?' if nearest else ""

@@ -11,10 +11,13 @@ from typing import Final
 Path = tuple[str | int, ...]
 
 # A key is shown only where it looks like one: a secret pasted in front of a colon does not.
-_SHOWABLE_KEY: Final = re.compile(r"\$?[A-Za-z0-9_.-]{1,40}")
+_SHOWABLE_KEY: Final = re.compile(r"\$?[A-Za-z0-9_./-]{1,40}")
 _HIDDEN_KEY: Final = "<not shown>"
 _KEY_PREFIX: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:sk-|AIza|ghp_|xox[a-z]-|relay-[\w-]{30})[A-Za-z0-9]"
+)
+_WHOLE_KEY: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:(?:sk-|AIza|ghp_|xox[a-z]-)[\w-]{16,}|relay-[\w-]{30,})", re.ASCII
 )
 _LONG_RUN: Final = re.compile(r"[A-Za-z0-9]{16,}")
 _FEW: Final = 3
@@ -31,11 +34,23 @@ def looks_secret(text: str) -> bool:
     )
 
 
+def holds_plain_key(text: str) -> bool:
+    """Whether a whole key is in this text, by its issuer's prefix: where any text is expected."""
+    return any(sum(map(str.isdigit, key)) >= _FEW for key in _WHOLE_KEY.findall(text))
+
+
+def without_keys(text: str) -> str:
+    """Return a text without what looks like a key in it."""
+    return _WHOLE_KEY.sub("[redacted]", text)
+
+
 def shown(key: str | int) -> str:
     """Return a key as it may be printed."""
     if isinstance(key, int):
         return str(key)
-    showable = _SHOWABLE_KEY.fullmatch(key) and not looks_secret(key)
+    # A path may be made of hashes; a key is none.
+    secret = any(map(looks_secret, (key, *key.split("/"))))
+    showable = _SHOWABLE_KEY.fullmatch(key) and not secret
     return f'"{key}"' if showable else _HIDDEN_KEY
 
 
@@ -46,6 +61,10 @@ class Problem:
     line: int
     path: Path = field(repr=False)  # a misplaced key may be in it
     message: str
+
+    def __str__(self) -> str:
+        place = f"{self.place}: " if self.path else ""
+        return f"{self.line}: {place}{self.message}"
 
     @property
     def place(self) -> str:
@@ -63,7 +82,7 @@ class ConfigurationError(Exception):
     """The configuration cannot be used; holds every problem, none of which shows a value."""
 
     def __init__(self, problems: Iterable[Problem], file: str = "agent.yaml") -> None:
-        self.problems = sorted(problems, key=lambda problem: (problem.line, problem.place))
+        self.problems = in_order(problems)
         self.file = file
         super().__init__(self.file)
 
@@ -72,11 +91,12 @@ class ConfigurationError(Exception):
 
     def explain(self) -> list[str]:
         """Return one line for each problem: file, line, field and remedy."""
-        return [
-            f"{self.file}:{problem.line}: {problem.place + ': ' if problem.path else ''}"
-            f"{problem.message}"
-            for problem in self.problems
-        ]
+        return [f"{self.file}:{problem}" for problem in self.problems]
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Return problems in the order of the file."""
+    return sorted(problems, key=lambda problem: (problem.line, problem.place))
 
 
 def suggest(key: str, known: Iterable[str]) -> str:

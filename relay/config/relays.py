@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, get_args
 
-from relay.config.addresses import parse_upstream
+from relay.config.addresses import ListenAddress, UpstreamAddress, parse_upstream
 from relay.config.grants import DeclaredGrant, choose_grant
 from relay.config.problems import Path as FieldPath
 from relay.config.schema import NAME_RULE, Claude, Relay, is_name
@@ -20,28 +21,47 @@ SHORTHAND_RELAY: Final = "anthropic"
 
 
 def read_relays(
-    checker: Checker, claude: Data, relays: Data, grants: list[DeclaredGrant], folder: Path
+    checker: Checker,
+    sections: Mapping[str, Data],
+    grants: list[DeclaredGrant],
+    folder: Path,
+    own: Sequence[ListenAddress],
 ) -> list[RelaySettings]:
-    """Return the declared relays; ``folder`` is where relative paths begin."""
-    return _RelayReader(checker, grants, folder).read(claude, relays)
+    """Return the relays that ``claude`` and ``relays`` declare.
+
+    ``folder`` is where relative paths begin, ``own`` is where the relay itself listens.
+    """
+    reader = _RelayReader(checker, grants, folder, own)
+    return reader.read(sections.get("claude"), sections.get("relays"))
 
 
 class _RelayReader:
-    def __init__(self, checker: Checker, grants: list[DeclaredGrant], folder: Path) -> None:
+    def __init__(
+        self,
+        checker: Checker,
+        grants: list[DeclaredGrant],
+        folder: Path,
+        own: Sequence[ListenAddress],
+    ) -> None:
         self._checker = checker
         self._grants = grants
         self._folder = folder
+        self._own = own
         self._base_url: str | None = None
         self._has_shorthand = False
+        self._shorthand_grant: str | None = None
 
     def read(self, claude: Data, relays: Data) -> list[RelaySettings]:
         raw_claude = self._checker.mapping(("claude",), claude)
         shorthand = self._checker.model(("claude",), Claude, raw_claude)
         self._base_url = shorthand.base_url if shorthand else None
         self._has_shorthand = raw_claude.get("base_url") is not None
+        self._shorthand_grant = _text(raw_claude.get("grant"))
         items = dict(self._checker.mapping(("relays",), relays))
         if self._has_shorthand and SHORTHAND_RELAY not in items:
             items[SHORTHAND_RELAY] = None
+        elif self._shorthand_grant is not None and SHORTHAND_RELAY not in items:
+            self._checker.complain(("claude", "grant"), "needs base_url beside it")
         if not items and not self._checker.complains_of(("relays",)):
             self._checker.complain((), "no relay: set claude.base_url, or declare one in relays")
         read = (self._read_relay(name, item) for name, item in items.items())
@@ -62,12 +82,15 @@ class _RelayReader:
         if relay is None or url is None or served is None:
             return None
         grant, api = served
+        allow = tuple(prefix.encode() for prefix in relay.allow or ()) or DEFAULT_ALLOW[api]
+        upstream = parse_upstream(url)
+        self._check_upstream(self._path_of_url(name), upstream, allow)
         return RelaySettings(
             name=name,
-            upstream=parse_upstream(url),
+            upstream=upstream,
             grant=grant,
             api=api,
-            allow=tuple(prefix.encode() for prefix in relay.allow or ()) or DEFAULT_ALLOW[api],
+            allow=allow,
             ca_file=ca_file,
             max_body=relay.max_body,
         )
@@ -81,12 +104,35 @@ class _RelayReader:
             self._checker.complain((*path, "url"), "differs from claude.base_url; keep one of them")
         return self._base_url
 
+    def _path_of_url(self, name: str) -> FieldPath:
+        is_shorthand = self._has_shorthand and name == SHORTHAND_RELAY
+        return ("claude", "base_url") if is_shorthand else ("relays", name, "url")
+
+    def _check_upstream(
+        self, path: FieldPath, upstream: UpstreamAddress, allow: tuple[bytes, ...]
+    ) -> None:
+        if any(address.is_reached_at(upstream) for address in self._own):
+            self._checker.complain(
+                path, "is the relay's own address; name what it should forward to"
+            )
+        doubled = next((each for each in allow if _ends_with_a_part(upstream.prefix, each)), None)
+        if doubled is not None:
+            called = (upstream.prefix + doubled).decode()
+            self._checker.remark(
+                path, f"ends with what agents send too: calls would go to {called}; leave it out"
+            )
+
     def _choose_grant(
         self, path: FieldPath, relay_name: str, raw: Data, *, is_shorthand: bool
     ) -> tuple[GrantSettings, Api] | None:
         """Read from the raw data, so that a mistake elsewhere in the relay hides none here."""
         fields = raw if isinstance(raw, dict) else {}
         name, api = _text(fields.get("grant")), _api(fields.get("api"))
+        if relay_name == SHORTHAND_RELAY and self._shorthand_grant is not None:
+            if name not in (None, self._shorthand_grant):
+                message = "differs from claude.grant; keep one of them"
+                self._checker.complain((*path, "grant"), message)
+            name, path = self._shorthand_grant, ("claude",)
         if name is None and api is None:
             api = GRANT_API.get(relay_name)  # a relay named after an API is that API's
         if not self._grants:
@@ -96,7 +142,7 @@ class _RelayReader:
         if is_shorthand and name is None:
             chosen = self._choose_for_shorthand(api)
         else:
-            chosen = choose_grant(self._grants, name, api)
+            chosen = choose_grant(self._grants, name, api, "relays.<name>.grant")
         if isinstance(chosen, str):
             self._checker.complain(path, chosen)
             return None
@@ -107,7 +153,7 @@ class _RelayReader:
     def _choose_for_shorthand(self, api: Api | None) -> DeclaredGrant | str:
         """A custom grant never serves ``claude.base_url`` without being named."""
         grants = [grant for grant in self._grants if grant.name in GRANT_API]
-        return choose_grant(grants, None, api or "anthropic")
+        return choose_grant(grants, None, api or "anthropic", "claude.grant")
 
     def _ca_file(self, path: FieldPath, text: str | None) -> str | None:
         if text is None:
@@ -118,6 +164,12 @@ class _RelayReader:
         except (OSError, ssl.SSLError):
             self._checker.complain(path, "must be a readable file of CA certificates in PEM form")
         return file
+
+
+def _ends_with_a_part(prefix: bytes, allowed: bytes) -> bool:
+    """Whether a URL's path ends with an allowed path, or with the first segment of one."""
+    first = b"/" + allowed.split(b"/")[1]
+    return prefix.endswith((first, allowed.rstrip(b"/") or first))
 
 
 def _text(data: Data) -> str | None:

@@ -14,6 +14,7 @@ from typing import Annotated, Final
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -37,6 +38,7 @@ RELAY_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _HEADER_NAME: Final = re.compile(TOKEN.decode())
 _HEADER_VALUE: Final = re.compile(r"[\t -~]*")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_EXPONENT: Final = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3}", re.ASCII)
 _FRAMING_HEADERS: Final = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
 
 
@@ -122,6 +124,14 @@ def _prefix(text: str) -> str:
     return text
 
 
+def _number(data: object) -> object:
+    """Return a number that has an exponent, which YAML 1.1 takes for a text; else the data."""
+    if not isinstance(data, str) or not _EXPONENT.fullmatch(data):
+        return data
+    number = float(data)
+    return int(number) if number.is_integer() else number
+
+
 EnvName = Annotated[str, AfterValidator(_env_name)]
 FilePath = Annotated[str, AfterValidator(_file_path)]
 JsonPath = Annotated[str, AfterValidator(_json_path)]
@@ -131,6 +141,9 @@ HeaderValue = Annotated[str, AfterValidator(_header_value)]
 HeaderFormat = Annotated[str, AfterValidator(_header_format)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream)]
 PathPrefix = Annotated[str, AfterValidator(_prefix)]
+Number = Annotated[NonNegativeFloat, BeforeValidator(_number)]
+PositiveNumber = Annotated[PositiveFloat, BeforeValidator(_number)]
+PositiveWhole = Annotated[PositiveInt, BeforeValidator(_number)]
 
 
 class Model(BaseModel):
@@ -173,7 +186,7 @@ class CommandSource(Model):
         min_length=1, strict=False
     )
     """The program and its arguments; no shell reads them. It has 10 seconds."""
-    ttl: PositiveFloat = 300
+    ttl: PositiveNumber = 300
     """Seconds for which what it printed is used."""
 
 
@@ -223,6 +236,8 @@ class Claude(Model):
 
     base_url: UpstreamUrl | None = None
     """The same as ``relays.anthropic.url``: where Headroom, or the API itself, is."""
+    grant: Name | None = None
+    """The same as ``relays.anthropic.grant``: ``anthropic`` or ``claude``, where both are there."""
 
 
 class Relay(Model):
@@ -238,44 +253,44 @@ class Relay(Model):
     """The paths that are relayed, with all that is below them; by default as shown below."""
     ca_file: FilePath | None = None
     """CA certificates in PEM form for an ``https`` URL; by default the system's."""
-    max_body: PositiveInt | None = None
+    max_body: PositiveWhole | None = None
     """The largest request body in bytes; by default there is no limit."""
 
 
 class Timeouts(Model):
     """Limits in seconds; none of them bounds a whole call."""
 
-    connect: PositiveFloat = 10
+    connect: PositiveNumber = 10
     """Resolving, connecting and the TLS handshake."""
-    headers: PositiveFloat = 600
+    headers: PositiveNumber = 600
     """From the request's last byte to the response's head."""
-    idle: PositiveFloat = 330
+    idle: PositiveNumber = 330
     """Silence within an answer."""
-    request_body: PositiveFloat = 30
+    request_body: PositiveNumber = 30
     """Silence within a request."""
-    write: PositiveFloat = 120
+    write: PositiveNumber = 120
     """A peer that takes no byte of what is there for it."""
 
 
 class Drain(Model):
     """How many seconds a stopping relay waits for the calls in flight."""
 
-    drain: NonNegativeFloat = 30
+    drain: Number = 30
     """Seconds that a stopping relay waits for the calls in flight, then it cuts them off."""
 
 
 class Price(Model):
     """What a model costs, in US dollars per million tokens; what is left out is derived."""
 
-    input: NonNegativeFloat
+    input: Number
     """Prompt that was neither read from the cache nor written to it."""
-    output: NonNegativeFloat
+    output: Number
     """What the model wrote, its reasoning included."""
-    cache_read: NonNegativeFloat | None = None
+    cache_read: Number | None = None
     """Prompt that the cache had."""
-    cache_write_5m: NonNegativeFloat | None = None
+    cache_write_5m: Number | None = None
     """Prompt that was put into the cache for five minutes."""
-    cache_write_1h: NonNegativeFloat | None = None
+    cache_write_1h: Number | None = None
     """Prompt that was put into the cache for an hour."""
-    cache_write_unknown: NonNegativeFloat | None = None
+    cache_write_unknown: Number | None = None
     """Prompt that was put into the cache, for a time that the answer does not say."""

@@ -41,6 +41,16 @@ _SOURCE_KEYS: Final = {
     "<command>": ("command", "ttl"),
 }
 
+_EXAMPLES: Final[dict[Path, str]] = {
+    ("grants",): "grants: [anthropic]",
+    ("claude",): "claude: {base_url: http://localhost:8787}",
+    ("relays",): "relays: {openai: {url: http://localhost:8787}}",
+    ("listen",): 'listen: ["127.0.0.1:8484"]',
+    ("admin",): 'admin: "127.0.0.1:9484"',
+    ("clients",): "clients: [{name: agent, token: {env: RELAY_TOKEN}}]",
+    ("timeouts",): "timeouts: {idle: 330}",
+}
+
 ModelType = TypeVar("ModelType", bound=Model)
 
 
@@ -49,11 +59,20 @@ class Checker:
 
     def __init__(self, document: Document) -> None:
         self.problems: list[Problem] = []
+        self.remarks: list[Problem] = [*document.remarks]
+        """What is no mistake, and hardly meant."""
         self._document = document
 
     def complain(self, path: Path, message: str) -> None:
         """Note a problem at this path."""
-        self.problems.append(Problem(self._document.line(path), path, message))
+        self.problems.append(self._problem(path, message))
+
+    def remark(self, path: Path, message: str) -> None:
+        """Note what is allowed at this path, and hardly meant."""
+        self.remarks.append(self._problem(path, message))
+
+    def _problem(self, path: Path, message: str) -> Problem:
+        return Problem(self._document.line(path), path, message)
 
     def complains_of(self, path: Path) -> bool:
         """Whether a problem at this very path is known already."""
@@ -64,7 +83,7 @@ class Checker:
         if isinstance(data, dict):
             return data
         if data is not None:
-            self.complain(path, "must be a mapping")
+            self.complain(path, f"must be a mapping{_example(path)}")
         return {}
 
     def sequence(self, path: Path, data: Data) -> list[Data]:
@@ -72,7 +91,7 @@ class Checker:
         if isinstance(data, list):
             return data
         if data is not None:
-            self.complain(path, "must be a list")
+            self.complain(path, f"must be a list{_example(path)}")
         return []
 
     def model(self, path: Path, kind: type[ModelType], data: Data) -> ModelType | None:
@@ -91,6 +110,10 @@ class Checker:
         # Tags of unions, and pydantic's marker for a mapping's key, are not in the file.
         inside = tuple(key for key in location if not _is_tag(key))
         self.complain((*path, *inside), _sentence(kind, details))
+
+
+def _example(path: Path) -> str:
+    return f", for example {_EXAMPLES[path]}" if path in _EXAMPLES else ""
 
 
 def _follows_from_another(details: ErrorDetails, found: list[ErrorDetails]) -> bool:

@@ -1,7 +1,7 @@
 """agent.yaml as plain data, with the line of every value.
 
-YAML's own errors quote the text around them, which may be a secret; only their fixed
-sentences and positions are used. Knows nothing of what the keys mean.
+Merge keys (``<<``) are followed as YAML 1.1 has them: what a mapping says itself comes first.
+Knows nothing of what the keys mean.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from typing import Final
 
 import yaml
 
+from relay.config.plain_keys import find_in_foreign, find_in_section
 from relay.config.problems import ConfigurationError, Path, Problem, shown
+from relay.config.yaml_errors import problem_of
 
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 
+Pairs = list[tuple[yaml.ScalarNode, yaml.Node]]
 Data = None | bool | int | float | str | list["Data"] | dict[str, "Data"]
 
 
@@ -25,6 +28,8 @@ class Document:
 
     data: Data
     lines: dict[Path, int] = field(repr=False)
+    remarks: tuple[Problem, ...] = ()
+    """What is no mistake, and hardly meant."""
 
     def line(self, path: Sequence[str | int]) -> int:
         """Return the line of this path, or of the nearest thing around it."""
@@ -35,7 +40,7 @@ class Document:
 
 
 def read_document(text: str, sections: Collection[str] | None = None) -> Document:
-    """Parse YAML text; given sections, nothing under other top-level keys is looked at.
+    """Parse YAML text; given sections, other top-level keys are another tool's.
 
     Raises:
         ConfigurationError: It is not YAML, uses a tag or a complex key, or says a key twice.
@@ -46,20 +51,12 @@ def read_document(text: str, sections: Collection[str] | None = None) -> Documen
         reader = _NodeReader(loader, sections)
         data = reader.read(node, ()) if node is not None else None
     except yaml.YAMLError as error:
-        raise ConfigurationError([_yaml_problem(error)]) from None
+        raise ConfigurationError([problem_of(error)]) from None
     except RecursionError:
         raise ConfigurationError([Problem(1, (), "is nested too deeply")]) from None
     if reader.problems:
         raise ConfigurationError(reader.problems)
-    return Document(data, reader.lines)
-
-
-def _yaml_problem(error: yaml.YAMLError) -> Problem:
-    mark = getattr(error, "problem_mark", None)
-    sentence = getattr(error, "problem", None) or ""
-    quotes_the_file = "'" in sentence or '"' in sentence
-    detail = f" ({sentence})" if sentence and not quotes_the_file else ""
-    return Problem(mark.line + 1 if mark else 1, (), f"is not valid YAML{detail}")
+    return Document(data, reader.lines, tuple(reader.remarks))
 
 
 class _NodeReader:
@@ -69,6 +66,7 @@ class _NodeReader:
         self._sections = sections
         self.lines: dict[Path, int] = {}
         self.problems: list[Problem] = []
+        self.remarks: list[Problem] = []
         self._loader = loader
         self._open: set[int] = set()
 
@@ -92,24 +90,66 @@ class _NodeReader:
 
     def _read_mapping(self, node: yaml.MappingNode, path: Path) -> Data:
         mapping: dict[str, Data] = {}
-        for key_node, value_node in node.value:
-            if not path and self._is_foreign(key_node):
-                if isinstance(key_node, yaml.ScalarNode):
-                    mapping[key_node.value] = None  # another tool's
-                continue
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == _MERGE_TAG:
-                self._complain(key_node, path, "has a key that is not plain text")
-                continue
-            key = key_node.value
-            if key in mapping:
+        own, merged = self._split(node, path)
+        for key_node, value_node in own:
+            foreign = not path and self._is_foreign(key_node)
+            if not foreign and key_node.value in mapping:
+                key = key_node.value
                 self._complain(key_node, (*path, key), f"{shown(key)} is said twice; keep one")
-                continue
-            self.lines[(*path, key)] = key_node.start_mark.line + 1
-            mapping[key] = self.read(value_node, (*path, key))
+            else:
+                self._read_pair(mapping, key_node, value_node, path)
+        for key_node, value_node in merged:
+            if key_node.value not in mapping:
+                self._read_pair(mapping, key_node, value_node, path)
         return mapping
 
-    def _is_foreign(self, key_node: yaml.Node) -> bool:
+    def _read_pair(
+        self, mapping: dict[str, Data], key_node: yaml.ScalarNode, value_node: yaml.Node, path: Path
+    ) -> None:
+        key = key_node.value
+        here = (*path, key)
+        self.lines[here] = key_node.start_mark.line + 1
+        if not path and self._is_foreign(key_node):
+            mapping[key] = None  # another tool's
+            self.remarks += find_in_foreign(key, value_node, here)
+            return
+        mapping[key] = self.read(value_node, here)
+        if not path:
+            self.remarks += find_in_section(value_node, here)
+
+    def _is_foreign(self, key_node: yaml.ScalarNode) -> bool:
         return self._sections is not None and key_node.value not in self._sections
+
+    def _split(self, node: yaml.MappingNode, path: Path) -> tuple[Pairs, Pairs]:
+        """Return the pairs that a mapping says itself, and those it merges, those that count first.
+
+        Source: https://yaml.org/type/merge.html
+        """
+        own: Pairs = []
+        merged: Pairs = []
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE_TAG:
+                merged += self._merge(key_node, value_node, path)
+            elif isinstance(key_node, yaml.ScalarNode):
+                own.append((key_node, value_node))
+            elif path or self._sections is None:
+                self._complain(key_node, path, "has a key that is not plain text")
+        return own, merged
+
+    def _merge(self, key_node: yaml.Node, value_node: yaml.Node, path: Path) -> Pairs:
+        listed = isinstance(value_node, yaml.SequenceNode)
+        pairs: Pairs = []
+        for each in value_node.value if listed else [value_node]:
+            if not isinstance(each, yaml.MappingNode):
+                self._complain(key_node, path, "merges (<<) what is not a mapping")
+            elif id(each) in self._open:
+                self._complain(key_node, path, "refers to itself")
+            else:
+                self._open.add(id(each))
+                own, merged = self._split(each, path)
+                self._open.discard(id(each))
+                pairs += own + merged
+        return pairs
 
     def _read_scalar(self, node: yaml.Node, path: Path) -> Data:
         try:

@@ -234,6 +234,8 @@ class Credential:
         self._values = [_value_of(source, environment, tell) for source in sources]
         self._refused_at = float("-inf")
         self._text, self._encoded = "", b""
+        self.version = 0
+        """How many values there have been: what is said of one need not be true of the next."""
 
     def __repr__(self) -> str:
         return f"<Credential {self.name} {'ready' if self.ready else 'missing'}>"
@@ -249,9 +251,16 @@ class Credential:
             text = value.reading.value
             if text is not None:
                 if text is not self._text:
+                    self.version += text != self._text
                     self._text, self._encoded = text, text.encode("ascii")
                 return self._encoded
         return None
+
+    @property
+    def reading(self) -> Reading:
+        """The reading that the value is from; one without a value where there is none."""
+        readings = (value.reading for value in self._values)
+        return next((each for each in readings if each.value is not None), Reading())
 
     async def settle(self) -> None:
         """Wait for a first reading of every source: of commands, up to their limit."""

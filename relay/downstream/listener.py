@@ -35,6 +35,19 @@ log = logging.getLogger("relay")
 ProtocolFactory = Callable[[], asyncio.Protocol]
 
 
+class CannotListen(OSError):
+    """An address cannot be listened on; the text says which, what for, why, and what to do."""
+
+
+def _explain(error: OSError, address: ListenAddress, purpose: str, section: str) -> str:
+    reason = (error.strerror or "failed").lower()
+    text = f"cannot listen on {address} for {purpose}: {reason}"
+    elsewhere = f"set {section} or $RELAY_{section.upper()} to another address"
+    if error.errno == errno.EADDRINUSE:
+        return f"{text}; end what has it, such as another relay (ss -ltnp names it), or {elsewhere}"
+    return f"{text}; {elsewhere}"
+
+
 def bind(address: ListenAddress) -> socket.socket:
     """Return a socket bound to an IP address and port, whether or not it exists yet.
 
@@ -96,21 +109,27 @@ def _ipv6_addresses(name: str) -> list[str]:
 
 
 class Listeners:
-    """The listening sockets of one purpose, each serving the same protocol."""
+    """The listening sockets of one purpose, each serving the same protocol.
 
-    def __init__(self, factory: ProtocolFactory, purpose: str) -> None:
+    ``section`` is where agent.yaml says the addresses.
+    """
+
+    def __init__(self, factory: ProtocolFactory, purpose: str, section: str) -> None:
         self._factory = factory
         self._purpose = purpose
+        self._section = section
         self._servers: list[asyncio.Server] = []
         self._waiting: list[asyncio.Task[None]] = []
         self._served: set[ListenAddress] = set()
         """The interfaces' addresses that are listened on already."""
+        self._said: set[str] = set()
+        """What was logged of interfaces: they are tried each second."""
 
     async def open(self, addresses: tuple[ListenAddress, ...]) -> None:
         """Listen on every address; interfaces without one are waited for in the background.
 
         Raises:
-            OSError: An address cannot be bound.
+            CannotListen: An address cannot be bound.
         """
         for address in addresses:
             if address.ip is not None:
@@ -120,7 +139,11 @@ class Listeners:
                 self._waiting.append(asyncio.create_task(self._wait_for_interface(address)))
 
     async def _listen(self, address: ListenAddress) -> None:
-        handle = bind(address)
+        try:
+            handle = bind(address)
+        except OSError as error:
+            text = _explain(error, address, self._purpose, self._section)
+            raise CannotListen(text) from error
         loop = asyncio.get_running_loop()
         server = await loop.create_server(self._factory, sock=handle, backlog=BACKLOG)
         self._servers.append(server)
@@ -142,8 +165,11 @@ class Listeners:
     async def _try_interface(self, address: ListenAddress) -> bool:
         try:
             return await self._listen_on_interface(address)
-        except OSError as error:
-            log.warning("%s: %s; trying again", address, (error.strerror or "failed").lower())
+        except CannotListen as error:
+            text = f"{address}: {error}; trying again"
+            if text not in self._said:
+                self._said.add(text)
+                log.warning("%s", text)
             return False
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from functools import partial
 
 from relay.downstream.server_connection import Request, ServerConnection
 from relay.errors import (
@@ -105,6 +106,7 @@ class Call:
         self._begin(route, target, head)
         self._admit(head, target, route)
         credential = await route.forwarder.take_credential()
+        self._record.on_finish = partial(route.judge, route.forwarder.credential.version)
         body = self._open_body(head, route)
         reply = await self._forward(route, head, target, credential, body)
         try:

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from relay.credentials.credential import Credential
+from relay.credentials.shape import Remark, remarks
 from relay.proxy.runtime import Runtime
+from relay.telemetry.metrics import RelayState
 
 log = logging.getLogger("relay")
 
@@ -32,14 +34,32 @@ def subjects_of(runtime: Runtime) -> Iterator[Subject]:
     for grant in runtime.grants.values():
         problem = _missing(grant, "calls get 503 until it is there")
         yield Subject(f"credential {grant.name}", problem, f"there now, from {grant.origin()}")
+        yield value_of_grant(grant)
     for client in runtime.clients:
         problem = _missing(client, "its calls get 401 until it is there")
         yield Subject(
             f"token of client {client.name}", problem, f"there now, from {client.origin()}"
         )
+        yield value_of_token(client)
     for name, route in runtime.routes.items():
         recovery = f"{route.settings.upstream} answers now"
         yield Subject(f"upstream of relay {name}", route.upstream.problem, recovery)
+        yield Subject(f"relay {name}", route.standing.explain(), route.standing.recovery)
+
+
+def value_of_grant(credential: Credential) -> Subject:
+    """Return what is wrong with the looks of a credential's value."""
+    name = f"value of credential {credential.name}"
+    return _value(name, remarks(credential.reading, credential.name))
+
+
+def value_of_token(client: Credential) -> Subject:
+    """Return what is wrong with the looks of a token's value."""
+    return _value(f"value of client {client.name}'s token", remarks(client.reading, None))
+
+
+def _value(name: str, found: Iterable[Remark]) -> Subject:
+    return Subject(name, "; ".join(map(str, found)), "nothing is wrong with it any more")
 
 
 def _missing(credential: Credential, consequence: str) -> str:
@@ -70,16 +90,27 @@ def readiness(runtime: Runtime) -> dict[str, object]:
     return {
         "relays": {
             state.relay: {
-                "credential": {"grant": state.grant, **_state(runtime.grants[state.grant])},
+                "credential": _credential(runtime, state),
                 "upstream": {"url": state.upstream, "state": state.upstream_state},
             }
             for state in runtime.states()
         },
-        "clients": {client.name: {"token": _state(client)} for client in runtime.clients},
+        "clients": {
+            client.name: {"token": _state(client, value_of_token(client))}
+            for client in runtime.clients
+        },
     }
 
 
-def _state(credential: Credential) -> dict[str, object]:
-    if credential.ready:
-        return {"ready": True}
-    return {"ready": False, "problem": credential.explain()}
+def _credential(runtime: Runtime, state: RelayState) -> dict[str, object]:
+    grant = runtime.grants[state.grant]
+    described = {"grant": state.grant, **_state(grant, value_of_grant(grant))}
+    if refusal := runtime.routes[state.relay].standing.explain():
+        described["refused"] = refusal
+    return described
+
+
+def _state(credential: Credential, value: Subject) -> dict[str, object]:
+    if not credential.ready:
+        return {"ready": False, "problem": credential.explain()}
+    return {"ready": True, "warning": value.problem} if value.problem else {"ready": True}

@@ -14,6 +14,9 @@ from relay.config import RelaySettings, Settings
 from relay.credentials.credential import Credential, OnRead
 from relay.proxy.access import NO_CLIENT, AccessPolicy
 from relay.proxy.forward import Forwarder
+from relay.proxy.standing import Standing
+from relay.proxy.upstream_words import UpstreamWords
+from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import RelayState
 from relay.upstream.health import UpstreamState
 
@@ -25,6 +28,13 @@ class Route:
     settings: RelaySettings
     forwarder: Forwarder
     upstream: UpstreamState
+    standing: Standing
+    words: UpstreamWords
+
+    def judge(self, version: int, record: CallRecord) -> None:
+        """Take what a call says that is over, sent with this version of the credential."""
+        self.standing.judge(version, record)
+        self.words.hear(record)
 
 
 class Runtime:
@@ -45,8 +55,18 @@ class Runtime:
 
     def _route(self, relay: RelaySettings) -> Route:
         timeouts = self.settings.timeouts
-        forwarder = Forwarder(relay, self.grants[relay.grant.name], timeouts)
-        return Route(relay, forwarder, UpstreamState(relay, timeouts.connect))
+        credential = self.grants[relay.grant.name]
+        return Route(
+            settings=relay,
+            forwarder=Forwarder(relay, credential, timeouts),
+            upstream=UpstreamState(relay, timeouts.connect),
+            standing=Standing(credential),
+            words=UpstreamWords(relay.name, self._secrets),
+        )
+
+    def _secrets(self) -> Iterator[bytes]:
+        """Yield every value that no text may hold."""
+        yield from (value for each in self._credentials() if (value := each.value()) is not None)
 
     @property
     def client_names(self) -> list[str]:
@@ -81,6 +101,7 @@ class Runtime:
             upstream=str(route.settings.upstream),
             idle_connections=idle,
             active_connections=active,
+            refused=route.standing.refusal is not None,
         )
 
     def _grant_of(self, route: Route) -> Credential:

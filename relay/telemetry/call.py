@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -66,13 +66,15 @@ class CallRecord:
     """For each piece of the answer, the seconds from reading it to writing it."""
     meter: Meter | None = None
     """What reads the usage, once an answer has begun."""
-    usage: Usage | None = None
+    usage: Usage | None = field(default=None, repr=False)
     """What it has read, once the call is over."""
     request_id: str = ""
     """The upstream's, as its answer states it."""
     session_id: str = ""
     agent_id: str = ""
     """Claude Code's, as its requests state them."""
+    on_finish: Callable[[CallRecord], None] | None = field(default=None, repr=False)
+    """Who wants to know what it says of itself in the end."""
     summary: CallFields | None = None
     """What the log says of it, once that has been put together."""
 

@@ -88,3 +88,5 @@ class Recorder:
         record.finish()
         self._history.end(record)
         self._metrics.observe(record)
+        if record.on_finish is not None:
+            record.on_finish(record)

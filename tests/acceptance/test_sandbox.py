@@ -56,7 +56,7 @@ def stack(shared_api: Api) -> Iterator[Stack]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def sandbox(stack: Stack, api: Api, tmp_path: Path) -> AsyncIterator[Sandbox]:
     """A user who is none of those that the images know, in a folder that is theirs."""
-    folder = tmp_path / "project"
+    folder = tmp_path / "my project: one"
     folder.mkdir()
     if os.getuid() == 0:
         os.chown(folder, OWNER, OWNER)
@@ -85,6 +85,24 @@ async def test_a_new_user_is_led_to_the_first_answer(sandbox: Sandbox, api: Api)
     await asyncio.to_thread(
         eventually, lambda: sandbox.stack.query(counted) or None, "the calls in Prometheus"
     )
+
+
+async def test_nothing_is_asked_where_that_is_wanted(sandbox: Sandbox, api: Api) -> None:
+    """In a folder of whoever runs the tests, root too, which Claude Code refuses elsewhere."""
+    if os.getuid() == 0:
+        os.chown(sandbox.folder, 0, 0)
+    note = sandbox.folder / "note.txt"
+    api.plan(uses("Bash", {"command": f"echo done > '{note}'"}), says("Done."))
+    run = await sandbox.run("claude", "--dangerously-skip-permissions", "-p", "Do it.")
+    assert (run.status, run.printed.strip()) == (0, "Done."), run.told
+    assert note.read_text() == "done\n"
+
+
+async def test_a_program_is_no_prompt(sandbox: Sandbox, api: Api) -> None:
+    """It is run as it is, and nothing is billed."""
+    run = await sandbox.run("claude", "git", "--version")
+    assert run.printed.startswith("git version ")
+    assert api.messages == []
 
 
 async def test_no_question_stands_before_the_first_prompt(sandbox: Sandbox, api: Api) -> None:

@@ -75,7 +75,7 @@ async def diagnosed(
 
 def openly(port: int, **changes: object) -> Config:
     """Return a configuration without clients, whose admin pages nobody serves."""
-    return configuration(port, clients=[], admin="127.0.0.1:1", **changes)
+    return configuration(port, clients=[], admin="127.0.0.1:2", **changes)
 
 
 def answer(

@@ -329,6 +329,7 @@ async def test_calls_show_their_relays_too(relay: LocalRelay, upstream: Upstream
         "anthropic": {
             "upstream": "up",
             "credential": True,
+            "refused": False,
             "limits": [{"kind": "requests", "limit": 4000, "remaining": 3999}],
             "quotas": [{"window": "5h", "utilization": 0.25, "reset": float(reset)}],
         }

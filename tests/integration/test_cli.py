@@ -358,14 +358,21 @@ def test_serve_runs_until_it_is_told_to_stop(number: signal.Signals, file: Path)
     assert API_KEY not in str(lines)
 
 
-def test_serve_on_a_taken_port_has_status_1(file: Path) -> None:
-    """And says so on a line, without a traceback."""
+@pytest.mark.parametrize(
+    ("variable", "purpose"), [("RELAY_LISTEN", "relays"), ("RELAY_ADMIN", "admin pages")]
+)
+def test_serve_on_a_taken_port_has_status_1(file: Path, variable: str, purpose: str) -> None:
+    """And says which, what for and what to do on a line, without a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
-        with start("serve", RELAY_LISTEN=taken, RELAY_ADMIN="127.0.0.1:0") as process:
+        free = {"RELAY_LISTEN": "127.0.0.1:0", "RELAY_ADMIN": "127.0.0.1:0"}
+        with start("serve", **(free | {variable: taken})) as process:
             _, err = process.communicate(timeout=FUSE_SECONDS)
     assert process.returncode == FAILED
-    assert err.splitlines()[-1] == "relay: cannot listen: address already in use"
+    assert err.splitlines()[-1].startswith(
+        f"relay: cannot listen on {taken} for {purpose}: address already in use; end what has it"
+    )
+    assert f"${variable} to another address" in err
     assert "Traceback" not in err
 
 

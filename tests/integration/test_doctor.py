@@ -183,6 +183,8 @@ async def test_a_refused_credential_may_be_of_another_kind(
         tmp_path, openly(upstream.port, grants=grants, claude=None, relays=relays)
     )
     assert diagnosis.the("credential").remedy.startswith(remedy)
+    looks = [each.text for each in diagnosis.of("grant") if each.level == "warn"]
+    assert bool(looks) == (secret is not OAUTH or grant == "anthropic")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ Output = pytest.CaptureFixture[str]
 CONFIG: Final = """\
 grants: [{name: anthropic, source: {file: key}}]
 claude: {base_url: "http://127.0.0.1:1"}
-admin: "127.0.0.1:1"
+admin: "127.0.0.1:2"
 """
 
 

@@ -71,10 +71,20 @@ async def test_no_relay_runs(upstream: Upstream, tmp_path: Path) -> None:
 
 async def test_something_else_has_the_admin_port(upstream: Upstream, tmp_path: Path) -> None:
     """It is not taken for the relay."""
-    upstream.answer_with(api(models=answer()))
-    config = configuration(upstream.port, admin=f"127.0.0.1:{upstream.port}")
+    upstream.answer_with(api())
+    config = configuration(1, admin=f"127.0.0.1:{upstream.port}")
     found = (await diagnosed(tmp_path, config)).the("running")
     assert (found.level, found.text.endswith("is no relay: it said 404")) == ("FAIL", True)
+
+
+async def test_a_token_that_is_none(relay: LocalRelay, upstream: Upstream, tmp_path: Path) -> None:
+    """A placeholder is guessed by anybody; the relay takes it all the same."""
+    (tmp_path / "tok").write_text("changeme")
+    clients = [{"name": "agent", "token": {"file": "tok"}}]
+    diagnosis = await diagnosed(tmp_path, as_it_runs(relay, upstream, clients=clients))
+    levels = [each.level for each in diagnosis.of("client")]
+    assert levels == ["ok", "warn"]
+    assert diagnosis.of("client")[1].text == "agent: its token is a placeholder"
 
 
 async def test_a_token_that_is_missing(

@@ -1,15 +1,17 @@
 """Listening sockets, on addresses that are there, that come later, or that are taken."""
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import AsyncIterator
+from typing import NoReturn
 
 import pytest
 
 from relay.config import ListenAddress
 from relay.downstream import listener
-from relay.downstream.listener import Listeners, bind, interface_addresses
+from relay.downstream.listener import CannotListen, Listeners, bind, interface_addresses
 
 FUSE_SECONDS = 10.0
 GREETING = b"relay"
@@ -31,7 +33,7 @@ class Opened:
     """Listeners under test, and the ports that they said they listen on."""
 
     def __init__(self, log: pytest.LogCaptureFixture) -> None:
-        self.listeners = Listeners(Greeter, "relays")
+        self.listeners = Listeners(Greeter, "relays", "listen")
         self._log = log
 
     @property
@@ -116,9 +118,30 @@ async def test_taken_port_is_an_error(opened: Opened, host: str) -> None:
     with bind(ListenAddress(host, 0)) as other:
         other.listen()
         taken = ListenAddress(host, other.getsockname()[1])
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(CannotListen) as refused:
             await opened.listeners.open((taken,))
     assert opened.addresses == []
+    assert str(refused.value) == (
+        f"cannot listen on {taken} for relays: address already in use; end what has it, such as "
+        "another relay (ss -ltnp names it), or set listen or $RELAY_LISTEN to another address"
+    )
+
+
+async def test_address_that_cannot_be_had_is_an_error(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the reason, it is said with the address and the setting."""
+
+    def forbid(_: ListenAddress) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(listener, "bind", forbid)
+    with pytest.raises(CannotListen) as refused:
+        await opened.listeners.open((ListenAddress("127.0.0.1", 80),))
+    assert str(refused.value) == (
+        "cannot listen on 127.0.0.1:80 for relays: permission denied; "
+        "set listen or $RELAY_LISTEN to another address"
+    )
 
 
 def test_taken_port_leaves_no_socket_open() -> None:
@@ -235,7 +258,7 @@ async def test_interface_whose_port_is_taken_is_tried_again(
     with bind(ListenAddress("127.0.0.1", 0)) as other:
         other.listen()
         port = other.getsockname()[1]
-        interface = Interface([], ["127.0.0.1"])
+        interface = Interface([], ["127.0.0.1"], ["127.0.0.1"], ["127.0.0.1"])
         interface.put(monkeypatch)
         await opened.listeners.open((ListenAddress("later0", port),))
         async with asyncio.timeout(FUSE_SECONDS):
@@ -244,8 +267,10 @@ async def test_interface_whose_port_is_taken_is_tried_again(
     async with asyncio.timeout(FUSE_SECONDS):
         await asyncio.gather(*opened.listeners._waiting)
     assert opened.addresses == [("127.0.0.1", port)]
-    assert f"later0:{port}: address already in use; trying again" in opened.messages(
-        logging.WARNING
+    said = [text for text in opened.messages(logging.WARNING) if "trying again" in text]
+    assert len(said) == 1  # although it was tried three times
+    assert said[0].startswith(
+        f"later0:{port}: cannot listen on 127.0.0.1:{port} for relays: address already in use; "
     )
 
 

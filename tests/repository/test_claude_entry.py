@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import runpy
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.harness import ROOT
 from tests.harness.configuration import configuration
@@ -100,6 +102,7 @@ async def test_claude_code_gets_its_arguments_the_token_and_a_home(
     assert (status, told) == (0, "")
     assert given["arguments"] == ["-p", "two words", "--continue"]
     assert given["environment"]["ANTHROPIC_AUTH_TOKEN"] == TOKEN
+    assert given["environment"].get("IS_SANDBOX") == (None if os.getuid() else "1")
     assert given["environment"]["HOME"] == str(sandbox.homes / str(os.getuid()))
     assert KEY not in str(given)
 
@@ -116,6 +119,49 @@ async def test_byte_order_mark_is_no_part_of_the_token(
     assert (status, told) == (0, "")
     assert given["environment"]["ANTHROPIC_AUTH_TOKEN"] == TOKEN
     assert json.loads(sandbox.settings.read_text())["theme"] == "light"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["explain this"],
+        ["git status"],
+        ["--dangerously-skip-permissions", "true"],
+        ["mcp", "list"],
+        ["no-such-program", "true"],
+    ],
+)
+async def test_arguments_and_prompts_are_claude_codes(
+    sandbox: Sandbox, upstream: Upstream, arguments: list[str]
+) -> None:
+    """Its own commands too; a prompt of several words is one argument, whatever it begins with."""
+    upstream.answer_with(MODELS)
+    _, given, _ = await sandbox.start(*arguments)
+    assert given["arguments"] == arguments
+
+
+async def test_a_program_is_run_as_it_is(sandbox: Sandbox, upstream: Upstream) -> None:
+    """By its name or by its path, with its own exit status; nothing is asked of the relay."""
+    (sandbox.project / "check").write_text("#!/bin/sh\necho checked $1\nexit 7\n")
+    (sandbox.project / "check").chmod(0o755)
+    status, given, _ = await sandbox.start("./check", "it")
+    assert (status, given["printed"]) == (7, "checked it\n")
+    status, given, _ = await sandbox.start("printf", "%s", "x")
+    assert (status, given["printed"]) == (0, "x")
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    ("uid", "environment", "said"),
+    [(0, {}, "1"), (1000, {}, None), (0, {"IS_SANDBOX": "0"}, None)],
+)
+def test_root_is_said_to_be_in_a_sandbox(
+    uid: int, environment: dict[str, str], said: str | None
+) -> None:
+    """Claude Code lets it skip permissions then, as it lets others; what the user says stays."""
+    variables_of = runpy.run_path(str(ENTRY))["variables_of"]
+    assert variables_of(uid, environment).get("IS_SANDBOX") == said
 
 
 @pytest.mark.parametrize("arguments", [["claude", "doctor"], ["doctor"]])
@@ -216,6 +262,23 @@ async def test_an_error_of_the_apis_own_is_for_claude_code(
     status, given, told = await sandbox.start("-p", "x")
     assert (status, told) == (0, "")
     assert given["arguments"] == ["-p", "x"]
+
+
+@pytest.mark.parametrize(
+    ("file", "service"),
+    [
+        ("compose.yaml", "claude"),
+        ("compose.yaml", "claude-internet"),
+        ("examples/llm-proxy/compose.yaml", "agent"),
+        ("examples/llm-proxy/compose.internet.yaml", "agent"),
+    ],
+)
+def test_the_projects_folder_may_have_any_name(file: str, service: str) -> None:
+    """Only so written Compose does not join the two paths with a colon, which may be in them."""
+    described = yaml.safe_load((ROOT / file).read_text())["services"][service]
+    (folder,) = (each for each in described["volumes"] if not isinstance(each, str))
+    assert folder["type"] == "bind"
+    assert folder["bind"] == {"create_host_path": False}
 
 
 COMPOSE = "# The relay\n\nname: agent-relay\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -24,11 +25,11 @@ import pytest_asyncio
 from relay import errors
 from relay.errors import RelayError
 from tests.harness import ROOT
-from tests.harness.configuration import Config, configuration
+from tests.harness.configuration import Config, configuration, write_configuration
 from tests.harness.messages import CHUNKED, MESSAGES, OK, PIECE, chunk, request
 from tests.harness.peer import Answer
 from tests.harness.relay import RelayProcess, begin_stream, relay_process, update_configuration
-from tests.harness.secrets import TOKEN
+from tests.harness.secrets import KEY, TOKEN
 from tests.harness.upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -267,6 +268,45 @@ LINES: Final = [
 NOT_RELOADED: Final = "not reloaded, the configuration stays as it was"
 NEEDS_RESTART: Final = "listen and admin changed: that needs a restart"
 CUT: Final = "cutting the calls that are still in flight"
+
+
+CREDENTIAL_LINES: Final = [
+    "value of credential anthropic: ",
+    "value of client agent's token: ",
+    "its upstream answers 502: '",
+    "'; see to its way to the API, and to its log",
+    "the API refuses the credential anthropic (401) since ",
+    "the API takes the credential anthropic again",
+    "has another value now",
+]
+
+
+def failing(status: int) -> bytes:
+    """Return an answer that is an error with words of its own."""
+    body = b'{"error":{"type":"api_error","message":"no way"}}'
+    head = b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    return head % (status, len(body)) + body
+
+
+async def test_lines_about_credentials(upstream: Upstream, tmp_path: Path) -> None:
+    """A quoted key, no way to the API, the key refused, taken, refused and replaced."""
+    config = configuration(upstream.port)
+    write_configuration(tmp_path, config)
+    (tmp_path / "key").write_text(f"'{KEY}'")
+    (tmp_path / "token").write_text("changeme")
+    steps = [(failing(502), 3), (failing(401), 4), (OK, 5), (failing(401), 4)]
+    upstream.forget()
+    async with relay_process(tmp_path, config) as relay:
+        for number, (answer, line) in enumerate(steps):
+            upstream.forget()
+            upstream.answer_with(answer)
+            await relay.ask(request(token="changeme"))
+            await relay.log.says(re.escape(CREDENTIAL_LINES[line]), 1 + (number == 3))
+        (tmp_path / "key").write_text(KEY)
+        for text in CREDENTIAL_LINES:
+            await relay.log.says(re.escape(text))
+    for text in CREDENTIAL_LINES:
+        assert text.strip(" '") in PAGE.split("\n## Lines of the log\n")[1]
 
 
 async def test_lines_of_the_log(upstream: Upstream, full_port: int, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from typing import Final
 import pytest
 
 from relay.cli import FAILED, OK, UNUSABLE, main
+from relay.credentials.shape import remark, remarks
+from relay.credentials.sources import Reading
 from tests.harness import FUSE_SECONDS, ROOT
 
 Output = pytest.CaptureFixture[str]
@@ -44,8 +46,18 @@ MISTAKES: Final = [
     "grants: [anthropic]\nclaude: {base_url: 'http://me:word@localhost:8787'}\n",
     *(SHORT + "listen: [8484]\n", SHORT + "listen: ['0.0.0.0:8484']\n"),
     *(SHORT + "admin: '127.0.0.1:8484'\n", "grants: [anthropic]\n" + TLS),
-    SHORT + "grant: [anthropic]\n",
+    *("grants: [anthropic\n" + URL, "grant: [anthropic]\n" + URL),
+    *(SHORT + "grant: [anthropic]\n", SHORT + "admin: '0.0.0.0:9484'\n"),
+    *(SHORT + f"api_key: '{KEY}'\n", SHORT + "api_key: x\n"),
+    *(
+        "grants: [anthropic]\nclaude: {base_url: 'http://localhost:8484'}\n",
+        SHORT + "listen: 8484\n",
+    ),
+    "grants: [anthropic]\nclaude: {base_url: 'https://api.anthropic.com/v1'}\n",
+    "grants: [anthropic]\nclaude:\nbase_url: 'http://localhost:8787'\n",
 ]
+ALLOWED: Final = ("\ngrant:", "0.0.0.0:9484", "api_key:", "/v1'")
+"""What is in those that serve all the same, with a warning."""
 
 
 @pytest.fixture
@@ -61,13 +73,35 @@ def test_every_message_of_relay_check(folder: Path, capsys: Output) -> None:
     """Each in the table is what the command says of one of these mistakes, word for word."""
     for text in MISTAKES:
         (folder / "agent.yaml").write_text(text)
-        assert main(["check"]) == (OK if "\ngrant:" in text else UNUSABLE)
+        allowed = any(each in text for each in ALLOWED)
+        assert main(["check"]) == (OK if allowed else UNUSABLE)
     (folder / "agent.yaml").unlink()
     assert main(["check"]) == UNUSABLE
     assert main(["check", "--config", str(folder)]) == UNUSABLE
     said = "".join(capsys.readouterr()).splitlines()
     assert KEY not in str(said)
     assert [text for text in OF_CHECK if not any(line.endswith(text) for line in said)] == []
+
+
+VALUES: Final = [
+    *(f"'{KEY}'", f"A_KEY={KEY}", f"Bearer {KEY}", f"{KEY} #", KEY.replace("api", "oat")),
+    *("sk-ant-...", "changeme", "$A_KEY", "~/key", '{"a": 1}', "sk-proj-8Qm2Lx7Vt0RcY5dWk1Zp", KEY),
+    "9fK2" * 3000,
+]
+
+
+def test_every_remark_on_a_value() -> None:
+    """Each in its table is what is said of one of these, in a grant or as a token."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    section = page.split("\n## A value that cannot be right\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    shown = [text.rstrip("… ") for cell in cells for text in re.findall(r"`([^`]+)`", cell)]
+    grants = ("anthropic", "claude", None)
+    said = [str(remark(value, grant)) for value in VALUES for grant in grants]
+    both = Reading(KEY, expires_at=1, readable_by_all=True)
+    said += [str(each) for each in remarks(both, "anthropic")]
+    assert len(shown) > 12
+    assert [text for text in shown if not any(line.startswith(text) for line in said)] == []
 
 
 def test_the_example_is_what_is_said(folder: Path, capsys: Output) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Final
 from urllib.parse import urlsplit
 
 from relay.commands.doctor import headroom, streams
@@ -21,6 +20,7 @@ from relay.commands.doctor.path import reach, speaks_tls
 from relay.commands.doctor.streams import StreamOptions
 from relay.config import RelaySettings, Settings
 from relay.credentials.credential import Credential
+from relay.credentials.shape import remarks, why_refused
 from relay.errors import (
     RelayError,
     UpstreamConnectTimeout,
@@ -28,12 +28,6 @@ from relay.errors import (
     UpstreamTruncated,
     UpstreamUnreachable,
 )
-
-_KINDS: Final = {
-    "anthropic": (b"sk-ant-oat", "it is a subscription's token: use grants: [claude]"),
-    "claude": (b"sk-ant-api", "it is an API key: use grants: [anthropic]"),
-    "openai": (b"sk-ant-", "it is Anthropic's, not OpenAI's"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +49,8 @@ async def examine(
 ) -> Findings:
     """Find out all about one relay; what depends on a failed step is left out."""
     yield _presence(credential)
+    for problem, remedy in remarks(credential.reading, credential.name):
+        yield warn("grant", f"{credential.name} {problem}", remedy)
     async for finding in reach(relay, system):
         yield finding
         if finding.level == "FAIL":
@@ -170,9 +166,8 @@ def _redirected(asked: str, answer: Answer) -> Finding:
 def _refused(subject: Subject, answer: Answer) -> Finding:
     credential, grant = subject.credential, subject.relay.grant.name
     text = f"refused: {answer.status}{_named(answer)}"
-    prefix, other_kind = _KINDS.get(grant, (b"\n", ""))
-    if (credential.value() or b"").startswith(prefix):
-        return fail("credential", text, other_kind)
+    if cause := why_refused(credential.reading, grant):
+        return fail("credential", text, f"it {cause}")
     place = f"and put it where this one is from: {credential.origin()}"
     if answer.status == 403:
         remedy = "the credential may not do this, or something in between refuses: see its log"

@@ -11,6 +11,7 @@ from relay.commands.doctor.calls import MODELS
 from relay.commands.doctor.findings import Finding, Findings, fail, note, ok, quote, warn
 from relay.config import ListenAddress, RelaySettings, Settings
 from relay.credentials.credential import Credential
+from relay.credentials.shape import remarks
 from relay.errors import PathRefused
 from relay.proxy.routing import check_path
 
@@ -25,6 +26,8 @@ async def examine(
     """Find out about the running relay; ``working`` are those whose upstream takes calls."""
     for client in clients:
         yield _token(client)
+        for problem, remedy in remarks(client.reading, None):
+            yield warn("client", f"{client.name}: its token {problem}", remedy)
     admin = settings.admin[0]
     try:
         status = (await http.ask("GET", page_url(interface_host(admin), "/healthz"))).status

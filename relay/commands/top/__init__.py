@@ -17,6 +17,7 @@ unknown; times and durations are seconds, ``time`` and ``reset`` since the epoch
     relays.<name>             "none" for calls to no known relay
       upstream                "up", "down" or "unknown"
       credential              whether it has a value
+      refused                 whether the API refuses that
       in_flight               how many calls
       calls                   how many of the last hundred calls that finished
       errors                  how many of these failed; left by their agent is not failed

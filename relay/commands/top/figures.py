@@ -170,6 +170,7 @@ def _relay_json(relay: RelayFigures, now: float) -> dict[str, object]:
     return {
         "upstream": relay.state.upstream,
         "credential": relay.state.credential,
+        "refused": relay.state.refused,
         "in_flight": relay.in_flight,
         "calls": relay.calls,
         "calls_per_minute": _rounded(relay.calls_per_minute),

@@ -88,6 +88,8 @@ class RelayState:
 
     upstream: str = "unknown"
     credential: bool | None = None
+    refused: bool | None = None
+    """Whether the API refuses the credential."""
     quotas: tuple[Quota, ...] = ()
     limits: tuple[Limit, ...] = ()
 
@@ -192,6 +194,7 @@ def _relay_state(fields: _Fields) -> RelayState:
     return RelayState(
         upstream=fields.text("upstream") or "unknown",
         credential=fields.flag("credential"),
+        refused=fields.flag("refused"),
         quotas=tuple(
             Quota(window, utilization, item.number("reset"))
             for item in fields.items("quotas")

@@ -114,6 +114,8 @@ def _upstream(relay: RelayFigures) -> Text:
 def _credential(relay: RelayFigures) -> Text:
     if relay.state.credential is None:
         return Text(words.UNKNOWN, "dim")
+    if relay.state.credential and relay.state.refused:
+        return Text("refused", "bold red")
     return Text("ready", "green") if relay.state.credential else Text("missing", "bold red")
 
 

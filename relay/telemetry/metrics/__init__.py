@@ -40,6 +40,8 @@ class RelayState:
     upstream: str
     idle_connections: int
     active_connections: int
+    refused: bool = False
+    """Whether the API refuses the credential."""
 
     @property
     def upstream_state(self) -> str:

@@ -52,6 +52,13 @@ ERROR_TYPES: Final = (
 # The longest context is some millions of tokens. Whoever states more is mistaken.
 _COUNT_LIMIT: Final = 1_000_000_000
 _MODEL_LENGTH_LIMIT: Final = 128
+# Characters of an error's message: more than is ever shown of it.
+_MESSAGE_LIMIT: Final = 2000
+
+# Not all of them say so by type and status: Anthropic's may be a 400, OpenAI's is a 429.
+# Sources: platform.claude.com/docs/en/api/errors, platform.openai.com/docs/guides/error-codes
+_UNPAID: Final = frozenset({"billing_error", "insufficient_quota", "billing_not_active"})
+_UNPAID_WORDS: Final = "credit balance is too low"
 
 
 @dataclass(slots=True)
@@ -62,6 +69,9 @@ class Tally:
     stated: dict[str, int] = field(default_factory=dict)
     stop_reason: str | None = None
     error_type: str | None = None
+    error_message: str = field(default="", repr=False)
+    unpaid: bool = False
+    """Whether the error is for want of payment."""
     begun: bool = False
     """Whether the first token has come."""
     ended: bool = False
@@ -105,9 +115,15 @@ class Tally:
     def fail(self, document: Json) -> None:
         """Take an error, in either API's shape."""
         self.failed = True
-        kind = member(document.get("error"), "type")
+        error = document.get("error")
+        kind, message = member(error, "type"), member(error, "message")
         if self.error_type is None:
             self.error_type = kind if isinstance(kind, str) and kind in ERROR_TYPES else "other"
+        if isinstance(message, str) and not self.error_message:
+            self.error_message = message[:_MESSAGE_LIMIT]
+        words = {each for each in (kind, member(error, "code")) if isinstance(each, str)}
+        if words & _UNPAID or _UNPAID_WORDS in self.error_message.lower():
+            self.unpaid = True
 
     @property
     def complete(self) -> bool:

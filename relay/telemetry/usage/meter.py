@@ -45,6 +45,10 @@ class Usage(NamedTuple):
     error_type: str | None
     """Of an answer of 400 and above, or of an error within a stream."""
     error_where: Literal["http", "stream"] | None
+    error_message: str
+    """The error's own words, which may quote whatever was sent: not to be shown as they are."""
+    unpaid: bool
+    """Whether the error is for want of payment."""
     ended: bool
     """Whether the stream's own end was seen: ``message_stop``, ``[DONE]`` and their like."""
     stream_error: bool
@@ -226,6 +230,8 @@ class Meter:
             stop_reason=tally.stop_reason,
             error_type=tally.error_type or ("other" if refused else None),
             error_where="http" if refused else "stream" if tally.failed else None,
+            error_message=tally.error_message,
+            unpaid=tally.unpaid,
             ended=tally.ended,
             stream_error=self._succeeded and tally.failed,
             truncated=self._streams and end == "clean" and self._lacks_its_end(),

@@ -52,4 +52,26 @@ async def test_check_shows_warnings_and_that_anybody_may_call(folder: Path) -> N
     """What is allowed and hardly meant."""
     lines = await describe(settings_of(folder, SHORT + "timeout: 5\n"))
     assert "client    whoever is on this host: no clients are declared" in lines
-    assert lines[-1].startswith("warning   a top-level key is not the relay's")
+    place = f"{folder}/agent.yaml:3: timeout"
+    assert lines[-1].startswith(f"warning   {place}: a top-level key is not the relay's")
+
+
+async def test_check_says_what_is_wrong_with_values(folder: Path) -> None:
+    """Of credentials and tokens alike, and of none more than that."""
+    (folder / "key").write_text(f'"{API_KEY}"')
+    (folder / "token").write_text("changeme")
+    (folder / "other").write_text(API_KEY)
+    lines = await describe(settings_of(folder))
+    assert [line for line in lines if line.startswith("warning")] == [
+        (
+            "warning   value of credential anthropic: has quotes around it, "
+            "which would be sent too: "
+            "write it without them"
+        ),
+        "warning   value of client agent's token: is a placeholder: put the real value there",
+        (
+            "warning   value of client other's token: is an API's credential, "
+            "and agents would hold it: make another token, with relay token"
+        ),
+    ]
+    assert API_KEY[4:] not in "\n".join(lines)

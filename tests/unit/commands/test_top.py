@@ -150,6 +150,7 @@ class TestFigures:
         assert relay_json(page(relays={"anthropic": {}})) == {
             "upstream": "unknown",
             "credential": None,
+            "refused": None,
             "in_flight": 0,
             "calls": 0,
             "calls_per_minute": 0.0,
@@ -170,6 +171,7 @@ class TestFigures:
         assert relay_json(page(recent=[call])) == {
             "upstream": "unknown",
             "credential": None,
+            "refused": None,
             "in_flight": 0,
             "calls": 1,
             "calls_per_minute": 1.0,
@@ -398,6 +400,20 @@ class TestPicture:
     )  # fmt: skip
 
     @pytest.mark.parametrize("width", [80, 120])
+    @pytest.mark.parametrize(
+        ("credential", "refused", "word"),
+        [(True, True, "refused"), (True, False, "ready"), (True, None, "ready"),
+         (False, True, "missing"), (None, True, "–")],
+    )  # fmt: skip
+    def test_a_credential_that_is_refused_is_not_ready(
+        self, width: int, credential: bool | None, refused: bool | None, word: str
+    ) -> None:
+        """An older relay does not say; and one that is not there is missing before all."""
+        state = {"upstream": "up", "credential": credential, "refused": refused}
+        lines = picture(page(relays={"anthropic": state}), width=width).splitlines()
+        assert any(re.match(rf" anthropic +up,? +{word} ", line) for line in lines)
+
+    @pytest.mark.parametrize("width", [80, 120])
     def test_shows_what_there_is(self, width: int) -> None:
         """Every figure is in its place, and no line is too long."""
         lines = picture(self.BUSY, width=width).splitlines()
@@ -535,6 +551,7 @@ STATES = st.dictionaries(
         {
             "upstream": VALUES,
             "credential": VALUES,
+            "refused": VALUES,
             "quotas": st.lists(st.fixed_dictionaries({"window": VALUES, "utilization": VALUES})),
             "limits": st.lists(st.fixed_dictionaries({"kind": VALUES, "reset": VALUES})) | VALUES,
         }

@@ -173,3 +173,50 @@ def test_other_listen_addresses_are_refused_with_what_would_be_right(
 def test_listen_address_is_shown_as_it_is_written(text: str) -> None:
     """As the log and ``relay check`` print it."""
     assert str(parse_listen(text)) == text
+
+
+LOOPS = [
+    ("http://localhost:8484", "127.0.0.1:8484"),
+    ("http://LOCALHOST.:8484", "127.0.0.1:8484"),
+    ("http://x.localhost:8484", "127.0.0.1:8484"),
+    ("https://127.0.0.1:8484/path", "127.0.0.1:8484"),
+    ("http://127.0.0.1", "127.0.0.1:80"),
+    ("http://0.0.0.0:8484", "127.0.0.1:8484"),
+    ("http://[::1]:8484", "[::1]:8484"),
+    ("http://[0:0:0:0:0:0:0:1]:8484", "[::1]:8484"),
+    ("http://localhost:8484", "[::1]:8484"),
+    ("http://[::ffff:127.0.0.1]:8484", "127.0.0.1:8484"),
+    ("http://localhost:8484", "0.0.0.0:8484"),
+    ("http://127.0.0.5:8484", "0.0.0.0:8484"),
+    ("http://[::1]:8484", "[::]:8484"),
+    ("http://10.84.84.1:8484", "10.84.84.1:8484"),
+    ("http://localhost:8484", "lo:8484"),
+    ("http://127.0.0.1:8484", "lo:8484"),
+]
+NO_LOOPS = [
+    ("http://localhost:8787", "127.0.0.1:8484"),
+    ("http://127.0.0.2:8484", "127.0.0.1:8484"),
+    ("http://[::1]:8484", "127.0.0.1:8484"),
+    ("http://[::1]:8484", "0.0.0.0:8484"),
+    ("http://127.0.0.1:8484", "[::]:8484"),
+    ("http://10.84.84.1:8484", "127.0.0.1:8484"),
+    ("http://10.84.84.1:8484", "0.0.0.0:8484"),
+    ("http://localhost:8484", "10.84.84.1:8484"),
+    ("http://headroom:8484", "127.0.0.1:8484"),
+    ("http://headroom:8484", "0.0.0.0:8484"),
+    ("http://localhost.example:8484", "127.0.0.1:8484"),
+    ("http://localhost:8484", "docker0:8484"),
+    ("http://127.0.0.1:8484", "docker0:8484"),
+]
+
+
+@pytest.mark.parametrize(("url", "listener"), LOOPS)
+def test_url_of_a_listener_is_known(url: str, listener: str) -> None:
+    """In every spelling of loopback, by the port that counts."""
+    assert parse_listen(listener).is_reached_at(parse_upstream(url))
+
+
+@pytest.mark.parametrize(("url", "listener"), NO_LOOPS)
+def test_url_of_another_place_is_not_taken_for_a_listener(url: str, listener: str) -> None:
+    """What only a resolver or the kernel knows is not guessed."""
+    assert not parse_listen(listener).is_reached_at(parse_upstream(url))

@@ -59,7 +59,7 @@ relays:
     allow: [/v1/responses]
     max_body: 1000
   gateway:
-    url: http://[::1]:9000
+    url: http://[::1]:9001
     grant: gateway
 listen: ["127.0.0.1:8000", "docker0:8001"]
 admin: ["127.0.0.1:9000", "[::1]:9000"]
@@ -217,7 +217,7 @@ def test_long_form_says_everything(file: Path) -> None:
         FileSource(file=str(file.parent / "keys/openai.json"), json_path="tokens.api.key"),
     )
     assert (openai.api, openai.allow, openai.max_body) == ("openai", (b"/v1/responses",), 1000)
-    assert gateway.upstream == UpstreamAddress("http", "::1", 9000, b"")
+    assert gateway.upstream == UpstreamAddress("http", "::1", 9001, b"")
     assert gateway.grant == GrantSettings(
         name="gateway",
         sources=(CommandSource(command=("pass", "show", "gateway"), ttl=60),),
@@ -279,6 +279,28 @@ def test_ca_file_is_found_beside_the_configuration(file: Path) -> None:
     assert len(mistakes(file, relay_with("ca_file: ca.pem"))) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e9", 1e9), ("1e+2", 100), ("1.5e1", 15), ("5E-1", 0.5), (".5e1", 5), ("1.0e+2", 100)],
+)
+def test_number_with_an_exponent_is_one(file: Path, text: str, value: float) -> None:
+    """YAML 1.1 takes most of them for texts; nobody who writes them does."""
+    settings = read(file, f"{SHORT}drain: {text}\ntimeouts: {{idle: {text}}}\n")
+    assert (settings.drain, settings.timeouts.idle) == (value, value)
+
+
+def test_whole_number_may_have_an_exponent(file: Path) -> None:
+    """Of bytes, say."""
+    (relay,) = read(file, relay_with("max_body: 1e7")).relays
+    assert relay.max_body == 10_000_000
+
+
+def test_merged_sections_are_as_if_written_out(file: Path) -> None:
+    """``<<`` in the relay's own sections, from another tool's or the relay's."""
+    text = "x-slow: &slow {idle: 5, write: 6}\n" + SHORT + "timeouts: {<<: *slow, write: 7}\n"
+    assert read(file, text).timeouts == Timeouts(idle=5, write=7)
+
+
 def test_settings_are_frozen(file: Path) -> None:
     """A configuration in force never changes under a call."""
     settings = read(file, SHORT)
@@ -312,10 +334,20 @@ def test_with_two_fitting_grants_one_must_be_chosen(file: Path) -> None:
     both = SHORT.replace("[anthropic]", "[anthropic, claude]")
     (mistake,) = mistakes(file, both)
     assert "claude.base_url: more than one declared grant fits" in mistake
-    assert "relays.<name>.grant: anthropic or claude" in mistake
-    assert "relays.<name>.grant" in mistake
-    chosen = both + "relays: {anthropic: {grant: claude}}\n"
-    assert [relay.grant.name for relay in read(file, chosen).relays] == ["claude"]
+    assert "choose in claude.grant: anthropic or claude" in mistake
+    for chosen in ("  grant: claude\n", "relays: {anthropic: {grant: claude}}\n"):
+        assert [relay.grant.name for relay in read(file, both + chosen).relays] == ["claude"]
+
+
+def test_claudes_grant_is_that_of_the_relay_it_stands_for(file: Path) -> None:
+    """With the relay's URL beside it or below ``relays``; a custom one too."""
+    grants = "grants: [anthropic, claude, {name: corp, source: {env: A}, header: X-Key}]\n"
+    relays = "relays: {anthropic: {url: http://h}}\n"
+    for grant in ("claude", "corp"):
+        (relay,) = read(file, f"{grants}claude: {{grant: {grant}}}\n{relays}").relays
+        assert (relay.name, relay.grant.name) == ("anthropic", grant)
+        (relay,) = read(file, f"{grants}claude: {{grant: {grant}, base_url: http://h}}\n").relays
+        assert (relay.name, relay.grant.name) == ("anthropic", grant)
 
 
 def test_grant_may_be_left_out_where_one_fits(file: Path) -> None:
@@ -357,7 +389,7 @@ def test_custom_grant_does_not_serve_the_shorthand_unnamed(file: Path) -> None:
 def test_grant_without_a_relay_is_warned_of(file: Path) -> None:
     """It does no harm, yet it is hardly meant."""
     text = relay_with("grant: anthropic", "[anthropic, openai]")
-    assert read(file, text).warnings == ('grant "openai" serves no relay',)
+    assert read(file, text).warnings == (f'{file}:1: grants[1]: grant "openai" serves no relay',)
 
 
 # Other tools' keys
@@ -375,9 +407,10 @@ def test_keys_of_other_tools_are_ignored_at_the_top_level(file: Path) -> None:
 
 
 def test_key_that_is_nearly_the_relays_is_warned_of(file: Path) -> None:
-    """With the nearest one, and without the key itself."""
-    settings = read(file, SHORT + "timeout: {idle: 5}\n" + f"{API_KEY}: 1\n")
-    assert settings.warnings == ('a top-level key is not the relay\'s; did you mean "timeouts"?',)
+    """With the nearest one, and its place."""
+    settings = read(file, SHORT + "timeout: {idle: 5}\n")
+    meant = 'a top-level key is not the relay\'s; did you mean "timeouts"?'
+    assert settings.warnings == (f"{file}:4: timeout: {meant}",)
 
 
 # What the environment says
@@ -541,7 +574,10 @@ MISTAKES = [
     (SHORT.replace("[anthropic]", "[nope]"), "1: grants[0]: is none of the built-in grants"),
     (SHORT.replace("[anthropic]", "[anthropic, anthropic]"), "1: grants[1]: is declared twice"),
     (SHORT.replace("[anthropic]", "[5]"), "1: grants[0]: must be a mapping"),
-    (SHORT.replace("[anthropic]", "anthropic"), "1: grants: must be a list"),
+    (
+        SHORT.replace("[anthropic]", "anthropic"),
+        "1: grants: must be a list, for example grants: [anthropic]",
+    ),
     (SHORT.replace("[anthropic]", "[{name: none}]"), "1: grants[0].name: "),
     (SHORT.replace("[anthropic]", "[{source: {env: A}}]"), "1: grants[0].name: is required"),
     (grant_with("header: X"), "2: grants[0].header: is for custom grants only"),
@@ -589,12 +625,23 @@ MISTAKES = [
         SHORT + "relays: {anthropic: {url: http://other}}\n",
         "4: relays.anthropic.url: differs from claude.base_url; keep one of them",
     ),
+    # Its grant
+    (SHORT + "  grant: claude\n", "2: claude: grant: names a grant that is not declared in grants"),
+    (SHORT + "  grant: 5\n", "4: claude.grant: must be text"),
+    (
+        SHORT + "  grant: anthropic\nrelays: {anthropic: {grant: claude}}\n",
+        "5: relays.anthropic.grant: differs from claude.grant; keep one of them",
+    ),
+    (
+        "grants: [openai]\nclaude: {grant: openai}\nrelays: {openai: {url: http://h}}\n",
+        "2: claude.grant: needs base_url beside it",
+    ),
     # Relays
     ("grants: [anthropic]\nrelays: [a]\n", "2: relays: must be a mapping"),
     ("grants: [anthropic]\nrelays: {r: http://h}\n", "2: relays.r: must be a mapping"),
     ("grants: [anthropic]\nrelays: {a b: {url: http://h}}\n", "2: relays.<not shown>: a relay's"),
     ("grants: [anthropic]\nrelays: {'': {url: http://h}}\n", "2: relays.<not shown>: a relay's"),
-    ("grants: [anthropic]\nrelays: {a/b: {url: http://h}}\n", "2: relays.<not shown>: a relay's"),
+    ("grants: [anthropic]\nrelays: {a/b: {url: http://h}}\n", "2: relays.a/b: a relay's name"),
     ("grants: [anthropic]\nrelays: {none: {url: http://h}}\n", "2: relays.none: "),
     ("grants: [anthropic]\nrelays: {r: {url: ftp://h}}\n", "2: relays.r.url: must begin with"),
     (relay_with("grnat: anthropic"), '4: relays.r.grnat: is an unknown key; did you mean "grant"?'),
@@ -615,15 +662,39 @@ MISTAKES = [
     (relay_with("max_body: '5'"), "4: relays.r.max_body: must be a whole number"),
     # Listeners
     (SHORT + "listen: []\n", "4: listen: must not be empty"),
-    (SHORT + "listen: 8484\n", "4: listen: must be a list"),
+    (
+        SHORT + "listen: 8484\n",
+        '4: listen: must be a list, for example listen: ["127.0.0.1:8484"]',
+    ),
+    (SHORT + "admin: 9484\n", '4: admin: must be a list, for example admin: "127.0.0.1:9484"'),
     (SHORT + "listen: [8484]\n", '4: listen[0]: must be text like "127.0.0.1:8484"'),
     (SHORT + "listen: ['127.0.0.1']\n", "4: listen[0]: must be host:port"),
     (SHORT + "admin: ['127.0.0.1:x']\n", "4: admin[0]: must be host:port"),
     (SHORT + "admin: '127.0.0.1:8484'\n", "4: admin: must not be the same address as a listener"),
     (SHORT + "listen: ['0.0.0.0:8484']\n", "4: listen: a listener that is not loopback needs"),
     (SHORT + "listen: ['docker0:8484']\n", "4: listen: a listener that is not loopback needs"),
+    # The relay itself
+    (
+        "grants: [anthropic]\nclaude:\n  base_url: http://localhost:8484\n",
+        "3: claude.base_url: is the relay's own address; name what it should forward to",
+    ),
+    (
+        relay_with("url: http://127.0.0.1:9484").replace("url: http://localhost:8787, ", ""),
+        "4: relays.r.url: is the relay's own address",
+    ),
+    (SHORT + "listen: '127.0.0.1:8787'\n", "3: claude.base_url: is the relay's own address"),
+    # Top-level keys that explain what is missing
+    (SHORT.replace("grants", "grant"), "1: grants: is required: at least one"),
+    (
+        SHORT.replace("grants", "grant"),
+        "1: grant: a top-level key is not the relay's; did you mean",
+    ),
+    (
+        SHORT.replace("  base_url", "base_url"),
+        "3: base_url: a top-level key is not the relay's; ind",
+    ),
     # Clients
-    (SHORT + "clients: {agent: a}\n", "4: clients: must be a list"),
+    (SHORT + "clients: {agent: a}\n", "4: clients: must be a list, for example clients: [{name:"),
     (SHORT + "clients: [agent]\n", "4: clients[0]: must be a mapping"),
     (SHORT + "clients: [{name: a}]\n", "4: clients[0].token: is required"),
     (SHORT + "clients: [{token: {env: A}}]\n", "4: clients[0].name: is required"),
@@ -643,6 +714,9 @@ MISTAKES = [
     (SHORT + "timeouts: {idle: 5s}\n", "4: timeouts.idle: must be a number"),
     (SHORT + "timeouts: {idle: true}\n", "4: timeouts.idle: must be a number"),
     (SHORT + "drain: 30s\n", "4: drain: must be a number"),
+    (SHORT + "drain: 1e999\n", "4: drain: must be a finite number"),
+    (SHORT + "drain: -1e3\n", "4: drain: must not be negative"),
+    (relay_with("max_body: 1e-3"), "4: relays.r.max_body: must be a whole number"),
     (SHORT + "drain: -1\n", "4: drain: "),
     # The file itself
     ("just text\n", "1: must be a mapping"),
@@ -892,7 +966,7 @@ def test_schema_shows_no_input_by_itself(kind: type[Model], data: dict[str, obje
     assert API_KEY[:16] not in f"{caught.value} {caught.value!r}"
 
 
-def test_secret_as_another_tools_key_is_ignored_in_silence(file: Path) -> None:
+def test_secret_as_another_tools_key_is_no_mistake_and_not_shown(file: Path) -> None:
     """Neither a warning nor the description shows it."""
     settings = read(file, SHORT + f"{API_KEY}: 1\nother: {API_KEY}\n")
     shown = "\n".join(asyncio.run(describe(settings)))

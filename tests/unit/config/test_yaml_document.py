@@ -96,11 +96,50 @@ def test_anchors_may_be_referred_to() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "merged"),
+    [
+        ("a: &x {p: 1, q: 2}\nb: {<<: *x}\n", {"p": 1, "q": 2}),
+        ("a: &x {p: 1, q: 2}\nb: {<<: *x, q: 3}\n", {"p": 1, "q": 3}),
+        ("a: &x {p: 1, q: 2}\nb: {q: 3, <<: *x}\n", {"p": 1, "q": 3}),
+        ("a: &x {p: 1}\nc: &y {p: 2, q: 2}\nb: {<<: [*x, *y]}\n", {"p": 1, "q": 2}),
+        ("a: &x {p: 1}\nc: &y {<<: *x, q: 2}\nb: {<<: *y, r: 3}\n", {"p": 1, "q": 2, "r": 3}),
+        ("a: &x {p: 1}\nc: &y {<<: *x, p: 2}\nb: {<<: *y}\n", {"p": 2}),
+        ("a: &x {p: 1}\nb: {<<: *x, <<: {q: 2}}\n", {"p": 1, "q": 2}),
+        ("b: {<<: {p: 1}}\n", {"p": 1}),
+        ("b: {<<: []}\n", {}),
+        ("b: {'<<': 1}\n", {"<<": 1}),
+    ],
+)
+def test_merge_keys_are_followed(text: str, merged: dict[str, int]) -> None:
+    """What a mapping says itself comes first, then the first of several that are merged."""
+    data = read_document(text).data
+    assert isinstance(data, dict)
+    assert data["b"] == merged
+
+
+def test_merged_value_has_the_line_where_it_stands() -> None:
+    """So that a mistake is looked for in the right place."""
+    document = read_document("a: &x\n  p: 1\nb:\n  <<: *x\n  q: 2\n")
+    assert (document.line(("b", "p")), document.line(("b", "q"))) == (2, 5)
+
+
+def test_sections_may_be_merged_from_another_tools_part() -> None:
+    """At the top level as anywhere; what is neither said nor a section stays unread."""
+    text = "x: &x {grants: [a], other: [b]}\n<<: *x\n"
+    document = read_document(text, ["grants"])
+    assert document.data == {"x": None, "grants": ["a"], "other": None}
+
+
+@pytest.mark.parametrize(
     ("text", "line", "field", "remedy"),
     [
         ("a: 1\nb: 2\na: 3\n", 3, "a", '"a" is said twice; keep one'),
         ("x:\n  a: 1\n  a: 1\n", 3, "x.a", '"a" is said twice; keep one'),
         ("a: &x [*x]\n", 1, "a[0]", "refers to itself"),
+        ("a: &x {b: 1, <<: *x}\n", 1, "a", "refers to itself"),
+        ("a: &x {<<: {<<: *x}}\n", 1, "a", "refers to itself"),
+        ("a:\n  <<: 1\n", 2, "a", "merges (<<) what is not a mapping"),
+        ("a:\n  <<: [{b: 1}, c]\n", 2, "a", "merges (<<) what is not a mapping"),
         ("a:\n  ? [b, c]\n  : 1\n", 2, "a", "has a key that is not plain text"),
         ("a:\n  - 1\n  - !custom text\n", 3, "a[1]", "cannot be read; put the text in quotes"),
     ],
@@ -148,6 +187,77 @@ def test_errors_of_yaml_have_a_line_and_quote_nothing(text: str, line: int) -> N
     assert "ant-api03" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("a:\n\t- b\n", 2, "(column 1: found a tab; indent with spaces)"),
+        (
+            "grants: [anthropic\nclaude: {base_url: x}\n",
+            2,
+            "(column 7: expected ',' or ']', while parsing a flow sequence that begins on line 1)",
+        ),
+        (
+            "a: {b: 1\n",
+            2,
+            "(column 1: expected ',' or '}', while parsing a flow mapping that begins on line 1)",
+        ),
+        ("a: b: c\n", 1, "(column 5: mapping values are not allowed here)"),
+        (
+            'a: "b\n',
+            2,
+            (
+                "(column 1: found unexpected end of stream, "
+                "while scanning a quoted scalar that begins on line 1)"
+            ),
+        ),
+        (
+            "a: 1\nb\nc: 2\n",
+            3,
+            (
+                "(column 1: could not find expected ':', "
+                "while scanning a simple key that begins on line 2)"
+            ),
+        ),
+        (
+            "a:\n  - b\n c: 1\n",
+            3,
+            (
+                "(column 2: expected <block end>; "
+                "the indentation is wrong, or a text follows what is complete)"
+            ),
+        ),
+        (
+            "a: @b\n",
+            1,
+            "(column 4: found character that cannot start any token; put the text in quotes)",
+        ),
+        ("a: *b\n", 1, "(column 4: found undefined alias)"),
+        (
+            "a: &x 1\nb: &x 2\n",
+            2,
+            "(column 4: found duplicate anchor; first occurrence, second occurrence)",
+        ),
+        (
+            "a: 1\n---\nb: 2\n",
+            2,
+            "(column 1: expected a single document in the stream, but found another document)",
+        ),
+        (
+            'a: "\\q"\n',
+            1,
+            (
+                "(column 6: found unknown escape character, "
+                "while scanning a double-quoted scalar that begins on line 1)"
+            ),
+        ),
+    ],
+)
+def test_errors_of_yaml_say_what_and_where(text: str, line: int, said: str) -> None:
+    """The parser's own reason with its column, and where began what it was reading."""
+    (problem,) = problems_of(text)
+    assert (problem.line, problem.message) == (line, f"is not valid YAML {said}")
+
+
 @pytest.mark.parametrize("character", ["\x00", "\x07", "\x1b", "\x7f", "\ufffe"])
 def test_control_characters_are_a_mistake(character: str) -> None:
     """They come from a terminal's paste, and YAML allows none."""
@@ -179,6 +289,8 @@ def test_error_does_not_carry_the_text_along() -> None:
         (SECRET, "<not shown>"),
         ("sk-short", "<not shown>"),
         ("a key", "<not shown>"),
+        ("a/b", '"a/b"'),
+        ("a/f3b07c2e81d4a65b", "<not shown>"),
         ("a" * 41, "<not shown>"),
         ("a" * 40, '"' + "a" * 40 + '"'),
         ("k\xe9y", "<not shown>"),

@@ -2,7 +2,9 @@
 
 import json
 import os
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -213,6 +215,81 @@ def test_json_of_another_kind_has_no_path(tmp_path: Path, content: str) -> None:
     file = tmp_path / "credentials.json"
     file.write_text(content)
     assert from_file(file, "a") == Reading(problem="has no text at that path")
+
+
+@pytest.mark.parametrize(
+    ("beside", "expires_at"),
+    [
+        ('"expiresAt": 1700000000000', 1_700_000_000),
+        ('"expiresAt": 1700000000500.0', 1_700_000_000.5),
+        ('"expiresAt": "soon"', None),
+        ('"expiresAt": true', None),
+        ('"expiresAt": null', None),
+        ('"expiresAt": 0', None),
+        ('"expiresAt": -1', None),
+        ('"expiresAt": 1e300', None),
+        ('"expiresAt": NaN', None),
+        ('"expires": 1700000000000', None),
+    ],
+)
+def test_login_has_an_end_where_its_file_says_so(
+    tmp_path: Path, beside: str, expires_at: float | None
+) -> None:
+    """Beside the value, in milliseconds, as Claude Code writes it; nothing else is believed."""
+    file = tmp_path / "credentials.json"
+    file.write_text(f'{{"login": {{"token": "{SECRET}", {beside}}}, "expiresAt": 5}}')
+    assert from_file(file, "login.token") == Reading(SECRET, expires_at=expires_at)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody on this host can enter."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.mark.parametrize(
+    ("mode", "readable"),
+    [
+        (0o644, True),
+        (0o664, True),
+        (0o666, True),
+        (0o604, True),
+        (0o444, False),
+        (0o440, False),
+        (0o640, False),
+        (0o600, False),
+        (0o400, False),
+    ],
+)
+def test_file_left_open_to_others_is_known(open_folder: Path, mode: int, readable: bool) -> None:
+    """By its mode; read-only for its owner too it is so by design, as mounted secrets are."""
+    file = open_folder / "key"
+    file.write_text(SECRET)
+    file.chmod(mode)
+    assert from_file(file) == Reading(SECRET, readable_by_all=readable)
+
+
+def test_file_in_a_closed_folder_is_open_to_nobody(open_folder: Path) -> None:
+    """Wherever on the way to it, and by whatever name it was reached."""
+    (open_folder / "closed/inner").mkdir(parents=True)
+    (open_folder / "closed").chmod(0o750)
+    file = open_folder / "closed/inner/key"
+    file.write_text(SECRET)
+    (open_folder / "link").symlink_to(file)
+    assert not from_file(file).readable_by_all
+    assert not from_file(open_folder / "link").readable_by_all
+
+
+def test_file_of_somebody_else_is_theirs_to_close(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be that the relay could not read it otherwise."""
+    (open_folder / "key").write_text(SECRET)
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    assert not from_file(open_folder / "key").readable_by_all
 
 
 # For users

@@ -157,6 +157,43 @@ def test_the_type_of_an_error_is_in_its_body(name: str) -> None:
         assert (reading.missing, reading.stream_error, reading.model) == (None, False, None)
 
 
+@pytest.mark.parametrize(
+    ("error", "unpaid"),
+    [
+        ({"type": "billing_error"}, True),
+        ({"type": "insufficient_quota", "code": "insufficient_quota"}, True),
+        ({"type": None, "code": "billing_not_active"}, True),
+        ({"message": "Your credit balance is too low to access the Anthropic API."}, True),
+        ({"type": "rate_limit_error", "message": "This would exceed your rate limit"}, False),
+        ({"type": ["billing_error"], "code": 402, "message": {"a": 1}}, False),
+        ("billing_error", False),
+        (None, False),
+    ],
+)
+def test_an_error_for_want_of_payment_is_told(error: object, unpaid: bool) -> None:
+    """By type, code or words, whatever the status; also in a stream, among others."""
+    assert read_json("messages", {"error": error}, status=400).unpaid == unpaid
+    stream = [message_start(), event("error", error=error), OVERLOADED]
+    assert read_stream("messages", stream).unpaid == unpaid
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ({"message": "no route"}, "no route"),
+        ({"message": "x" * 3000}, "x" * 2000),
+        ({"message": ["no route"]}, ""),
+        ({"message": None}, ""),
+        ("no route", ""),
+    ],
+)
+def test_an_errors_words_are_kept_up_to_a_limit(error: object, message: str) -> None:
+    """Those of the first, where there are several."""
+    assert read_json("models", {"error": error}, status=502).error_message == message
+    stream = [event("error", error={"message": "first"}), OVERLOADED]
+    assert read_stream("messages", stream).error_message == "first"
+
+
 def test_coded_errors_are_decoded() -> None:
     """An error may be coded like any answer."""
     body = gzip.compress(compact({"error": {"type": "overloaded_error"}}))
