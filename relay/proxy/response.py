@@ -55,6 +55,8 @@ class ResponseWriter:
         self._write_seconds = write_seconds
         self._loop = asyncio.get_running_loop()
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._paused_at: float | None = None
+        """Since when the upstream has not been read, for the agent takes nothing."""
         self._untaken = 0
         unsized = has_body(reply.head, request.method) and reply.head.length is None
         self._chunked = unsized and request.minor == 1
@@ -79,6 +81,7 @@ class ResponseWriter:
             finally:
                 self._connection.watch(None)
                 self._disarm()
+                self._excuse_upstream()
         if self._chunked:
             self._connection.write(LAST_CHUNK)
 
@@ -107,10 +110,18 @@ class ResponseWriter:
         self._disarm()
         if writable:
             self._reply.resume()
+            self._excuse_upstream()
         else:
             self._reply.pause()
+            self._paused_at = self._paused_at or time.perf_counter()
             self._untaken = self._connection.untaken
             self._stall_timer = self._loop.call_later(self._write_seconds, self._check_progress)
+
+    def _excuse_upstream(self) -> None:
+        """Tell the meter for how long nobody listened: that was no silence of the upstream's."""
+        if self._paused_at is not None and self._record.meter is not None:
+            self._record.meter.excuse(time.perf_counter() - self._paused_at)
+        self._paused_at = None
 
     def _check_progress(self) -> None:
         if self._connection.untaken < self._untaken:

@@ -85,6 +85,7 @@ class Runtime:
             upstream=str(route.settings.upstream),
             idle_connections=idle,
             active_connections=active,
+            api=route.settings.api,
         )
 
     def _grant_of(self, route: Route) -> Credential:

@@ -14,6 +14,7 @@ from typing import Final
 
 from tests.harness.relays import (
     OK,
+    OK_BODY,
     Agent,
     Answer,
     Config,
@@ -68,7 +69,7 @@ class CountedRelay:
         await agent.send(request())
         caller, _ = await upstream.called()
         await caller.send(LAST_OK)
-        assert (await agent.answer()).body == b"ok"
+        assert (await agent.answer()).body == OK_BODY
 
 
 @asynccontextmanager

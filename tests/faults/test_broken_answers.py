@@ -31,6 +31,7 @@ from tests.harness.expectations import check_error, check_gone
 from tests.harness.relays import (
     CHUNKED,
     OK,
+    OK_BODY,
     Agent,
     Answer,
     Caller,
@@ -124,7 +125,7 @@ async def test_a_break_behind_the_end_harms_nothing(
     other, _ = await upstream.called()
     assert other is not caller
     await other.send(LAST_OK)
-    assert (await agent.answer()).body == b"ok"
+    assert (await agent.answer()).body == OK_BODY
 
 
 async def test_silence_behind_the_end_is_none(impatient: CountedRelay, upstream: Upstream) -> None:

@@ -25,6 +25,7 @@ from tests.harness.expectations import check_error, check_gone
 from tests.harness.relays import (
     CHUNKED,
     MESSAGES,
+    OK_BODY,
     Agent,
     Caller,
     Request,
@@ -120,7 +121,7 @@ async def test_a_request_that_dribbles_is_the_same_request(
     caller, got = await upstream.called()
     assert (got.complete, got.body) == (True, ONE + TWO)
     await caller.send(LAST_OK)
-    assert (await agent.answer()).body == b"ok"
+    assert (await agent.answer()).body == OK_BODY
     assert await relay.outcomes() == {("ok", "200"): 1}
 
 

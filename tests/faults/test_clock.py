@@ -25,6 +25,7 @@ from tests.harness.relays import (
     OK,
     PIECE,
     ROOT,
+    STOP,
     RelayProcess,
     Upstream,
     begin_stream,
@@ -41,12 +42,12 @@ LEAST_SECONDS = LIMIT_SECONDS - 0.01
 """What a call that met the limit lasted at least: the event loop counts whole milliseconds."""
 WALL_CLOCK = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime"}
 READERS = {
-    "costs.py": "which day's price",
-    "credentials.py": "how old a file's time stamp is, which is the wall clock's",
-    "history.py": "what `relay top` shows",
-    "logs.py": "when a call was over",
-    "metrics/__init__.py": "when an exemplar was seen, and the configuration loaded",
-    "metrics/limits.py": "whether a quota's reset, an hour of the day, has passed",
+    "credentials/credential.py": "how old a file's time stamp is, which is the wall clock's",
+    "telemetry/access_log.py": "when a call was over",
+    "telemetry/metrics/__init__.py": "when an exemplar was seen, and the configuration loaded",
+    "telemetry/metrics/limits.py": "whether a quota's reset, an hour of the day, has passed",
+    "telemetry/prices.py": "which day's price",
+    "telemetry/recent_calls.py": "what `relay top` shows",
 }
 
 
@@ -90,9 +91,9 @@ async def test_a_stream_goes_on(jumpy: RelayProcess, upstream: Upstream, number:
     answer = await agent.head()
     assert await agent.piece(answer) == PIECE
     await jump(jumpy, number)
-    await caller.send(chunk(b"two") + chunk(b""))
+    await caller.send(chunk(STOP) + chunk(b""))
     await agent.finish(answer)
-    assert (answer.complete, answer.body) == (True, PIECE + b"two")
+    assert (answer.complete, answer.body) == (True, PIECE + STOP)
     (line,) = await calls_to(jumpy, MESSAGES, 1)
     assert (line["outcome"], line["duration"] < 60) == ("ok", True)
 

@@ -24,6 +24,7 @@ from tests.harness.expectations import check_error
 from tests.harness.relays import (
     MESSAGES,
     OK,
+    OK_BODY,
     Answer,
     Caller,
     Ended,
@@ -104,7 +105,7 @@ def check_end(answer: Answer, heard: int, *, audible: bool) -> None:
     """See that a call was answered by the one who heard it, or heard by one at most."""
     assert heard <= 1
     if answer.status == 200:
-        assert (answer.body, heard) == (b"ok", 1)
+        assert (answer.body, heard) == (OK_BODY, 1)
         return
     check_error(answer, 502, "upstream_error", "api_error")
     # Who only closed its sending side hears what was written on the connection.
@@ -153,7 +154,7 @@ async def test_a_connection_that_ended_before_the_request_was_read(
     await agent.send(request())
     caller, _ = await upstream.called()
     await caller.send(OK)
-    assert (await agent.answer()).body == b"ok"
+    assert (await agent.answer()).body == OK_BODY
     await relay.process.log.calls()
     relay.process.signal(signal.SIGSTOP)
     try:
@@ -167,7 +168,7 @@ async def test_a_connection_that_ended_before_the_request_was_read(
     assert other is not caller
     assert got.complete
     await other.send(LAST_OK)
-    assert (await agent.answer()).body == b"ok"
+    assert (await agent.answer()).body == OK_BODY
     assert await relay.outcomes(2) == {("ok", "200"): 2}
 
 

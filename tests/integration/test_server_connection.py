@@ -16,6 +16,7 @@ from tests.harness.relays import (
     FUSE_SECONDS,
     MESSAGES,
     OK,
+    OK_BODY,
     TOKEN,
     Agent,
     Answer,
@@ -481,7 +482,7 @@ async def test_pipelined_requests_cut_anywhere_are_answered(
     data = request() + chunked_request() + chunk(b"abc") + chunk(b"") + request(body=b"")
     for i in range(len(data)):
         await agent.send(data[i : i + 1])
-    assert [(await agent.answer()).body for _ in range(3)] == [b"ok"] * 3
+    assert [(await agent.answer()).body for _ in range(3)] == [OK_BODY] * 3
     assert [got.body for got in upstream.requests] == [b"{}", b"abc", b""]
 
 
@@ -578,7 +579,7 @@ async def test_close_closes(agent: Agent, upstream: Upstream, line: str) -> None
     upstream.answer_with(OK)
     await agent.send(request(MESSAGES, line) + request())
     answer = await agent.answer()
-    assert answer.body == b"ok"
+    assert answer.body == OK_BODY
     assert answer.values("connection") == [b"close"]
     assert await agent.rest() == b""
     assert len(upstream.requests) == 1

@@ -8,7 +8,7 @@ from relay.config.settings import DEFAULT_ALLOW
 from relay.errors import BadTarget, MethodRefused, PathRefused, UnknownRelay
 from relay.http.target import check_target, has_dot_segment, has_segments
 from relay.proxy.routing import Target, check_path, find_relay, is_probe, split_target
-from relay.telemetry.operations import OPERATIONS
+from relay.telemetry.operations import OPERATIONS, OPERATIONS_BY_API
 
 CLEAN = [
     b"/",
@@ -373,6 +373,38 @@ def test_prefix_matches_whole_segments(path: bytes, prefix: bytes, *, inside: bo
 def test_operation_is_told_by_the_path(rest: bytes, operation: str) -> None:
     """The longest match counts; what is not known is ``other``."""
     assert Target("a", rest, b"?x").operation == operation
+
+
+@pytest.mark.parametrize(
+    ("rest", "is_endpoint", "is_billed"),
+    [
+        (b"/v1/messages", True, True),
+        (b"/v1/messages/x", False, True),
+        (b"/v1/messages/", False, True),
+        (b"/v1/responses", True, True),
+        (b"/v1/responses/compact", False, True),
+        (b"/v1/responses/resp_1/cancel", False, True),
+        (b"/v1/responses/input_tokens", False, False),
+        (b"/v1/responses/input_tokens/x", False, True),
+        (b"/v1/chat/completions", True, True),
+        (b"/v1/chat/completions/chatcmpl_1", False, False),
+        (b"/v1/chat/completions/chatcmpl_1/x", False, True),
+    ],
+)
+def test_path_tells_whether_a_call_may_cost(
+    rest: bytes,
+    is_endpoint: bool,
+    is_billed: bool,  # what is to be told
+) -> None:
+    """What only counts tokens is free, and so is a change to what was paid for."""
+    target = Target("a", rest, b"")
+    assert (target.is_endpoint, target.is_billed) == (is_endpoint, is_billed)
+
+
+def test_every_operation_is_one_of_an_api() -> None:
+    """And both have what is none of theirs."""
+    assert set().union(*OPERATIONS_BY_API.values()) == set(OPERATIONS)
+    assert all("other" in operations for operations in OPERATIONS_BY_API.values())
 
 
 def test_operations_are_a_closed_set() -> None:
