@@ -11,15 +11,10 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-from tests.harness.relays import (
-    Agent,
-    LocalRelay,
-    Upstream,
-    both_relays,
-    configuration,
-    running_relay,
-    running_upstream,
-)
+from tests.harness.configuration import both_relays, configuration
+from tests.harness.peer import Agent
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.upstream import Upstream, running_upstream
 
 # A busy machine is no finding.
 settings.register_profile("relay", deadline=None)

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tests.acceptance import environments
-from tests.harness.relays import CREDENTIALS, TOKEN, Upstream
+from tests.harness.secrets import CREDENTIALS, TOKEN
+from tests.harness.upstream import Upstream
 
 LOCK: Final = environments.LOCKS / "claude.txt"
 PROGRAM: Final = Path(__file__).with_name("clients") / "claude_agent.py"

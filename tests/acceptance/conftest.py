@@ -18,7 +18,7 @@ from tests.acceptance import environments
 from tests.acceptance.api import Api, running_api
 from tests.acceptance.claude import Claude, installed_claude
 from tests.acceptance.container import ContainedRelay, built_image, forwarding_to, relay_container
-from tests.harness.relays import running_upstream
+from tests.harness.upstream import running_upstream
 
 
 def pytest_asyncio_loop_factories(

@@ -18,7 +18,11 @@ from typing import Final
 
 from prometheus_client import Metric
 
-from tests.harness.relays import KEY, OAUTH, OPENAI_KEY, ROOT, TOKEN, Config, Log, Relay, Sample
+from tests.harness import ROOT
+from tests.harness.configuration import Config
+from tests.harness.log import Log
+from tests.harness.relay import Relay, Sample
+from tests.harness.secrets import KEY, OAUTH, OPENAI_KEY, TOKEN
 
 IMAGE: Final = os.environ.get("RELAY_IMAGE", "agent-relay-under-test")
 BUILD_SECONDS: Final = 300.0

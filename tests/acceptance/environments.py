@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.harness.relays import ROOT
+from tests.harness import ROOT
 
 LOCKS: Final = Path(__file__).with_name("locks")
 INSTALLED: Final = ROOT / ".venv-clients"

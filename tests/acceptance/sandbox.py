@@ -16,7 +16,7 @@ from typing import Final
 
 from tests.acceptance.container import docker
 from tests.e2e.stack import PROJECT, Stack
-from tests.harness.relays import KEY
+from tests.harness.secrets import KEY
 
 RUN_SECONDS: Final = 120.0
 _ROWS_AND_COLUMNS: Final = (30, 100)

@@ -10,7 +10,8 @@ import pytest
 import pytest_asyncio
 
 from tests.acceptance.api import Api, fails, running_api, says
-from tests.harness.relays import KEY, OAUTH, TOKEN, request
+from tests.harness.messages import request
+from tests.harness.secrets import KEY, OAUTH, TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.api import Api, Call, Usage, held, says, uses
 from tests.acceptance.claude import MODEL, Claude, Message
 from tests.acceptance.container import ContainedRelay
-from tests.harness.relays import KEY, TOKEN
+from tests.harness.secrets import KEY, TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

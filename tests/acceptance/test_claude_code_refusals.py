@@ -8,7 +8,7 @@ from relay.errors import CredentialMissing, PathRefused, TokenRefused, UpstreamU
 from tests.acceptance.api import Api
 from tests.acceptance.claude import Claude
 from tests.acceptance.container import ContainedRelay
-from tests.harness.relays import OTHER_TOKEN, TOKEN
+from tests.harness.secrets import OTHER_TOKEN, TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

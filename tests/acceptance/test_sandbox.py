@@ -19,7 +19,7 @@ from tests.acceptance.container import docker
 from tests.acceptance.sandbox import Sandbox
 from tests.e2e.stack import Stack, eventually, resting_stack
 from tests.e2e.test_hardening import SEARCH
-from tests.harness.relays import KEY
+from tests.harness.secrets import KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -14,7 +14,7 @@ from tests.e2e.pod import Pod, docker, network
 from tests.e2e.stack import Agent, Report, Stack, eventually
 from tests.e2e.test_streaming import MESSAGES, STREAM, standin
 from tests.harness.kubelet import Volume
-from tests.harness.relays import KEY, TOKEN
+from tests.harness.secrets import KEY, TOKEN
 from tests.repository.manifests import KUBERNETES, container, documents, only, pod_of, ports_of
 
 NETWORK: Final = "relay-e2e-kubernetes"

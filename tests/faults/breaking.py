@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.harness.relays import CHUNKED, EVENTS, STOP, Peer, chunk
+from tests.harness.messages import CHUNKED, EVENTS, STOP, chunk
+from tests.harness.peer import Peer
 
 # Together they are what any operation may answer.
 ONE = b'{"id":"one"'

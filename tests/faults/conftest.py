@@ -9,13 +9,9 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.counting import CountedRelay, counted_relay
-from tests.harness.relays import (
-    RelayProcess,
-    Upstream,
-    configuration,
-    relay_process,
-    running_upstream,
-)
+from tests.harness.configuration import configuration
+from tests.harness.relay import RelayProcess, relay_process
+from tests.harness.upstream import Upstream, running_upstream
 
 # Long enough that a busy machine is no stall, short enough to be waited for.
 LIMIT_SECONDS = 0.3

@@ -12,18 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.harness.relays import (
-    OK,
-    OK_BODY,
-    Agent,
-    Answer,
-    Config,
-    RelayProcess,
-    Sample,
-    Upstream,
-    relay_process,
-    request,
-)
+from tests.harness.configuration import Config
+from tests.harness.messages import OK, OK_BODY, request
+from tests.harness.peer import Agent, Answer
+from tests.harness.relay import RelayProcess, Sample, relay_process
+from tests.harness.upstream import Upstream
 
 # An answer after which the next call has a connection of its own, too.
 LAST_OK: Final = OK.replace(b"OK\r\n", b"OK\r\nconnection: close\r\n")

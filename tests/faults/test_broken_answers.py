@@ -28,16 +28,9 @@ from tests.faults.breaking import (
 )
 from tests.faults.counting import LAST_OK, CountedRelay
 from tests.harness.expectations import check_error, check_gone
-from tests.harness.relays import (
-    CHUNKED,
-    OK,
-    OK_BODY,
-    Agent,
-    Answer,
-    Caller,
-    Upstream,
-    request,
-)
+from tests.harness.messages import CHUNKED, OK, OK_BODY, request
+from tests.harness.peer import Agent, Answer, Caller
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -22,18 +22,9 @@ from tests.faults.breaking import (
 )
 from tests.faults.counting import LAST_OK, CountedRelay
 from tests.harness.expectations import check_error, check_gone
-from tests.harness.relays import (
-    CHUNKED,
-    MESSAGES,
-    OK_BODY,
-    Agent,
-    Caller,
-    Request,
-    Upstream,
-    chunk,
-    chunked_request,
-    request,
-)
+from tests.harness.messages import CHUNKED, MESSAGES, OK_BODY, chunk, chunked_request, request
+from tests.harness.peer import Agent, Caller, Request
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -18,22 +18,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.harness.relays import (
-    KEY,
-    MESSAGES,
-    OAUTH,
-    OK,
-    PIECE,
-    ROOT,
-    STOP,
-    RelayProcess,
-    Upstream,
-    begin_stream,
-    chunk,
-    configuration,
-    relay_process,
-    request,
-)
+from tests.harness import ROOT
+from tests.harness.configuration import configuration
+from tests.harness.messages import MESSAGES, OK, PIECE, STOP, chunk, request
+from tests.harness.relay import RelayProcess, begin_stream, relay_process
+from tests.harness.secrets import KEY, OAUTH
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

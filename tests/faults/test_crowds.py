@@ -14,19 +14,11 @@ import pytest
 
 from tests.faults.breaking import CLOSE_DELIMITED
 from tests.faults.processes import KILOBYTE, resident_bytes
-from tests.harness.relays import (
-    CHUNKED,
-    OK,
-    Agent,
-    Answer,
-    Caller,
-    Relay,
-    Upstream,
-    chunk,
-    configuration,
-    relay_process,
-    request,
-)
+from tests.harness.configuration import configuration
+from tests.harness.messages import CHUNKED, OK, chunk, request
+from tests.harness.peer import Agent, Answer, Caller
+from tests.harness.relay import Relay, relay_process
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

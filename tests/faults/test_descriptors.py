@@ -13,20 +13,12 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.processes import cpu_seconds, descriptors
-from tests.harness.relays import (
-    FUSE_SECONDS,
-    OK,
-    PIECE,
-    Agent,
-    Relay,
-    RelayProcess,
-    Upstream,
-    begin_stream,
-    chunk,
-    configuration,
-    relay_process,
-    request,
-)
+from tests.harness import FUSE_SECONDS
+from tests.harness.configuration import configuration
+from tests.harness.messages import OK, PIECE, chunk, request
+from tests.harness.peer import Agent
+from tests.harness.relay import Relay, RelayProcess, begin_stream, relay_process
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -21,18 +21,9 @@ import pytest
 from tests.faults.breaking import Break, half_close, leave, named, reset
 from tests.faults.counting import LAST_OK, CountedRelay
 from tests.harness.expectations import check_error
-from tests.harness.relays import (
-    MESSAGES,
-    OK,
-    OK_BODY,
-    Answer,
-    Caller,
-    Ended,
-    Upstream,
-    chunk,
-    chunked_request,
-    request,
-)
+from tests.harness.messages import MESSAGES, OK, OK_BODY, chunk, chunked_request, request
+from tests.harness.peer import Answer, Caller, Ended
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -6,20 +6,11 @@ import signal
 
 import pytest
 
-from tests.harness.relays import (
-    KEY,
-    OK,
-    OTHER_TOKEN,
-    PIECE,
-    RelayProcess,
-    Upstream,
-    begin_stream,
-    chunk,
-    configuration,
-    request,
-    running_upstream,
-    update_configuration,
-)
+from tests.harness.configuration import configuration
+from tests.harness.messages import OK, PIECE, chunk, request
+from tests.harness.relay import RelayProcess, begin_stream, update_configuration
+from tests.harness.secrets import KEY, OTHER_TOKEN
+from tests.harness.upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

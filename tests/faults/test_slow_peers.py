@@ -13,7 +13,9 @@ import pytest
 
 from tests.faults.counting import LAST_OK, CountedRelay
 from tests.faults.processes import MEGABYTE, peak_bytes
-from tests.harness.relays import MESSAGES, OK_BODY, Peer, Upstream, request
+from tests.harness.messages import MESSAGES, OK_BODY, request
+from tests.harness.peer import Peer
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

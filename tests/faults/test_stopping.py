@@ -8,20 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.relays import (
-    CHUNKED,
-    PIECE,
-    STOP,
-    Relay,
-    RelayProcess,
-    Upstream,
-    begin_stream,
-    chunk,
-    chunked_request,
-    configuration,
-    relay_process,
-    request,
-)
+from tests.harness.configuration import configuration
+from tests.harness.messages import CHUNKED, PIECE, STOP, chunk, chunked_request, request
+from tests.harness.relay import Relay, RelayProcess, begin_stream, relay_process
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -17,17 +17,12 @@ import pytest_asyncio
 
 from tests.faults.counting import CountedRelay, counted_relay
 from tests.harness.certificates import Authority, Certificates
+from tests.harness.configuration import Config, configuration
 from tests.harness.expectations import check_error
-from tests.harness.relays import (
-    KEY,
-    OK,
-    Config,
-    Upstream,
-    configuration,
-    relay_process,
-    request,
-    running_upstream,
-)
+from tests.harness.messages import OK, request
+from tests.harness.relay import relay_process
+from tests.harness.secrets import KEY
+from tests.harness.upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

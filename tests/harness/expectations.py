@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Final
 
-from tests.harness.relays import Answer, Peer
+from tests.harness.peer import Answer, Peer
 
 GONE_SECONDS: Final = 1.0
 """How long an upstream call may outlive the reason for its end."""

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from relay.commands.doctor import StreamOptions, System, diagnose
 from relay.config import load
-from tests.harness.relays import SECRETS, Config, Request, configuration, write_configuration
+from tests.harness.configuration import Config, configuration, write_configuration
+from tests.harness.peer import Request
+from tests.harness.secrets import SECRETS
 
 MODELS: Final = {"data": [{"type": "model", "id": "claude-haiku-4-5"}], "has_more": False}
 

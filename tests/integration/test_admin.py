@@ -12,26 +12,12 @@ from prometheus_client.openmetrics import parser as openmetrics
 
 from relay.proxy.runtime import Runtime
 from relay.telemetry.metrics import Metrics
+from tests.harness.configuration import configuration
+from tests.harness.messages import CHUNKED, EVENTS, MESSAGES, OK, chunk, request
 from tests.harness.model_answers import MESSAGE_STREAM, MESSAGE_TOKENS, MODEL
-from tests.harness.relays import (
-    BODY_SECRET,
-    CHUNKED,
-    EVENTS,
-    KEY,
-    MESSAGES,
-    OK,
-    QUERY_SECRET,
-    SECRETS,
-    TOKEN,
-    LocalRelay,
-    Relay,
-    Upstream,
-    chunk,
-    configuration,
-    families_of,
-    request,
-    running_relay,
-)
+from tests.harness.relay import LocalRelay, Relay, families_of, running_relay
+from tests.harness.secrets import BODY_SECRET, KEY, QUERY_SECRET, SECRETS, TOKEN
+from tests.harness.upstream import Upstream
 
 PAGES = ["/metrics", "/healthz", "/readyz", "/calls"]
 

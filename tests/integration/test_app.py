@@ -20,28 +20,19 @@ from relay.credentials import credential as credential_module
 from relay.credentials import sources
 from relay.downstream.connections import Connections
 from relay.upstream import health as health_module
-from tests.harness.relays import (
-    KEY,
-    MESSAGES,
-    OAUTH,
-    OK,
-    OTHER_TOKEN,
-    ROOT,
-    TOKEN,
-    Agent,
-    Config,
+from tests.harness import ROOT
+from tests.harness.configuration import Config, both_relays, configuration, write_configuration
+from tests.harness.messages import MESSAGES, OK, chunk, request
+from tests.harness.peer import Agent
+from tests.harness.relay import (
     LocalRelay,
-    Upstream,
     begin_stream,
-    both_relays,
-    chunk,
-    configuration,
     relay_process,
-    request,
     running_relay,
     update_configuration,
-    write_configuration,
 )
+from tests.harness.secrets import KEY, OAUTH, OTHER_TOKEN, TOKEN
+from tests.harness.upstream import Upstream
 
 NEW_KEY = OAUTH  # any other credential that must stay secret
 UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\nno"

@@ -14,15 +14,8 @@ import pytest
 
 from relay.commands.doctor import calls, path
 from tests.harness.certificates import Authority, Certificate
-from tests.harness.relays import (
-    CUSTOM_KEY,
-    KEY,
-    OAUTH,
-    OPENAI_KEY,
-    SECRETS,
-    Upstream,
-    running_upstream,
-)
+from tests.harness.secrets import CUSTOM_KEY, KEY, OAUTH, OPENAI_KEY, SECRETS
+from tests.harness.upstream import Upstream, running_upstream
 from tests.integration.doctoring import Diagnosis, answer, api, diagnosed, host, listening, openly
 
 WELL = api(models=answer())

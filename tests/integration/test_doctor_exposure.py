@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from relay.commands.doctor.host import Listener, System
-from tests.harness.relays import Upstream, configuration
+from tests.harness.configuration import configuration
+from tests.harness.upstream import Upstream
 from tests.integration.doctoring import Diagnosis, answer, api, diagnosed, host, listening
 
 GATEWAY = "10.84.84.1:8484"

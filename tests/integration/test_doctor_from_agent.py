@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from relay.commands.doctor import BadAddress, diagnose_from_agent, from_agent
-from tests.harness.relays import OTHER_TOKEN, TOKEN, LocalRelay, Upstream
+from tests.harness.relay import LocalRelay
+from tests.harness.secrets import OTHER_TOKEN, TOKEN
+from tests.harness.upstream import Upstream
 from tests.integration.doctoring import Diagnosis, answer, api, read
 
 

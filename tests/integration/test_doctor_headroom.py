@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.relays import SECRETS, Upstream
+from tests.harness.secrets import SECRETS
+from tests.harness.upstream import Upstream
 from tests.headroom import Headroom, running_headroom
 from tests.integration.doctoring import Diagnosis, answer, api, diagnosed, host, listening, openly
 

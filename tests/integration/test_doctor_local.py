@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.relays import (
-    KEY,
-    OTHER_TOKEN,
-    TOKEN,
-    Config,
-    LocalRelay,
-    Upstream,
-    configuration,
-    running_relay,
-)
+from tests.harness.configuration import Config, configuration
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.secrets import KEY, OTHER_TOKEN, TOKEN
+from tests.harness.upstream import Upstream
 from tests.integration.doctoring import Diagnosis, answer, api, diagnosed
 
 ABSENT = "127.0.0.9"

@@ -12,13 +12,10 @@ from relay.commands.doctor import StreamOptions
 from relay.commands.doctor.calls import Answer
 from relay.commands.doctor.streams import choose, event_times, judge
 from relay.config import RelaySettings, load
-from tests.harness.relays import (
-    OAUTH,
-    Upstream,
-    configuration,
-    response_head,
-    write_configuration,
-)
+from tests.harness.configuration import configuration, write_configuration
+from tests.harness.messages import response_head
+from tests.harness.secrets import OAUTH
+from tests.harness.upstream import Upstream
 from tests.headroom import Headroom, running_headroom
 from tests.integration.doctoring import Diagnosis, answer, api, diagnosed, openly
 

@@ -7,27 +7,20 @@ from typing import Any
 
 import pytest
 
-from tests.harness.relays import (
-    CHAT,
+from tests.harness.configuration import configuration
+from tests.harness.messages import CHAT, MESSAGES, OK, chunk, chunked_request, request
+from tests.harness.peer import Agent, Request
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.secrets import (
     CREDENTIALS,
     CUSTOM_KEY,
     KEY,
-    MESSAGES,
     OAUTH,
-    OK,
     OPENAI_KEY,
     QUERY_SECRET,
     TOKEN,
-    Agent,
-    LocalRelay,
-    Request,
-    Upstream,
-    chunk,
-    chunked_request,
-    configuration,
-    request,
-    running_relay,
 )
+from tests.harness.upstream import Upstream
 
 CLAUDE: dict[str, Any] = {"grants": [{"name": "claude", "source": {"file": "oauth"}}]}
 BETA = b"oauth-2025-04-20"

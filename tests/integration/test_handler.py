@@ -9,29 +9,23 @@ from typing import NoReturn
 
 import pytest
 
+from tests.harness.configuration import configuration
 from tests.harness.expectations import GONE_SECONDS, check_error, check_gone
-from tests.harness.relays import (
-    BODY_SECRET,
+from tests.harness.messages import (
     CHAT,
     CHUNKED,
-    KEY,
     MESSAGES,
     OK,
     OK_BODY,
-    OTHER_TOKEN,
-    QUERY_SECRET,
     STOP,
-    TOKEN,
-    Agent,
-    Caller,
-    LocalRelay,
-    Upstream,
     chunk,
     chunked_request,
-    configuration,
     request,
-    running_relay,
 )
+from tests.harness.peer import Agent, Caller
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.secrets import BODY_SECRET, KEY, OTHER_TOKEN, QUERY_SECRET, TOKEN
+from tests.harness.upstream import Upstream
 
 SIZED = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
 CLOSE_DELIMITED = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n"

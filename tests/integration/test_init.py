@@ -20,8 +20,11 @@ from relay.cli import FAILED, OK, UNUSABLE, main
 from relay.commands.arguments import CREDENTIALS
 from relay.commands.init import detect
 from relay.config import load
-from tests.harness.relays import KEY, OAUTH, OPENAI_KEY, Upstream, relay_process, request
-from tests.harness.relays import OK as ANSWER
+from tests.harness.messages import OK as ANSWER
+from tests.harness.messages import request
+from tests.harness.relay import relay_process
+from tests.harness.secrets import KEY, OAUTH, OPENAI_KEY
+from tests.harness.upstream import Upstream
 
 Output = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,8 @@ from relay.commands.init import Flags, Unusable
 from relay.commands.init.ask import choose
 from relay.commands.init.detect import look_around
 from relay.config import load
-from tests.harness.relays import FUSE_SECONDS, KEY
+from tests.harness import FUSE_SECONDS
+from tests.harness.secrets import KEY
 
 ROOT = Path(__file__).parents[2]
 

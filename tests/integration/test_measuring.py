@@ -32,6 +32,9 @@ from relay.telemetry.usage import Meter, meter
 from relay.telemetry.usage.reader import Row
 from relay.upstream.client_connection import Connection
 from relay.upstream.interface import Limits
+from tests.harness import FUSE_SECONDS
+from tests.harness.configuration import configuration
+from tests.harness.messages import CHAT, MESSAGES, chunk, request, response_head
 from tests.harness.model_answers import (
     CHAT_DONE,
     CHAT_EVENTS,
@@ -55,22 +58,9 @@ from tests.harness.model_answers import (
     message_body,
     message_events,
 )
-from tests.harness.relays import (
-    CHAT,
-    FUSE_SECONDS,
-    MESSAGES,
-    Agent,
-    Caller,
-    LocalRelay,
-    Relay,
-    Request,
-    Upstream,
-    chunk,
-    configuration,
-    request,
-    response_head,
-    running_relay,
-)
+from tests.harness.peer import Agent, Caller, Request
+from tests.harness.relay import LocalRelay, Relay, running_relay
+from tests.harness.upstream import Upstream
 
 RESPONSES = "/relay/openai/v1/responses"
 EMBEDDINGS = "/relay/openai/v1/embeddings"

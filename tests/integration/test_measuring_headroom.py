@@ -9,16 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.relays import (
-    CHAT,
-    MESSAGES,
-    Answer,
-    RelayProcess,
-    both_relays,
-    configuration,
-    relay_process,
-    request,
-)
+from tests.harness.configuration import both_relays, configuration
+from tests.harness.messages import CHAT, MESSAGES, request
+from tests.harness.peer import Answer
+from tests.harness.relay import RelayProcess, relay_process
 from tests.headroom import Headroom, anthropic, openai, running_headroom
 from tests.headroom.answers import WORDS
 

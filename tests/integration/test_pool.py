@@ -11,20 +11,12 @@ import pytest
 
 from relay.upstream import pool
 from relay.upstream.client_connection import Connection
-from tests.harness.relays import (
-    CHUNKED,
-    FUSE_SECONDS,
-    OK,
-    OK_BODY,
-    Agent,
-    Caller,
-    LocalRelay,
-    Upstream,
-    chunk,
-    configuration,
-    request,
-    running_relay,
-)
+from tests.harness import FUSE_SECONDS
+from tests.harness.configuration import configuration
+from tests.harness.messages import CHUNKED, OK, OK_BODY, chunk, request
+from tests.harness.peer import Agent, Caller
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.upstream import Upstream
 
 
 async def serve_one(agent: Agent, upstream: Upstream, answer: bytes = OK) -> Caller:

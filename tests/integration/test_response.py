@@ -11,23 +11,20 @@ from pathlib import Path
 import pytest
 
 from relay.downstream import transport as transport_module
-from tests.harness.relays import (
+from tests.harness.configuration import configuration
+from tests.harness.messages import (
     CHUNKED,
     MESSAGES,
     OK,
     OK_BODY,
     STOP,
-    Agent,
-    Ended,
-    LocalRelay,
-    Request,
-    Upstream,
     chunk,
     chunked_request,
-    configuration,
     request,
-    running_relay,
 )
+from tests.harness.peer import Agent, Ended, Request
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.upstream import Upstream
 
 EVENTS = [
     b'event: message_start\ndata: {"type":"message_start"}\n\n',

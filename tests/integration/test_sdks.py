@@ -12,7 +12,8 @@ import openai
 import pytest
 import pytest_asyncio
 
-from tests.harness.relays import KEY, OPENAI_KEY, TOKEN, RelayProcess, relay_process
+from tests.harness.relay import RelayProcess, relay_process
+from tests.harness.secrets import KEY, OPENAI_KEY, TOKEN
 from tests.headroom import Exchange, Headroom, running_headroom
 from tests.headroom.answers import GREETING
 

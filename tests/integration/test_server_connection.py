@@ -11,23 +11,13 @@ import pytest
 
 from relay.downstream import server_connection as server_connection_module
 from relay.downstream import transport as transport_module
-from tests.harness.relays import (
-    BODY_SECRET,
-    FUSE_SECONDS,
-    MESSAGES,
-    OK,
-    OK_BODY,
-    TOKEN,
-    Agent,
-    Answer,
-    LocalRelay,
-    Upstream,
-    chunk,
-    chunked_request,
-    configuration,
-    request,
-    running_relay,
-)
+from tests.harness import FUSE_SECONDS
+from tests.harness.configuration import configuration
+from tests.harness.messages import MESSAGES, OK, OK_BODY, chunk, chunked_request, request
+from tests.harness.peer import Agent, Answer
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.secrets import BODY_SECRET, TOKEN
+from tests.harness.upstream import Upstream
 
 # Well below every limit and timer there is.
 AT_ONCE_SECONDS = 1.0

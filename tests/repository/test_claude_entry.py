@@ -17,15 +17,11 @@ from typing import Any
 
 import pytest
 
-from tests.harness.relays import (
-    KEY,
-    ROOT,
-    TOKEN,
-    LocalRelay,
-    Upstream,
-    configuration,
-    running_relay,
-)
+from tests.harness import ROOT
+from tests.harness.configuration import configuration
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.secrets import KEY, TOKEN
+from tests.harness.upstream import Upstream
 
 ENTRY = ROOT / "examples" / "claude" / "entry.py"
 CLAUDE = f"""#!{sys.executable} -S

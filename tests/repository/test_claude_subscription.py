@@ -9,7 +9,10 @@ import pytest
 import yaml
 
 from relay.config import FileSource, load
-from tests.harness.relays import OAUTH, OK, Upstream, relay_process, request
+from tests.harness.messages import OK, request
+from tests.harness.relay import relay_process
+from tests.harness.secrets import OAUTH
+from tests.harness.upstream import Upstream
 
 EXAMPLE = Path(__file__).parents[2] / "examples/claude-subscription"
 RENEWED = "sk-ant-oat01-Wq3Zr9Kx1Vn6Tb0Mc5Ld8Jh2Gf7Ps4Ye-aU1oIt"

@@ -14,7 +14,7 @@ import yaml
 from relay.commands.arguments import parser
 from relay.config import DEFAULT_ADMIN, load
 from relay.config.loading import DEFAULT_LISTEN, SECTIONS
-from tests.harness.relays import ROOT
+from tests.harness import ROOT
 from tests.reference import PAGES, written_anew
 
 DOCS: Final = ROOT / "docs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from tests.harness.relays import ROOT
+from tests.harness import ROOT
 from tests.repository.manifests import container, only, pod_of, stack
 
 

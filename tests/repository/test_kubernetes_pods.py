@@ -10,7 +10,10 @@ import pytest
 from relay.cli import main
 from relay.config import FileSource, load
 from tests.harness.kubelet import Volume
-from tests.harness.relays import KEY, OK, OTHER_TOKEN, TOKEN, Upstream, relay_process, request
+from tests.harness.messages import OK, request
+from tests.harness.relay import relay_process
+from tests.harness.secrets import KEY, OTHER_TOKEN, TOKEN
+from tests.harness.upstream import Upstream
 from tests.repository.manifests import (
     KUBERNETES,
     Manifest,

@@ -23,25 +23,13 @@ import pytest_asyncio
 
 from relay import errors
 from relay.errors import RelayError
-from tests.harness.relays import (
-    CHUNKED,
-    MESSAGES,
-    OK,
-    PIECE,
-    ROOT,
-    TOKEN,
-    Answer,
-    Config,
-    RelayProcess,
-    Upstream,
-    begin_stream,
-    chunk,
-    configuration,
-    relay_process,
-    request,
-    running_upstream,
-    update_configuration,
-)
+from tests.harness import ROOT
+from tests.harness.configuration import Config, configuration
+from tests.harness.messages import CHUNKED, MESSAGES, OK, PIECE, chunk, request
+from tests.harness.peer import Answer
+from tests.harness.relay import RelayProcess, begin_stream, relay_process, update_configuration
+from tests.harness.secrets import TOKEN
+from tests.harness.upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

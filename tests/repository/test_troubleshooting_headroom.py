@@ -16,17 +16,12 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from tests.harness.relays import (
-    FUSE_SECONDS,
-    MESSAGES,
-    ROOT,
-    Agent,
-    RelayProcess,
-    configuration,
-    relay_process,
-    request,
-    running_upstream,
-)
+from tests.harness import FUSE_SECONDS, ROOT
+from tests.harness.configuration import configuration
+from tests.harness.messages import MESSAGES, request
+from tests.harness.peer import Agent
+from tests.harness.relay import RelayProcess, relay_process
+from tests.harness.upstream import running_upstream
 from tests.repository.test_troubleshooting import PAGE, entry
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from relay.cli import FAILED, OK, UNUSABLE, main
-from tests.harness.relays import FUSE_SECONDS, ROOT
+from tests.harness import FUSE_SECONDS, ROOT
 
 Output = pytest.CaptureFixture[str]
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from tests.harness.relays import FUSE_SECONDS
+from tests.harness import FUSE_SECONDS
 from tests.wire.strict import Partial, Response, read_response
 
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.harness.relays import KEY, OAUTH, OPENAI_KEY, SECRETS, Config, LocalRelay, running_relay
+from tests.harness.configuration import Config
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.secrets import KEY, OAUTH, OPENAI_KEY, SECRETS
 from tests.wire.agent import RawAgent, connect
 from tests.wire.drafts import ANSWERS, INTERIM, REQUESTS
 from tests.wire.genes import Genes

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from tests.harness.relays import TOKEN
+from tests.harness.secrets import TOKEN
 from tests.wire.upstream import KEEP_OK, Script
 
 _BYTEWISE_LIMIT: Final = 700

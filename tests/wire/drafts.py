@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tests.harness.relays import QUERY_SECRET, TOKEN
+from tests.harness.secrets import QUERY_SECRET, TOKEN
 
 _KEY: Final = b"x-api-key: " + TOKEN.encode()
 _BEARER: Final = b"Authorization: Bearer " + TOKEN.encode()

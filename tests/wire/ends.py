@@ -14,20 +14,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.harness.relays import (
+from tests.harness import FUSE_SECONDS
+from tests.harness.configuration import Config
+from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.secrets import (
     BODY_SECRET,
     CREDENTIALS,
     CUSTOM_KEY,
-    FUSE_SECONDS,
     KEY,
     OAUTH,
     OPENAI_KEY,
     QUERY_SECRET,
     SECRETS,
     TOKEN,
-    Config,
-    LocalRelay,
-    running_relay,
 )
 from tests.wire.agent import RawAgent, connect
 from tests.wire.strict import Response

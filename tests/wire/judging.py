@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tests.harness.relays import CREDENTIALS, SECRETS
+from tests.harness.secrets import CREDENTIALS, SECRETS
 from tests.wire.agent import RawAgent
 from tests.wire.reference import Kind, crossing, expected_status
 from tests.wire.strict import (

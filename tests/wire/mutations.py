@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Final
 
-from tests.harness.relays import OTHER_TOKEN, TOKEN
+from tests.harness.secrets import OTHER_TOKEN, TOKEN
 from tests.wire.drafts import Draft
 from tests.wire.genes import Genes
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from tests.harness.relays import OTHER_TOKEN, TOKEN
+from tests.harness.secrets import OTHER_TOKEN, TOKEN
 from tests.wire.strict import Fields, Request, only
 
 _TUNNELS: Final = (b"CONNECT", b"TRACE", b"TRACK")

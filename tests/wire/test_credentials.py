@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.harness.relays import OTHER_TOKEN, TOKEN
+from tests.harness.secrets import OTHER_TOKEN, TOKEN
 from tests.wire.case import Case, Seen, all_refused, get, relayed, request, specified
 from tests.wire.ends import CREDENTIAL_LINES, Ends
 from tests.wire.playing import check

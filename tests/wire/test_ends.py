@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.harness.relays import FUSE_SECONDS
+from tests.harness import FUSE_SECONDS
 from tests.wire.agent import RawAgent
 from tests.wire.case import chunked, request
 from tests.wire.ends import Ends

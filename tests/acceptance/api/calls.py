@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.harness.relays import OTHER_TOKEN, TOKEN, Request
+from tests.harness.peer import Request
+from tests.harness.secrets import OTHER_TOKEN, TOKEN
 
 _TOKENS: Final = (TOKEN.encode(), OTHER_TOKEN.encode())
 

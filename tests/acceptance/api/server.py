@@ -11,7 +11,10 @@ from typing import Final
 
 from tests.acceptance.api.calls import Call
 from tests.acceptance.api.replies import Plan, Reply, as_json, fails
-from tests.harness.relays import KEY, OAUTH, Caller, Ended, Upstream, chunk, running_upstream
+from tests.harness.messages import chunk
+from tests.harness.peer import Caller, Ended
+from tests.harness.secrets import KEY, OAUTH
+from tests.harness.upstream import Upstream, running_upstream
 from tests.headroom import anthropic
 
 _MODELS: Final = "/v1/models"

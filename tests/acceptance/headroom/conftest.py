@@ -10,7 +10,7 @@ import pytest_asyncio
 from tests.acceptance.api import Api
 from tests.acceptance.container import ContainedRelay, forwarding_to, relay_container
 from tests.acceptance.headroom.service import Headroom, build, running_headroom
-from tests.harness.relays import Upstream, running_upstream
+from tests.harness.upstream import Upstream, running_upstream
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")

@@ -20,7 +20,11 @@ from typing import Final
 from tests.acceptance import environments
 from tests.acceptance.container import IMAGE, docker
 from tests.e2e.stack import free_ports
-from tests.harness.relays import KEY, ROOT, Agent, Answer, Upstream, request
+from tests.harness import ROOT
+from tests.harness.messages import request
+from tests.harness.peer import Agent, Answer
+from tests.harness.secrets import KEY
+from tests.harness.upstream import Upstream
 
 READY_SECONDS: Final = 90.0
 RUN_SECONDS: Final = 300.0

@@ -12,7 +12,9 @@ from tests.acceptance.api import Api, Usage, says, uses
 from tests.acceptance.claude import MODEL, Claude
 from tests.acceptance.container import ContainedRelay
 from tests.acceptance.headroom.service import Headroom
-from tests.harness.relays import KEY, TOKEN, Upstream, request
+from tests.harness.messages import request
+from tests.harness.secrets import KEY, TOKEN
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

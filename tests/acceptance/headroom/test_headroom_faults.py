@@ -15,7 +15,9 @@ from tests.acceptance.api import Api, Call, Reply, Usage, late, says, uses
 from tests.acceptance.claude import MODEL
 from tests.acceptance.container import ContainedRelay, forwarding_to, relay_container
 from tests.acceptance.headroom.service import Headroom, running_headroom
-from tests.harness.relays import KEY, Upstream, request
+from tests.harness.messages import request
+from tests.harness.secrets import KEY
+from tests.harness.upstream import Upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from tests.acceptance import environments
 from tests.acceptance.sdks.runs import LOCKS
-from tests.harness.relays import CREDENTIALS, TOKEN, Upstream
+from tests.harness.secrets import CREDENTIALS, TOKEN
+from tests.harness.upstream import Upstream
 
 MODEL: Final = "gpt-5.5"
 FUSE_SECONDS: Final = 60.0

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from tests.acceptance.container import ContainedRelay, forwarding_to, relay_container
 from tests.acceptance.sdks.provider import Provider, running_provider
-from tests.harness.relays import Config
+from tests.harness.configuration import Config
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

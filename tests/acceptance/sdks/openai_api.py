@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.acceptance.sdks.replies import SILENCE, Ending, Reply, as_json, asked, streamed
-from tests.harness.relays import Request
+from tests.harness.peer import Request
 from tests.headroom import openai as api
 
 WORDS: Final = ("The ", "answer ", "is ", "42.")

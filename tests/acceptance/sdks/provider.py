@@ -17,16 +17,9 @@ from dataclasses import dataclass, field
 from tests.acceptance.api import Call
 from tests.acceptance.sdks import anthropic_api, openai_api
 from tests.acceptance.sdks.replies import Reply, as_json, send
-from tests.harness.relays import (
-    KEY,
-    OPENAI_KEY,
-    Caller,
-    Ended,
-    Ending,
-    Request,
-    Upstream,
-    running_upstream,
-)
+from tests.harness.peer import Caller, Ended, Ending, Request
+from tests.harness.secrets import KEY, OPENAI_KEY
+from tests.harness.upstream import Upstream, running_upstream
 
 
 @dataclass

@@ -10,7 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from tests.harness.relays import Caller, Request, chunk
+from tests.harness.messages import chunk
+from tests.harness.peer import Caller, Request
 
 Ending = Literal["whole", "cut", "reset", "silent"]
 """How a reply ends: as it should, closed or reset in its middle, or not at all."""

@@ -15,7 +15,9 @@ from typing import Final
 from tests.acceptance import environments
 from tests.acceptance.container import ContainedRelay, docker
 from tests.acceptance.sdks.provider import Provider
-from tests.harness.relays import KEY, OPENAI_KEY, TOKEN, Ending, Request, Sample
+from tests.harness.peer import Ending, Request
+from tests.harness.relay import Sample
+from tests.harness.secrets import KEY, OPENAI_KEY, TOKEN
 
 CLIENTS: Final = Path(__file__).with_name("clients")
 LOCKS: Final = Path(__file__).with_name("locks")

@@ -28,7 +28,7 @@ from tests.acceptance.sdks.runs import (
     through,
     told,
 )
-from tests.harness.relays import KEY, OTHER_TOKEN
+from tests.harness.secrets import KEY, OTHER_TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -13,7 +13,8 @@ from tests.acceptance.sdks import openai_api
 from tests.acceptance.sdks.codex import BUILT_IN, MODEL, Codex
 from tests.acceptance.sdks.provider import Provider, credentials_in
 from tests.acceptance.sdks.runs import told
-from tests.harness.relays import OPENAI_KEY, OTHER_TOKEN, running_upstream
+from tests.harness.secrets import OPENAI_KEY, OTHER_TOKEN
+from tests.harness.upstream import running_upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -18,7 +18,7 @@ from tests.acceptance.container import ContainedRelay
 from tests.acceptance.sdks import openai_api
 from tests.acceptance.sdks.provider import Provider, credentials_in
 from tests.acceptance.sdks.runs import Client, Pair, as_sent, part, side_by_side, through, told
-from tests.harness.relays import OPENAI_KEY, OTHER_TOKEN
+from tests.harness.secrets import OPENAI_KEY, OTHER_TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from tests.faults.soak import script
 from tests.faults.soak.ledger import Ledger, Outage
 from tests.faults.soak.load import Rotation
-from tests.harness.relays import FUSE_SECONDS, ROOT, Config
+from tests.harness import FUSE_SECONDS, ROOT
+from tests.harness.configuration import Config
 
 
 @dataclass(frozen=True)

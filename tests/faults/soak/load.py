@@ -14,7 +14,8 @@ from typing import Final
 
 from tests.faults.soak import script
 from tests.faults.soak.ledger import Ledger
-from tests.harness.relays import MESSAGES, Agent, Answer, Ended, request
+from tests.harness.messages import MESSAGES, request
+from tests.harness.peer import Agent, Answer, Ended
 
 CALL_SECONDS: Final = 0.01
 LATE_SECONDS: Final = 0.1

@@ -19,16 +19,11 @@ from tests.faults.soak import script
 from tests.faults.soak.disturbance import Disturbance, RestartingUpstream, Rhythm
 from tests.faults.soak.ledger import Ledger
 from tests.faults.soak.load import Load, Pace, Rotation
-from tests.harness.relays import (
-    FUSE_SECONDS,
-    ROOT,
-    TOKEN,
-    Config,
-    Log,
-    RelayProcess,
-    configuration,
-    write_configuration,
-)
+from tests.harness import FUSE_SECONDS, ROOT
+from tests.harness.configuration import Config, configuration, write_configuration
+from tests.harness.log import Log
+from tests.harness.relay import RelayProcess
+from tests.harness.secrets import TOKEN
 
 SAMPLE_SECONDS: Final = 30.0
 SETTLED_SECONDS: Final = 60.0

@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import uvloop
 
 from tests.faults.soak import script
-from tests.harness.relays import Caller, Ended, Request, chunk
+from tests.harness.messages import chunk
+from tests.harness.peer import Caller, Ended, Request
 
 
 async def main(port: int) -> None:

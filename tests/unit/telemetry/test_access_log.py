@@ -12,6 +12,7 @@ from relay.errors import CredentialMissing, TokenRefused, UpstreamRedirected
 from relay.telemetry import access_log as access_log_module
 from relay.telemetry.access_log import JsonFormatter, TextFormatter, call_fields, log_calls, set_up
 from relay.telemetry.call import CallRecord
+from tests.harness.messages import response_head
 from tests.harness.model_answers import (
     MESSAGE_TOKENS,
     MODEL,
@@ -20,9 +21,6 @@ from tests.harness.model_answers import (
     message_body,
     message_events,
     message_start,
-)
-from tests.harness.relays import (
-    response_head,
 )
 
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"

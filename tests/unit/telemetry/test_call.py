@@ -11,6 +11,7 @@ from relay.http.grammar import Field
 from relay.telemetry import call as call_module
 from relay.telemetry.access_log import call_fields
 from relay.telemetry.call import ID_LIMIT, CallRecord, first_value
+from tests.harness.messages import response_head
 from tests.harness.model_answers import (
     JSON,
     MESSAGE_STOP,
@@ -23,7 +24,6 @@ from tests.harness.model_answers import (
     message_events,
     message_start,
 )
-from tests.harness.relays import response_head
 
 
 @dataclass

@@ -20,6 +20,7 @@ from relay.errors import Api
 from relay.telemetry import call as call_module
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics, RelayState, limits
+from tests.harness.messages import response_head
 from tests.harness.model_answers import (
     JSON,
     MESSAGE_TOKENS,
@@ -30,7 +31,6 @@ from tests.harness.model_answers import (
     message_events,
     message_start,
 )
-from tests.harness.relays import response_head
 
 OPERATIONS: dict[Api, list[str]] = {
     "anthropic": ["messages", "count_tokens", "batches", "models", "files", "other"],

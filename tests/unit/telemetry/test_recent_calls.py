@@ -10,8 +10,8 @@ import pytest
 
 from relay.telemetry.call import CallRecord
 from relay.telemetry.recent_calls import RECENT, RecentCalls
+from tests.harness.messages import response_head
 from tests.harness.model_answers import MESSAGE_TOKENS, MODEL, STREAM, message_events, message_start
-from tests.harness.relays import response_head
 
 
 def call(path: str = "/relay/anthropic/v1/messages") -> CallRecord:

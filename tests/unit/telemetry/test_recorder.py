@@ -22,15 +22,11 @@ from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import Recorder
-from tests.harness.relays import (
-    FUSE_SECONDS,
-    OK,
-    ROOT,
-    configuration,
-    relay_process,
-    request,
-    running_upstream,
-)
+from tests.harness import FUSE_SECONDS, ROOT
+from tests.harness.configuration import configuration
+from tests.harness.messages import OK, request
+from tests.harness.relay import relay_process
+from tests.harness.upstream import running_upstream
 
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
