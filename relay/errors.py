@@ -229,6 +229,7 @@ class CredentialMissing(RelayError):
     """The grant of this relay has no value yet."""
 
     status = 503
+    outcome = "no_credential"
     message = (
         "The relay has no credential for this API yet. "
         "Its log and its readiness page say which one is missing."

@@ -85,6 +85,11 @@ class EventReader:
             piece = self._skip_mark(self._start + piece)
         return self._feed_lines(self._equalise(piece)) if piece else []
 
+    def rest(self) -> list[Event]:
+        """Return the event that has begun and lacks its empty line, now that no more comes."""
+        rest = b"".join(self._partial)
+        return self._read([rest.removesuffix(b"\n")]) if rest else []
+
     def _skip_mark(self, piece: bytes) -> bytes:
         if len(piece) < len(_BOM) and _BOM.startswith(piece):
             self._start = piece

@@ -142,8 +142,11 @@ class Call:
         self._record.relay = target.relay
         self._record.operation = target.operation
         self._record.is_endpoint = target.is_endpoint
+        self._record.is_billed = target.is_billed
+        self._record.grant = route.settings.grant.name
         self._record.session_id = first_value(head, b"x-claude-code-session-id")
         self._record.agent_id = first_value(head, b"x-claude-code-agent-id")
+        self._record.parent_agent_id = first_value(head, b"x-claude-code-parent-agent-id")
         self._record.api = route.settings.api
         self._recorder.begin(self._record)
 

@@ -55,6 +55,8 @@ class ResponseWriter:
         self._write_seconds = write_seconds
         self._limit: WriteLimit | None = None
         """Of an agent that has fallen behind."""
+        self._paused_at: float | None = None
+        """Since when the upstream has not been read, for the agent takes nothing."""
         unsized = has_body(reply.head, request.method) and reply.head.length is None
         self._chunked = unsized and request.minor == 1
         connection.framed = not unsized or self._chunked
@@ -79,6 +81,7 @@ class ResponseWriter:
                 self._connection.watch(None)
                 if self._limit is not None:
                     self._limit.stop()
+                self._excuse_upstream()
         if self._chunked:
             self._connection.write(LAST_CHUNK)
 
@@ -109,6 +112,14 @@ class ResponseWriter:
         self._limit.stop()
         if writable:
             self._reply.resume()
+            self._excuse_upstream()
         else:
             self._reply.pause()
             self._limit.start()
+            self._paused_at = self._paused_at or time.perf_counter()
+
+    def _excuse_upstream(self) -> None:
+        """Tell the meter for how long nobody listened: that was no silence of the upstream's."""
+        if self._paused_at is not None and self._record.meter is not None:
+            self._record.meter.excuse(time.perf_counter() - self._paused_at)
+        self._paused_at = None

@@ -101,6 +101,7 @@ class Runtime:
             upstream=str(route.settings.upstream),
             idle_connections=idle,
             active_connections=active,
+            api=route.settings.api,
             refused=route.standing.refusal is not None,
         )
 

@@ -41,6 +41,9 @@ class CallRecord:
     operation: str = "other"
     is_endpoint: bool = True
     """Whether the path is the operation's own, and not one below it."""
+    is_billed: bool = True
+    """Whether a POST to the path may use tokens, if the operation does."""
+    grant: str = ""
     api: Api = "anthropic"
     """Whose shape answers and errors have."""
     status: int | None = None
@@ -72,6 +75,7 @@ class CallRecord:
     """The upstream's, as its answer states it."""
     session_id: str = ""
     agent_id: str = ""
+    parent_agent_id: str = ""
     """Claude Code's, as its requests state them."""
     on_finish: Callable[[CallRecord], None] | None = field(default=None, repr=False)
     """Who wants to know what it says of itself in the end."""
@@ -92,10 +96,11 @@ class CallRecord:
         get = values.get
         self.request_id = identifier(get(b"request-id")) or identifier(get(b"x-request-id"))
         # What was made before and is only fetched again (GET /v1/responses/…) is no new usage.
-        makes_something = self.method == "POST" and self.is_endpoint and head.status != 204
-        operation = self.operation if makes_something else "other"
+        operation = self.operation if self.method == "POST" and self.is_billed else "other"
         content_type, codings = get(b"content-type", b""), get(b"content-encoding", b"")
-        self.meter = Meter(operation, head.status, content_type, codings)
+        self.meter = Meter(
+            operation, head.status, content_type, codings, is_endpoint=self.is_endpoint
+        )
 
     def succeeded(self) -> None:
         """Note that the answer was passed on to its end."""
@@ -129,6 +134,8 @@ class CallRecord:
         self.usage = self.meter.finish(self._end(), self.finished)
         if self.outcome in ("ok", "client_abort") and self.usage.stream_error:
             self.outcome = "stream_error"  # agents leave when they read of it
+        elif self.outcome == "ok" and self.usage.unusable:
+            self.outcome = "upstream_error"
         elif self.outcome == "ok" and self.usage.truncated:
             self.outcome = "truncated"
         elif self.outcome == "client_abort" and self.usage.ended:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Final
 
+from relay.errors import Api
 from relay.http.target import has_segments
 
 _PATHS: Final = (
@@ -18,6 +21,12 @@ _PATHS: Final = (
 )
 _ENDPOINTS: Final = frozenset(path for path, _ in _PATHS)
 OPERATIONS: Final = (*(name for _, name in _PATHS), "other")
+OPERATIONS_BY_API: Final[Mapping[Api, tuple[str, ...]]] = {
+    "anthropic": ("messages", "count_tokens", "batches", "models", "files", "other"),
+    "openai": ("models", "files", "chat_completions", "responses", "embeddings", "other"),
+}
+# Counting tokens is free; a completion that is changed (its metadata) was paid for when made.
+_FREE: Final = re.compile(rb"/v1/(?:responses/input_tokens|chat/completions/[^/]+)")
 
 
 def operation_of(path: bytes) -> str:
@@ -28,3 +37,8 @@ def operation_of(path: bytes) -> str:
 def is_endpoint(path: bytes) -> bool:
     """Whether the path is an operation's own, and not one below it."""
     return path in _ENDPOINTS
+
+
+def is_billed(path: bytes) -> bool:
+    """Whether a POST there may use tokens, if its operation does."""
+    return not _FREE.fullmatch(path)

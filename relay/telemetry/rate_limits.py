@@ -1,7 +1,9 @@
 """Rate limits and quotas as an API's response headers state them.
 
 Readings are kept until the reset they name: past it, the value is gone, for an absent one
-misleads nobody. Pure: the time is handed in, as seconds since the epoch.
+misleads nobody. Resets are times on the API's clock, which the answer's ``Date`` tells; where
+this host's is another, they are moved to it. Pure: the time is handed in, as seconds since
+the epoch.
 
 Source: https://docs.anthropic.com/en/api/rate-limits#response-headers; the unified ones are
 what Claude subscriptions get, one set for each window (``5h``, ``7d``).
@@ -12,14 +14,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Final, Literal
 
 from relay.http.grammar import Field
 
 KIND_LIMIT: Final = 32
-"""Kinds, and windows, of one relay: more than the API has ever had."""
+"""Kinds, and windows, of all relays: more than the API has ever had."""
 WITHOUT_RESET_SECONDS: Final = 300.0
 
 PREFIX: Final = b"anthropic-ratelimit-"
@@ -27,6 +30,10 @@ _KIND: Final = re.compile(r"([a-z0-9]+(?:[-_][a-z0-9]+)*)-(limit|remaining|reset
 _WINDOW: Final = re.compile(r"unified-([a-z0-9]+(?:[-_][a-z0-9]+)*)-(utilization|reset)")
 # A reset further away than this is no reset: the longest window is a week.
 _FARTHEST_RESET_SECONDS: Final = 60 * 86400.0
+
+# Seconds. ``Date`` has whole ones, and an answer is some on its way; clocks that are set agree.
+_SAME_CLOCK_SECONDS: Final = 10.0
+_DATE: Final = b"date"
 
 Part = Literal["limit", "remaining", "reset", "utilization"]
 
@@ -93,18 +100,52 @@ def _number(value: bytes, *, is_time: bool) -> float | None:
     return number if math.isfinite(number) and number >= 0 else None
 
 
+def clock_lead(fields: Iterable[Field], now: float) -> float:
+    """Return how many seconds this host's clock is ahead of the API's, by the answer's ``Date``.
+
+    Of several, the one next to this clock counts: an LLM proxy adds its own, and what it has
+    kept from an earlier answer is old on any clock.
+    """
+    dates = [_http_date(field.value) for field in fields if field.key == _DATE]
+    leads = [now - date for date in dates if date is not None]
+    lead = min(leads, key=abs, default=0.0)
+    return lead if abs(lead) > _SAME_CLOCK_SECONDS else 0.0
+
+
+def _http_date(value: bytes) -> float | None:
+    try:
+        return parsedate_to_datetime(value.decode("latin-1")).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+class Names:
+    """The names that there may be: the first that come, so that labels stay a closed set."""
+
+    def __init__(self) -> None:
+        self._admitted: set[str] = set()
+
+    def admit(self, name: str) -> bool:
+        """Whether a name is among the first 32."""
+        if len(self._admitted) < KIND_LIMIT:
+            self._admitted.add(name)
+        return name in self._admitted
+
+
 class Book:
     """The latest readings of one relay, each until its reset."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Names) -> None:
+        self._names = names
         self._entries: dict[str, tuple[LimitState, float]] = {}
 
-    def take(self, readings: Iterable[LimitState], now: float) -> None:
-        """Take new readings; of more than 32 names, the new ones are dropped."""
+    def take(self, readings: Iterable[LimitState], now: float, lead: float = 0.0) -> None:
+        """Take new readings, by a clock that is so many seconds behind ``now``'s."""
         self._forget(now)
         for reading in readings:
-            if reading.name in self._entries or len(self._entries) < KIND_LIMIT:
-                self._entries[reading.name] = (reading, _expiry(reading, now))
+            if self._names.admit(reading.name):
+                moved = _moved(reading, lead)
+                self._entries[reading.name] = (moved, _expiry(moved, now))
 
     def current(self, now: float) -> Iterator[LimitState]:
         """Yield the readings whose reset has not passed."""
@@ -114,6 +155,10 @@ class Book:
 
     def _forget(self, now: float) -> None:
         self._entries = {name: entry for name, entry in self._entries.items() if now < entry[1]}
+
+
+def _moved(reading: LimitState, seconds: float) -> LimitState:
+    return reading if reading.reset is None else replace(reading, reset=reading.reset + seconds)
 
 
 def _expiry(reading: LimitState, now: float) -> float:

@@ -42,7 +42,7 @@ async def test_a_missing_credential_fails_at_once(
     assert session.seconds < AT_ONCE_SECONDS
     assert session.retries == []
     assert CredentialMissing.message in session.results[0]
-    assert await relay.outcomes() == {("internal_error", "none"): 1}
+    assert await relay.outcomes() == {("no_credential", "none"): 1}
     assert api.calls == []
 
 

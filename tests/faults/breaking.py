@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from tests.harness.messages import CHUNKED, EVENTS, STOP, chunk
 from tests.harness.peer import Peer
 
-ONE = b"data: one\n\n"
-TWO = b"data: two\n\n"
+# Together they are what any operation may answer.
+ONE = b'{"id":"one"'
+TWO = b',"usage":0}'
 SIZED = b"HTTP/1.1 200 OK\r\ncontent-length: 22\r\n\r\n"
 CLOSE_DELIMITED = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n"
 GARBAGE = b"\x00\xff no HTTP at all\r\n\r\n"
@@ -70,7 +71,7 @@ BEFORE_THE_BODY = (
 _IN_CHUNKS = {
     "behind the head": (b"", b""),
     "within a chunk size": (chunk(ONE) + b"b", ONE),
-    "within a chunk": (chunk(ONE) + b"b\r\ndata:", ONE + b"data:"),
+    "within a chunk": (chunk(ONE) + b"b\r\n" + TWO[:5], ONE + TWO[:5]),
     "behind a chunk's data": (chunk(ONE)[:-2], ONE),
     "between chunks": (chunk(ONE), ONE),
     "before the last chunk": (chunk(ONE) + chunk(TWO), ONE + TWO),

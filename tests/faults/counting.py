@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.harness.configuration import Config
-from tests.harness.messages import OK, request
+from tests.harness.messages import OK, OK_BODY, request
 from tests.harness.peer import Agent, Answer
 from tests.harness.relay import RelayProcess, Sample, relay_process
 from tests.harness.upstream import Upstream
@@ -62,7 +62,7 @@ class CountedRelay:
         await agent.send(request())
         caller, _ = await upstream.called()
         await caller.send(LAST_OK)
-        assert (await agent.answer()).body == b"ok"
+        assert (await agent.answer()).body == OK_BODY
 
 
 @asynccontextmanager

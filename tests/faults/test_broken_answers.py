@@ -28,7 +28,7 @@ from tests.faults.breaking import (
 )
 from tests.faults.counting import LAST_OK, CountedRelay
 from tests.harness.expectations import check_error, check_gone
-from tests.harness.messages import CHUNKED, OK, request
+from tests.harness.messages import CHUNKED, OK, OK_BODY, request
 from tests.harness.peer import Agent, Answer, Caller
 from tests.harness.upstream import Upstream
 
@@ -118,7 +118,7 @@ async def test_a_break_behind_the_end_harms_nothing(
     other, _ = await upstream.called()
     assert other is not caller
     await other.send(LAST_OK)
-    assert (await agent.answer()).body == b"ok"
+    assert (await agent.answer()).body == OK_BODY
 
 
 async def test_silence_behind_the_end_is_none(impatient: CountedRelay, upstream: Upstream) -> None:

@@ -22,7 +22,7 @@ from tests.faults.breaking import (
 )
 from tests.faults.counting import LAST_OK, CountedRelay
 from tests.harness.expectations import check_error, check_gone
-from tests.harness.messages import CHUNKED, MESSAGES, chunk, chunked_request, request
+from tests.harness.messages import CHUNKED, MESSAGES, OK_BODY, chunk, chunked_request, request
 from tests.harness.peer import Agent, Caller, Request
 from tests.harness.upstream import Upstream
 
@@ -112,7 +112,7 @@ async def test_a_request_that_dribbles_is_the_same_request(
     caller, got = await upstream.called()
     assert (got.complete, got.body) == (True, ONE + TWO)
     await caller.send(LAST_OK)
-    assert (await agent.answer()).body == b"ok"
+    assert (await agent.answer()).body == OK_BODY
     assert await relay.outcomes() == {("ok", "200"): 1}
 
 

@@ -20,7 +20,7 @@ import pytest_asyncio
 
 from tests.harness import ROOT
 from tests.harness.configuration import configuration
-from tests.harness.messages import MESSAGES, OK, PIECE, chunk, request
+from tests.harness.messages import MESSAGES, OK, PIECE, STOP, chunk, request
 from tests.harness.relay import RelayProcess, begin_stream, relay_process
 from tests.harness.secrets import KEY, OAUTH
 from tests.harness.upstream import Upstream
@@ -83,9 +83,9 @@ async def test_a_stream_goes_on(jumpy: RelayProcess, upstream: Upstream, number:
     answer = await agent.head()
     assert await agent.piece(answer) == PIECE
     await jump(jumpy, number)
-    await caller.send(chunk(b"two") + chunk(b""))
+    await caller.send(chunk(STOP) + chunk(b""))
     await agent.finish(answer)
-    assert (answer.complete, answer.body) == (True, PIECE + b"two")
+    assert (answer.complete, answer.body) == (True, PIECE + STOP)
     (line,) = await calls_to(jumpy, MESSAGES, 1)
     assert (line["outcome"], line["duration"] < 60) == ("ok", True)
 

@@ -15,7 +15,7 @@ import pytest
 from tests.faults.breaking import CLOSE_DELIMITED
 from tests.faults.processes import KILOBYTE, resident_bytes
 from tests.harness.configuration import configuration
-from tests.harness.messages import CHUNKED, MESSAGES, OK, chunk, request
+from tests.harness.messages import CHUNKED, OK, chunk, request
 from tests.harness.peer import Agent, Answer, Caller
 from tests.harness.relay import Relay, relay_process
 from tests.harness.upstream import Upstream
@@ -27,6 +27,7 @@ CALLS = 150
 # Measured: 7 KB, for the connection's objects. A socket's own is the kernel's.
 IDLE_BYTES = 16 * KILOBYTE
 STREAMS = 500
+MODELS = "/relay/anthropic/v1/models"
 STREAM_BYTES = 48_000
 
 
@@ -99,7 +100,7 @@ async def begin_streams(relay: Relay, upstream: Upstream, chance: random.Random)
     """Begin all of them; each upstream connection is known by what it was asked."""
     agents = [await relay.agent() for _ in range(STREAMS)]
     for number, agent in enumerate(agents):
-        await agent.send(request(f"{MESSAGES}?n={number}"))
+        await agent.send(request(f"{MODELS}?n={number}", method="GET", body=None))
     streams = []
     for _ in agents:
         caller, got = await upstream.called()

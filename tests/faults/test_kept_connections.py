@@ -21,7 +21,7 @@ import pytest
 from tests.faults.breaking import Break, half_close, leave, named, reset
 from tests.faults.counting import LAST_OK, CountedRelay
 from tests.harness.expectations import check_error
-from tests.harness.messages import MESSAGES, OK, chunk, chunked_request, request
+from tests.harness.messages import MESSAGES, OK, OK_BODY, chunk, chunked_request, request
 from tests.harness.peer import Answer, Caller, Ended
 from tests.harness.upstream import Upstream
 
@@ -96,7 +96,7 @@ def check_end(answer: Answer, heard: int, *, audible: bool) -> None:
     """See that a call was answered by the one who heard it, or heard by one at most."""
     assert heard <= 1
     if answer.status == 200:
-        assert (answer.body, heard) == (b"ok", 1)
+        assert (answer.body, heard) == (OK_BODY, 1)
         return
     check_error(answer, 502, "upstream_error", "api_error")
     # Who only closed its sending side hears what was written on the connection.
@@ -145,7 +145,7 @@ async def test_a_connection_that_ended_before_the_request_was_read(
     await agent.send(request())
     caller, _ = await upstream.called()
     await caller.send(OK)
-    assert (await agent.answer()).body == b"ok"
+    assert (await agent.answer()).body == OK_BODY
     await relay.process.log.calls()
     relay.process.signal(signal.SIGSTOP)
     try:
@@ -159,7 +159,7 @@ async def test_a_connection_that_ended_before_the_request_was_read(
     assert other is not caller
     assert got.complete
     await other.send(LAST_OK)
-    assert (await agent.answer()).body == b"ok"
+    assert (await agent.answer()).body == OK_BODY
     assert await relay.outcomes(2) == {("ok", "200"): 2}
 
 

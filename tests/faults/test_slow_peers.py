@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.counting import LAST_OK, CountedRelay
 from tests.faults.processes import MEGABYTE, peak_bytes
-from tests.harness.messages import MESSAGES, request
+from tests.harness.messages import MESSAGES, OK_BODY, request
 from tests.harness.peer import Peer
 from tests.harness.upstream import Upstream
 
@@ -114,6 +114,6 @@ async def test_a_slow_upstream_and_100_mb(relay: CountedRelay, upstream: Upstrea
     await caller.head()
     await move_slowly(Giver(agent, total), caller, total)
     await caller.send(LAST_OK)
-    assert (await agent.answer()).body == b"ok"
+    assert (await agent.answer()).body == OK_BODY
     assert peak_bytes(pid) - before < UPLOAD_GROWTH_BYTES
     assert await relay.outcomes(2) == {("ok", "200"): 2}

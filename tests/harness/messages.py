@@ -10,7 +10,9 @@ from tests.harness.secrets import TOKEN
 
 MESSAGES: Final = "/relay/anthropic/v1/messages"
 CHAT: Final = "/relay/openai/v1/chat/completions"
-OK: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+OK_BODY: Final = b'{"id":"ok","input_tokens":0,"usage":null}'
+"""What any operation may answer: one that is whole, and says nothing of what it used."""
+OK: Final = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(OK_BODY), OK_BODY)
 # Not an event stream of an API: those have an end of their own, which is another matter.
 CHUNKED: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"

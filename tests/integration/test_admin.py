@@ -53,14 +53,14 @@ async def test_every_series_exists_from_the_start(two_relays: LocalRelay) -> Non
     """A first failure is a step from 0, which rate() sees."""
     text = (await two_relays.page("/metrics")).body.decode()
     samples = [sample for family in families_of(text) for sample in family.samples]
-    for name in ("anthropic", "openai"):
+    for name, operation in (("anthropic", "messages"), ("openai", "chat_completions")):
         found = {
             (each.labels["outcome"], each.labels["code"])
             for each in samples
             if each.name == "relay_requests_total"
             and each.labels["relay"] == name
             and each.labels["client"] == "agent"
-            and each.labels["operation"] == "messages"
+            and each.labels["operation"] == operation
         }
         assert {("ok", "200"), ("timeout", "none"), ("upstream_error", "529")} <= found
     reasons = {s.labels["reason"] for s in samples if s.name == "relay_rejections_total"}

@@ -227,7 +227,7 @@ async def test_reloads_are_counted_and_dated(relay: LocalRelay, upstream: Upstre
 async def test_the_lag_of_the_event_loop_is_measured(
     relay: LocalRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What holds the loop up shows at the next tick, and passes."""
+    """What holds the loop up shows at the next tick, among all the others."""
     monkeypatch.setattr(app, "TICK_SECONDS", 0.05)
     metrics = relay.app._metrics
     told: asyncio.Queue[float] = asyncio.Queue()
@@ -245,11 +245,8 @@ async def test_the_lag_of_the_event_loop_is_measured(
     async with asyncio.timeout(5):
         while await told.get() < 0.2:
             pass
-    (lag,) = (await relay.samples("relay_event_loop_lag_seconds")).values()
-    assert lag >= 0.2
-    async with asyncio.timeout(5):
-        while await told.get() >= 0.2:
-            pass
+    buckets = await relay.samples("relay_event_loop_lag_seconds_bucket", "le")
+    assert buckets[("+Inf",)] > buckets.get(("0.1",), 0)
 
 
 async def test_readings_of_credentials_are_counted(

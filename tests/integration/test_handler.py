@@ -16,6 +16,7 @@ from tests.harness.messages import (
     CHUNKED,
     MESSAGES,
     OK,
+    OK_BODY,
     STOP,
     chunk,
     chunked_request,
@@ -282,14 +283,14 @@ async def test_without_clients_a_browsers_call_is_refused(
 
 
 async def test_a_missing_credential_is_503(upstream: Upstream, tmp_path: Path) -> None:
-    """A grant without a value is said, counts as internal_error, and mends itself."""
+    """A grant without a value is said, counts as no_credential, and mends itself."""
     (tmp_path / "key").write_text("\n")
     async with running_relay(tmp_path, configuration(upstream.port)) as relay:
         answer = await relay.ask(request())
-        check_error(answer, 503, "internal_error", "api_error")
+        check_error(answer, 503, "no_credential", "api_error")
         assert answer.values("x-should-retry") == [b"false"]
         assert answer.values("retry-after") == []
-        assert await relay.outcomes() == {("internal_error", "none"): 1}
+        assert await relay.outcomes() == {("no_credential", "none"): 1}
         assert await relay.samples("relay_rejections_total", "reason") == {}
         assert (await relay.ask(request(token=None))).status == 401
         assert upstream.callers == []
@@ -325,7 +326,7 @@ async def test_draining_is_503(agent: Agent, upstream: Upstream, relay: LocalRel
     assert await agent.gone() == "end"
     assert (await waiting.ask(f"x-api-key: {TOKEN}\r\n\r\n".encode())).status == 403
     await caller.send(OK)
-    assert (await busy.answer()).body == b"ok"
+    assert (await busy.answer()).body == OK_BODY
     await relay.log.calls(3)
     reasons = await relay.samples("relay_rejections_total", "reason")
     assert reasons == {("draining",): 1, ("path",): 1}
@@ -342,7 +343,7 @@ BAD_ANSWERS = {
     "HTTP/2": b"HTTP/2 200 OK\r\ncontent-length: 0\r\n\r\n",
     "HTTP/0.9": b"hello",
     "both lengths": OK.replace(b"\r\n\r\n", b"\r\ntransfer-encoding: chunked\r\n\r\n"),
-    "two lengths": OK.replace(b"\r\n\r\n", b"\r\ncontent-length: 2\r\n\r\n"),
+    "two lengths": OK.replace(b"\r\n\r\n", b"\r\ncontent-length: %d\r\n\r\n" % len(OK_BODY)),
     "unequal lengths": OK.replace(b"\r\n\r\n", b"\r\ncontent-length: 3\r\n\r\n"),
     "bad length": b"HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\nok",
     "another coding": b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nok",
@@ -439,7 +440,7 @@ async def test_interim_answers_are_not_passed_on(agent: Agent, upstream: Upstrea
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" + OK
     )
     answer = await agent.ask(request())
-    assert (answer.status, answer.body) == (200, b"ok")
+    assert (answer.status, answer.body) == (200, OK_BODY)
     assert answer.values("link") == []
 
 
@@ -712,18 +713,26 @@ async def test_an_agent_that_leaves_behind_the_end_has_its_answer(
 async def test_a_calls_line_says_what_it_was(
     agent: Agent, upstream: Upstream, relay: LocalRelay
 ) -> None:
-    """Relay, client, operation, status, outcome and sizes; no query, header or body."""
+    """Relay, client, grant, operation, whose it was, how it ended; no query, header or body."""
     body = json.dumps({"model": "m", "metadata": BODY_SECRET}).encode()
-    upstream.answer_with(OK.replace(b"ok", BODY_SECRET[:2].encode()))
-    await agent.ask(request(f"{MESSAGES}?secret={QUERY_SECRET}", "X-Note: h-1", body=body))
+    upstream.answer_with(OK.replace(b'"ok"', b'"%b"' % BODY_SECRET[:2].encode()))
+    lines = (
+        "X-Note: h-1",
+        "x-claude-code-session-id: 1c-2",
+        "x-claude-code-agent-id: a-7",
+        "x-claude-code-parent-agent-id: a-1",
+    )
+    await agent.ask(request(f"{MESSAGES}?secret={QUERY_SECRET}", *lines, body=body))
     (line,) = await relay.log.calls()
+    assert (line["session_id"], line["agent_id"]) == ("1c-2", "a-7")
+    assert (line["parent_agent_id"], line["grant"]) == ("a-1", "anthropic")
     assert line["relay"] == "anthropic"
     assert line["client"] == "agent"
     assert line["method"] == "POST"
     assert line["path"] == MESSAGES
     assert line["operation"] == "messages"
     assert (line["status"], line["outcome"]) == (200, "ok")
-    assert (line["request_bytes"], line["response_bytes"]) == (len(body), 2)
+    assert (line["request_bytes"], line["response_bytes"]) == (len(body), len(OK_BODY))
     assert 0 < line["first_byte"] <= line["duration"]
     assert "h-1" not in relay.log.text[-1]
 

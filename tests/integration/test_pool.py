@@ -13,7 +13,7 @@ from relay.upstream import pool
 from relay.upstream.client_connection import Connection
 from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import configuration
-from tests.harness.messages import CHUNKED, OK, chunk, request
+from tests.harness.messages import CHUNKED, OK, OK_BODY, chunk, request
 from tests.harness.peer import Agent, Caller
 from tests.harness.relay import LocalRelay, running_relay
 from tests.harness.upstream import Upstream
@@ -59,7 +59,7 @@ async def test_calls_at_once_have_a_connection_each(relay: LocalRelay, upstream:
         calls.append((agent, (await upstream.called())[0]))
     for agent, caller in reversed(calls):
         await caller.send(OK)
-        assert (await agent.answer()).body == b"ok"
+        assert (await agent.answer()).body == OK_BODY
     assert len({id(caller) for _, caller in calls}) == 3
 
 
@@ -92,7 +92,7 @@ async def test_a_connection_that_closed_this_instant_is_not_used(
     assert second is not caller
     assert got.complete
     await second.send(OK)
-    assert (await agent.answer()).body == b"ok"
+    assert (await agent.answer()).body == OK_BODY
 
 
 async def test_a_connection_with_something_unasked_on_it_is_not_used(
@@ -100,7 +100,7 @@ async def test_a_connection_with_something_unasked_on_it_is_not_used(
 ) -> None:
     """What an idle upstream says belongs to no call."""
     caller = await serve_one(agent, upstream)
-    await caller.send(OK.replace(b"ok", b"no"))
+    await caller.send(OK.replace(b'"ok"', b'"no"'))
     assert await caller.gone()
     await serve_one(agent, upstream)
 
@@ -147,7 +147,7 @@ async def test_a_used_connection_does_not_expire(
         async with asyncio.timeout(0.3):
             await caller.gone()
     await caller.send(OK)
-    assert (await agent.answer()).body == b"ok"
+    assert (await agent.answer()).body == OK_BODY
 
 
 # How many there are

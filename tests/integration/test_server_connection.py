@@ -13,7 +13,7 @@ from relay.downstream import server_connection
 from relay.downstream import transport as transport_module
 from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import configuration
-from tests.harness.messages import MESSAGES, OK, chunk, chunked_request, request
+from tests.harness.messages import MESSAGES, OK, OK_BODY, chunk, chunked_request, request
 from tests.harness.peer import Agent, Answer
 from tests.harness.relay import LocalRelay, running_relay
 from tests.harness.secrets import BODY_SECRET, TOKEN
@@ -472,7 +472,7 @@ async def test_pipelined_requests_cut_anywhere_are_answered(
     data = request() + chunked_request() + chunk(b"abc") + chunk(b"") + request(body=b"")
     for i in range(len(data)):
         await agent.send(data[i : i + 1])
-    assert [(await agent.answer()).body for _ in range(3)] == [b"ok"] * 3
+    assert [(await agent.answer()).body for _ in range(3)] == [OK_BODY] * 3
     assert [got.body for got in upstream.requests] == [b"{}", b"abc", b""]
 
 
@@ -569,7 +569,7 @@ async def test_close_closes(agent: Agent, upstream: Upstream, line: str) -> None
     upstream.answer_with(OK)
     await agent.send(request(MESSAGES, line) + request())
     answer = await agent.answer()
-    assert answer.body == b"ok"
+    assert answer.body == OK_BODY
     assert answer.values("connection") == [b"close"]
     assert await agent.rest() == b""
     assert len(upstream.requests) == 1

@@ -17,6 +17,7 @@ from tests.harness.messages import CHAT, MESSAGES, chunk, request
 from tests.harness.model_answers import (
     CHAT_DONE,
     CHAT_EVENTS,
+    CHAT_JSON,
     CHAT_STREAM,
     CODERS,
     JSON,
@@ -360,11 +361,15 @@ async def test_a_stop_of_the_relay_is_its_own_error(upstream: Upstream, tmp_path
 
 
 STREAMS: dict[str, tuple[str, tuple[bytes, ...], str, str | None]] = {
-    "no message_stop": (MESSAGES, message_events()[:-1], "truncated", None),
+    "no message_stop": (MESSAGES, message_events()[:-1], "ok", None),
+    "no usage, nor message_stop": (MESSAGES, message_events()[:-2], "truncated", "truncated"),
     "only a start": (MESSAGES, message_events()[:1], "truncated", "truncated"),
-    "nothing": (MESSAGES, (), "truncated", "truncated"),
+    "nothing": (MESSAGES, (), "upstream_error", "truncated"),
+    "no events": (MESSAGES, (b"Service Unavailable",), "upstream_error", "truncated"),
     "only comments": (MESSAGES, (b": ping\n\n",), "truncated", "truncated"),
-    "no [DONE]": (CHAT, CHAT_STREAM.pieces[:-1], "truncated", None),
+    "no [DONE]": (CHAT, CHAT_STREAM.pieces[:-1], "ok", None),
+    "neither usage nor [DONE]": (CHAT, CHAT_EVENTS, "truncated", "truncated"),
+    "no empty line at the end": (CHAT, (*CHAT_EVENTS, CHAT_DONE.rstrip()), "ok", "absent"),
     "usage not asked for": (CHAT, (*CHAT_EVENTS, CHAT_DONE), "ok", "absent"),
     "no completion": (RESPONSES, (RESPONSE_CREATED, RESPONSE_DELTA), "truncated", "truncated"),
     "incomplete": (
@@ -379,7 +384,9 @@ STREAMS: dict[str, tuple[str, tuple[bytes, ...], str, str | None]] = {
         "stream_error",
         "truncated",
     ),
-    "another operation": ("/relay/anthropic/v1/files", (b"data: 1\n\n",), "ok", None),
+    "an operation without streams": (EMBEDDINGS, (b"data: 1\n\n",), "upstream_error", "absent"),
+    "a path that is no endpoint": (f"{MESSAGES}/x", (b"data: 1\n\n",), "ok", "absent"),
+    "another operation": ("/relay/anthropic/v1/models", (b"data: 1\n\n",), "ok", None),
 }
 
 
@@ -417,14 +424,11 @@ async def test_a_refusal_is_an_error_by_its_type(
 
 FILLER = b"x" * (5 << 20)
 BODIES: dict[str, tuple[str, bytes, str | None]] = {
-    "no JSON": ("identity", b"{", "parse"),
-    "no object": ("identity", b"[1]", "parse"),
-    "no usage": ("identity", b"{}", "absent"),
+    "no usage": ("identity", b'{"content":[]}', "absent"),
     "null usage": ("identity", b'{"usage":null}', "absent"),
     "unknown coding": ("compress", message_body(), "encoding"),
     "too many codings": (", ".join(["gzip"] * 6), message_body(), "encoding"),
     "not what its coding says": ("gzip", message_body(), "encoding"),
-    "half of a coded body": ("gzip", CODERS["gzip"][1](message_body())[:-12], "truncated"),
     "usage in a long middle": (
         "identity",
         message_body()[:-1] + b',"x":"%b"}' % FILLER,
@@ -448,6 +452,145 @@ async def test_what_could_not_be_metered_is_said(
     await check_counted_once(relay, "ok")
     assert await missing(relay) == ({reason: 1} if reason else {})
     assert await tokens(relay) == ({} if reason else MESSAGE_TOKENS)
+
+
+ERROR = b'{"type":"error","error":{"type":"overloaded_error","message":"x"}}'
+UNUSABLE: dict[str, tuple[str, str, bytes, str, str]] = {
+    "nothing": (MESSAGES, "identity", b"", "absent", "other"),
+    "blanks": (MESSAGES, "identity", b" \r\n" * 500, "absent", "other"),
+    "half of it": (MESSAGES, "identity", message_body()[:-1], "parse", "other"),
+    "half of its coding": (
+        MESSAGES, "gzip", CODERS["gzip"][1](message_body())[:-12], "truncated", "other",
+    ),
+    "no object": (MESSAGES, "identity", b"[1]", "parse", "other"),
+    "HTML": (CHAT, "identity", b"<html><body>Welcome</body></html>", "parse", "other"),
+    "a page of status": (MESSAGES, "identity", b'{"status":"ok"}', "absent", "other"),
+    "an error": (MESSAGES, "identity", ERROR, "absent", "overloaded_error"),
+    "an error of another shape": (
+        CHAT, "gzip", CODERS["gzip"][1](b'{"error":{"code":503}}'), "absent", "other",
+    ),
+    "a response that failed": (
+        RESPONSES,
+        "identity",
+        b'{"object":"response","status":"failed","error":{"code":"x"},"output":[]}',
+        "absent",
+        "other",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+async def test_an_answer_that_is_none_is_an_error(
+    two_relays: LocalRelay, upstream: Upstream, kind: str
+) -> None:
+    """Its status is 200; agents fail on it all the same, and so it is counted."""
+    target, coding, body, reason, error_type = UNUSABLE[kind]
+    upstream.answer_with(answer_head(JSON, coding, length=len(body)) + body)
+    answer = await two_relays.ask(request(target))
+    assert (answer.status, answer.body, answer.complete) == (200, body, True)
+    line = await check_counted_once(two_relays, "upstream_error")
+    assert line["error_type"] == error_type
+    errors = await two_relays.samples("relay_upstream_errors_total", "error_type", "where")
+    assert errors == {(error_type, "http"): 1}
+    assert await missing(two_relays) == {reason: 1}
+    assert await tokens(two_relays) == {}
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        (f"{MESSAGES}/count_tokens", b'{"status":"ok"}'),
+        (f"{MESSAGES}/count_tokens", b""),
+        (f"{MESSAGES}/batches", b"<html></html>"),
+        ("/relay/anthropic/v1/files", b'{"error":{"type":"api_error"}}'),
+    ],
+)
+async def test_calls_that_use_nothing_are_judged_too(
+    relay: LocalRelay, upstream: Upstream, target: str, body: bytes
+) -> None:
+    """Nothing is missing of them."""
+    upstream.answer_with(answer_head(JSON, length=len(body)) + body)
+    await relay.ask(request(target))
+    await check_counted_once(relay, "upstream_error")
+    assert (await tokens(relay), await missing(relay)) == ({}, {})
+
+
+@pytest.mark.parametrize("target", [f"{MESSAGES}/x", "/relay/anthropic/v1/models"])
+async def test_what_is_no_endpoint_may_answer_what_it_likes(
+    relay: LocalRelay, upstream: Upstream, target: str
+) -> None:
+    """Nobody here knows what would be right."""
+    upstream.answer_with(answer_head(JSON, length=2) + b"no")
+    await relay.ask(request(target))
+    await check_counted_once(relay, "ok")
+
+
+@pytest.mark.parametrize("label", ["application/json", "text/plain", ""])
+async def test_events_are_events_whatever_they_are_labelled(
+    relay: LocalRelay, upstream: Upstream, label: str
+) -> None:
+    """They are passed on as they are, and metered as what they are."""
+    upstream.answer_with(answer_head(label) + chunk(WHOLE) + chunk(b""))
+    answer = await relay.ask(request())
+    assert (answer.body, answer.values("content-type")) == (WHOLE, [label.encode()])
+    line = await check_counted_once(relay, "ok")
+    assert (await tokens(relay), await missing(relay)) == (MESSAGE_TOKENS, {})
+    assert "first_token" in line
+
+
+async def test_json_is_json_whatever_it_is_labelled(relay: LocalRelay, upstream: Upstream) -> None:
+    """A proxy that always streams may label what it did not."""
+    body = message_body()
+    upstream.answer_with(answer_head(STREAM, length=len(body)) + body)
+    await relay.ask(request())
+    line = await check_counted_once(relay, "ok")
+    assert (await tokens(relay), await missing(relay)) == (MESSAGE_TOKENS, {})
+    assert "max_gap" not in line
+
+
+async def test_compacting_is_billed(two_relays: LocalRelay, upstream: Upstream) -> None:
+    """POST /v1/responses/compact uses a model, and says how much."""
+    usage = b'{"input_tokens":30,"input_tokens_details":{"cached_tokens":10},"output_tokens":8}'
+    body = b'{"object":"response.compaction","output":[],"usage":%b}' % usage
+    upstream.answer_with(answer_head(JSON, length=len(body)) + body)
+    await two_relays.ask(request(f"{RESPONSES}/compact"))
+    line = await check_counted_once(two_relays, "ok")
+    assert line["operation"] == "responses"
+    assert await tokens(two_relays) == {"input": 20, "cache_read": 10, "output": 8}
+    assert await missing(two_relays) == {}
+
+
+@pytest.mark.parametrize(
+    ("rest", "body", "reason"),
+    [
+        ("/compact", b'{"object":"response.compaction","output":[]}', "absent"),
+        ("/resp_1/cancel", b'{"object":"response","usage":null}', "absent"),
+        ("/input_tokens", b'{"object":"response.input_tokens","input_tokens":7}', None),
+    ],
+)
+async def test_what_is_billed_and_does_not_say_so_is_missing(
+    two_relays: LocalRelay, upstream: Upstream, rest: str, body: bytes, reason: str | None
+) -> None:
+    """Counting tokens is free, and misses nothing."""
+    upstream.answer_with(answer_head(JSON, length=len(body)) + body)
+    await two_relays.ask(request(RESPONSES + rest))
+    await check_counted_once(two_relays, "ok")
+    assert (await tokens(two_relays), await missing(two_relays)) == (
+        {},
+        {reason: 1} if reason else {},
+    )
+
+
+async def test_a_completion_that_is_changed_is_not_counted_again(
+    two_relays: LocalRelay, upstream: Upstream
+) -> None:
+    """Its metadata is what a POST to it changes; it was paid for when it was made."""
+    upstream.answer_with(recorded_answer(CHAT_JSON))
+    await two_relays.ask(request(CHAT))
+    await two_relays.ask(request(f"{CHAT}/chatcmpl-1"))
+    assert await two_relays.outcomes(2) == {("ok", "200"): 2}
+    assert await tokens(two_relays) == CHAT_JSON.tokens
+    assert await missing(two_relays) == {}
 
 
 @pytest.mark.parametrize("coding", ["compress", "gzip"])
@@ -555,8 +698,8 @@ async def test_models_paths_and_sessions_make_no_series(
     start, early, late = shown
     assert late == early
     models = {value for _, labels in late - start for name, value in labels if name == "model"}
-    assert models == {*(f"model-{number}" for number in range(0, 64, 2)), "other"}
+    assert models == {*(f"model-{number}" for number in range(32)), "other"}
     text = (await relay.page("/metrics")).body
     assert b"session-" not in text
     assert b"req_" not in text
-    assert (await tokens(relay))["input"] == 500 * MESSAGE_TOKENS["input"]
+    assert (await tokens(relay))["input"] == 1000 * MESSAGE_TOKENS["input"]

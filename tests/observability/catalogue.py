@@ -70,6 +70,7 @@ METRICS: Final = (
     Metric("relay_quota_utilization_ratio", "gauge", ("relay", "window")),
     Metric("relay_quota_reset_timestamp_seconds", "gauge", ("relay", "window")),
     Metric("relay_credential_ready", "gauge", ("relay", "grant")),
+    Metric("relay_credential_refused", "gauge", ("relay", "grant")),
     Metric("relay_credential_reloads_total", "counter", ("grant", "result")),
     Metric("relay_config_reloads_total", "counter", ("result",)),
     Metric("relay_config_last_reload_timestamp_seconds", "gauge"),
@@ -77,7 +78,13 @@ METRICS: Final = (
     Metric("relay_upstream_connections", "gauge", ("relay", "state")),
     Metric("relay_request_bytes_total", "counter", ("relay",)),
     Metric("relay_response_bytes_total", "counter", ("relay",)),
-    Metric("relay_event_loop_lag_seconds", "gauge"),
+    Metric(
+        "relay_event_loop_lag_seconds",
+        "histogram",
+        (),
+        (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+    ),
+    Metric("relay_log_lines_dropped_total", "counter"),
     Metric("relay_build_info", "info", ("version",)),
     Metric("relay_upstream_info", "info", ("relay", "upstream")),
     # Only where the estimate of the cost is configured.

@@ -31,7 +31,8 @@ _OPERATIONS: Final = {
     "openai": ("chat_completions", "responses", "embeddings"),
 }
 _ENDS: Final = (
-    *(("none", outcome) for outcome in ("connect_error", "timeout", "rejected", "internal_error")),
+    *(("none", outcome) for outcome in ("connect_error", "timeout", "rejected")),
+    *(("none", outcome) for outcome in ("internal_error", "no_credential")),
     *(("200", outcome) for outcome in ("stream_error", "truncated")),
     *((code, "upstream_error") for code in ("400", "401", "403", "429", "500", "529")),
 )
@@ -87,7 +88,8 @@ class Relay(Collector):
         return []
 
     def _count(self, name: str, amount: float, *labels: str) -> None:
-        self._counters[name].labels(*labels).inc(amount)
+        counter = self._counters[name]
+        (counter.labels(*labels) if labels else counter).inc(amount)
 
     def _set(self, name: str, value: float, *labels: str) -> None:
         gauge = self._gauges[name]
@@ -140,6 +142,7 @@ class Relay(Collector):
         self._limits(relay)
         self._set("relay_requests_in_flight", 3, relay)
         self._set("relay_credential_ready", 1, relay, relay)
+        self._set("relay_credential_refused", trouble, relay, relay)
         self._set("relay_upstream_up", 1 - trouble, relay)
         self._set("relay_upstream_connections", 3, relay, "active")
         self._set("relay_upstream_connections", 1, relay, "idle")
@@ -164,7 +167,8 @@ class Relay(Collector):
         for result in ("success", "failure"):
             self._count("relay_config_reloads_total", 1, result)
         self._set("relay_config_last_reload_timestamp_seconds", time.time() - 600)
-        self._set("relay_event_loop_lag_seconds", 0.001)
+        self._count("relay_log_lines_dropped_total", int(self._troubled))
+        self._histograms["relay_event_loop_lag_seconds"].observe(0.001)
         self._set("relay_build_info", 1, "1.0.0")
 
 

@@ -256,6 +256,18 @@ async def test_an_answer_that_falls_silent(processes: Processes, upstream: Upstr
     assert f"`{call['outcome']}`" in section
 
 
+async def test_an_answer_that_is_none(processes: Processes, upstream: Upstream) -> None:
+    """It passes as it is; the log says what it was."""
+    relay = processes["patient"]
+    await relay.forget_calls()
+    upstream.forget()
+    upstream.answer_with(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    answer = await relay.ask(request())
+    assert (answer.status, answer.body, answer.outcome) == (200, b"", "")
+    (call,) = await relay.log.calls()
+    assert entry(f"POST {call['path']} {call['status']} {call['outcome']}")
+
+
 LINES: Final = [
     "credential keyless: no value yet: ",
     "upstream of relay away: nothing answers at ",

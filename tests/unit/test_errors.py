@@ -43,7 +43,7 @@ TABLE = [
     Row(errors.HeadersTooLarge, 431, INVALID, "rejected", "framing", closes=True),
     Row(errors.VersionNotSupported, 505, INVALID, "rejected", "framing", closes=True),
     Row(errors.Draining, 503, "overloaded_error", "rejected", "draining", retry=True, closes=True),
-    Row(errors.CredentialMissing, 503, "api_error", "internal_error"),
+    Row(errors.CredentialMissing, 503, "api_error", "no_credential"),
     Row(errors.RelayFault, 500, "api_error", "internal_error", retry=True),
     Row(errors.UpstreamUnreachable, 502, "api_error", "connect_error", retry=True),
     Row(errors.UpstreamMalformed, 502, "api_error", "upstream_error", retry=True),

@@ -32,11 +32,11 @@ IN_ORDER: Final = [
     refused("then an upgrade", request(WEBSOCKET, b"", start=b"POST /relay/keyless/stats HTTP/1.1", token=NO_TOKEN), 426),
     refused("then the token", request(b"", b"", start=b"POST /relay/keyless/stats HTTP/1.1", token=NO_TOKEN), 401),
     refused("then the path", request(b"", b"", start=b"POST /relay/keyless/stats HTTP/1.1"), 403, reason="path"),
-    Case(name="then the credential", sent=(request(b"", b"", start=b"POST /relay/keyless/v1/messages HTTP/1.1"),), answers=(Expected(status=503, outcome="internal_error"),)),
+    Case(name="then the credential", sent=(request(b"", b"", start=b"POST /relay/keyless/v1/messages HTTP/1.1"),), answers=(Expected(status=503, outcome="no_credential"),)),
 ]  # fmt: skip
 
 FAILED: Final = [
-    Case(name=f"no credential, {name}", sent=(sent,), answers=(Expected(status=503, outcome="internal_error"),))
+    Case(name=f"no credential, {name}", sent=(sent,), answers=(Expected(status=503, outcome="no_credential"),))
     for name, sent in {
         "a body": request(start=b"POST /relay/keyless/v1/messages HTTP/1.1"),
         "no body": get(b"/relay/keyless/v1/models"),

@@ -15,6 +15,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from relay.errors import Api
 from relay.http.grammar import Field
 from relay.telemetry.call import UNKNOWN, CallRecord
 from relay.telemetry.metrics.catalogue import Catalogue
@@ -40,6 +41,7 @@ class RelayState:
     upstream: str
     idle_connections: int
     active_connections: int
+    api: Api = "anthropic"
     refused: bool = False
     """Whether the API refuses the credential."""
 
@@ -60,10 +62,19 @@ class Metrics:
         self._costs: CostCounters | None = None
 
     def prepare(self, states: Iterable[RelayState], clients: Iterable[str]) -> None:
-        """Make the children of these relays, their grants and clients."""
-        clients = list(clients)
+        """Make the children of these relays, their grants and clients, and let go of others'."""
+        states, clients = list(states), list(clients)
         for state in states:
-            self._all.make_children(state.relay, state.grant, clients)
+            self._all.make_children(state.relay, state.api, state.grant, clients)
+        self._keep_only(states)
+
+    def _keep_only(self, states: Iterable[RelayState]) -> None:
+        """Forget what is shown of relays that a reload removed, or gave another account."""
+        accounts = {state.relay: f"{state.grant} {state.upstream}" for state in states}
+        self._limits.keep_only(accounts)
+        for labels, number in list(self._all.in_flight.items()):
+            if labels[0] not in accounts and not number.value:
+                del self._all.in_flight[labels]
 
     def price(self, pricing: Pricing | None) -> None:
         """Estimate costs from now on, or no longer; their metrics exist from the first time."""
@@ -96,20 +107,21 @@ class Metrics:
         if record.in_flight:
             record.in_flight = False
             self._all.in_flight[(relay,)].value -= 1
-            self._observe_transfer(record)
-            self._observe_times(record)
+            self._observe_bytes(record)
+            if outcome != "rejected":
+                self._observe_times(record)
             if record.usage is not None:
                 self._observe_usage(record, record.usage)
 
-    def _observe_transfer(self, record: CallRecord) -> None:
-        relay, overhead = record.relay, record.request_overhead
-        self._all.request_bytes[(relay,)].value += record.request_bytes
-        self._all.response_bytes[(relay,)].value += record.response_bytes
-        if overhead is not None:
-            self._all.overhead[relay, "request"].observe(overhead)
+    def _observe_bytes(self, record: CallRecord) -> None:
+        self._all.request_bytes[(record.relay,)].value += record.request_bytes
+        self._all.response_bytes[(record.relay,)].value += record.response_bytes
 
     def _observe_times(self, record: CallRecord) -> None:
-        relay, request_id = record.relay, record.request_id
+        """Observe how long a call took; a refused one's time says nothing of any API."""
+        relay, request_id, overhead = record.relay, record.request_id, record.request_overhead
+        if overhead is not None:
+            self._all.overhead[relay, "request"].observe(overhead)
         outcome_class = "ok" if record.outcome in _GOOD_OUTCOMES else "error"
         duration = self._all.duration[relay, record.operation, outcome_class]
         if request_id:
@@ -136,11 +148,15 @@ class Metrics:
 
     def _observe_model(self, record: CallRecord, usage: Usage) -> None:
         relay, client = record.relay, record.client
-        model = self._models.get(usage.model) or self._model_label(usage.model)
-        for kind, count in usage.tokens.items():
-            self._all.tokens[relay, client, model, kind].value += count
+        labels = [
+            self._models.get(each.model) or self._model_label(each.model) for each in usage.parts
+        ]
+        for part, label in zip(usage.parts, labels, strict=True):
+            for kind, count in part.tokens.items():
+                self._all.tokens[relay, client, label, kind].value += count
         if self._costs is not None:
-            self._costs.take(record, usage, model)
+            self._costs.take(record, usage, labels)
+        model = labels[0]
         if usage.reasoning_tokens:
             self._all.reasoning[relay, model].value += usage.reasoning_tokens
         if usage.first_token_at is not None:
@@ -179,16 +195,23 @@ class Metrics:
             self.loaded()
 
     def loop_was_late(self, seconds: float) -> None:
-        """Note how late the event loop was."""
-        self._all.loop_lag.value = seconds
+        """Note how late the event loop was, at each of its ticks."""
+        self._all.loop_lag.observe(seconds)
+
+    def log_lines_dropped(self, count: int) -> None:
+        """Count lines of the log that nobody took in time."""
+        self._all.log_lines_dropped.value += count
 
     def show(self, states: Iterable[RelayState]) -> None:
         """Set the gauges of the relays there are now, and forget those of others."""
-        for gauge in (self._all.ready, self._all.up, self._all.connections):
+        states = list(states)
+        self._keep_only(states)
+        for gauge in (self._all.ready, self._all.refused, self._all.up, self._all.connections):
             gauge.clear()
         self._all.upstream_info.clear()
         for state in states:
             self._all.ready[state.relay, state.grant].value = state.ready
+            self._all.refused[state.relay, state.grant].value = state.refused
             self._all.connections[state.relay, "idle"].value = state.idle_connections
             self._all.connections[state.relay, "active"].value = state.active_connections
             self._all.upstream_info.labels(state.relay).info({"upstream": state.upstream})

@@ -11,16 +11,18 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Info
 
 from relay import __version__
+from relay.errors import Api
 from relay.telemetry.call import UNKNOWN
 from relay.telemetry.histogram import OVERHEAD_BOUNDS
 from relay.telemetry.metrics.families import Families, make_cells
-from relay.telemetry.operations import OPERATIONS
+from relay.telemetry.operations import OPERATIONS_BY_API
 from relay.telemetry.usage import SERVER_TOOLS
 
 DURATION_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1200)
 FIRST_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 30, 60, 120)
 PER_TOKEN_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 GAP_BUCKETS: Final = (0.1, 1, 5, 10, 15, 30, 60, 120)
+LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
 REJECTIONS: Final = (
     *("token", "host", "origin", "target", "path"),
@@ -28,6 +30,10 @@ REJECTIONS: Final = (
 )
 MISSING_REASONS: Final = ("client_abort", "truncated", "encoding", "parse", "too_large", "absent")
 RELOAD_RESULTS: Final = ("changed", "unchanged", "failed")
+FREQUENT_ERRORS: Final = (
+    *("rate_limit_error", "overloaded_error", "api_error", "authentication_error"),
+    "other",
+)
 
 _ERROR_CODES: Final = ("400", "401", "403", "404", "413", "429", "500", "502", "503", "529")
 _ENDS_FROM_THE_START: Final = (
@@ -40,6 +46,7 @@ _ENDS_FROM_THE_START: Final = (
     ("client_abort", UNKNOWN),
     ("rejected", UNKNOWN),
     ("internal_error", UNKNOWN),
+    ("no_credential", UNKNOWN),
     *(("upstream_error", code) for code in _ERROR_CODES),
 )
 
@@ -128,6 +135,11 @@ class Catalogue:
             "Whether the relay's grant has a value (1) or not (0).",
             *("relay", "grant"),
         )
+        self.refused = gauge(
+            "relay_credential_refused",
+            "Whether the API's last answer to the grant's value was 401 (1) or not (0).",
+            *("relay", "grant"),
+        )
         self.credential_reloads = counter(
             "relay_credential_reloads_total",
             "Times that a credential's source was read again.",
@@ -154,9 +166,14 @@ class Catalogue:
         self.response_bytes = counter(
             "relay_response_bytes_total", "Bytes of answers' bodies, as they crossed.", "relay"
         )
-        self.loop_lag = gauge("relay_event_loop_lag_seconds", "How late the event loop last was.")[
-            ()
-        ]
+        self.loop_lag = histogram(
+            "relay_event_loop_lag_seconds",
+            "How late the event loop was, twice a second.",
+            LAG_BUCKETS,
+        )[()]
+        self.log_lines_dropped = counter(
+            "relay_log_lines_dropped_total", "Lines of the log that nobody took in time."
+        )[()]
         Info("relay_build", "The relay's version.", registry=registry).info(
             {"version": __version__}
         )
@@ -167,13 +184,15 @@ class Catalogue:
         make_cells(self.config_reloads, ("success", "failure"))
         self.make_requests(UNKNOWN, UNKNOWN, ["other"], [("rejected", UNKNOWN)])
 
-    def make_children(self, relay: str, grant: str, clients: Iterable[str]) -> None:
+    def make_children(self, relay: str, api: Api, grant: str, clients: Iterable[str]) -> None:
         """Make a relay's children, so that rate() sees a first failure."""
+        operations = OPERATIONS_BY_API[api]
         for client in clients:
-            self.make_requests(relay, client, OPERATIONS, _ENDS_FROM_THE_START)
+            self.make_requests(relay, client, operations, _ENDS_FROM_THE_START)
         # A call whose token was refused belongs to no client.
-        self.make_requests(relay, UNKNOWN, OPERATIONS, [("rejected", UNKNOWN)])
-        make_cells(self.duration, [relay], OPERATIONS, ("ok", "error"))
+        self.make_requests(relay, UNKNOWN, operations, [("rejected", UNKNOWN)])
+        make_cells(self.duration, [relay], operations, ("ok", "error"))
+        make_cells(self.upstream_errors, [relay], FREQUENT_ERRORS, ("http", "stream"))
         make_cells(self.usage_missing, [relay], MISSING_REASONS)
         make_cells(self.server_tools, [relay], SERVER_TOOLS)
         make_cells(self.credential_reloads, [grant], RELOAD_RESULTS)

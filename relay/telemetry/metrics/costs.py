@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from relay.errors import Api
@@ -37,15 +37,25 @@ class CostCounters:
             *labels,
         )
 
-    def take(self, record: CallRecord, usage: Usage, label: str) -> None:
-        """Count a call's cost, if it used any tokens."""
-        if self.pricing is None or not usage.tokens:
+    def take(self, record: CallRecord, usage: Usage, labels: Sequence[str]) -> None:
+        """Count what a call cost, each part by itself: a long prompt's price is that part's alone.
+
+        ``labels`` has the name of each part's model, as metrics show it.
+        """
+        if self.pricing is None:
             return
-        model = usage.model or label
+        unpriced = set()
         searches = usage.server_tool_requests.get("web_search", 0)
-        cost = self.pricing.cost(record.api, model, usage.tokens, web_searches=searches)
-        labels = (record.relay, record.client, label)
-        if cost is None:
-            self._unpriced[labels].value += 1
-        else:
-            self._cost[labels].value += cost
+        for part, label in zip(usage.parts, labels, strict=True):
+            if not part.tokens:
+                continue
+            model = part.model or label
+            cost = self.pricing.cost(record.api, model, part.tokens, web_searches=searches)
+            searches = 0  # they are the answer's own
+            key = (record.relay, record.client, label)
+            if cost is None:
+                unpriced.add(key)
+            else:
+                self._cost[key].value += cost
+        for key in unpriced:
+            self._unpriced[key].value += 1

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Final, Literal
 
@@ -17,7 +18,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from relay.http.grammar import Field
-from relay.telemetry.rate_limits import PREFIX, Book, LimitState, read_limits
+from relay.telemetry.rate_limits import (
+    PREFIX,
+    Book,
+    LimitState,
+    Names,
+    clock_lead,
+    read_limits,
+)
 
 _Value = Literal["limit", "remaining", "reset", "utilization"]
 
@@ -47,8 +55,17 @@ class LimitGauges(Collector):
     """The gauges of all relays."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._books: defaultdict[str, _Books] = defaultdict(_Books)
+        kinds, windows = Names(), Names()
+        self._books: defaultdict[str, _Books] = defaultdict(partial(_Books, kinds, windows))
+        self._accounts: dict[str, str] = {}
         registry.register(self)
+
+    def keep_only(self, accounts: Mapping[str, str]) -> None:
+        """Keep what is known of these relays; of one whose account is another now, nothing."""
+        for relay in [*self._books]:
+            if relay not in accounts or self._accounts.get(relay) not in (None, accounts[relay]):
+                del self._books[relay]
+        self._accounts = dict(accounts)
 
     def take(self, relay: str, fields: Sequence[Field]) -> None:
         """Take a response's headers, whatever its status."""
@@ -80,9 +97,9 @@ class LimitGauges(Collector):
 class _Books:
     """What one relay's API has said: read up to the last time that somebody asked."""
 
-    def __init__(self) -> None:
-        self._kinds = Book()
-        self._windows = Book()
+    def __init__(self, kinds: Names, windows: Names) -> None:
+        self._kinds = Book(kinds)
+        self._windows = Book(windows)
         self._unread: dict[bytes, tuple[Sequence[Field], float]] = {}
 
     def keep(self, names: bytes, fields: Sequence[Field]) -> None:
@@ -101,6 +118,7 @@ class _Books:
     def _read(self) -> None:
         for fields, came_at in self._unread.values():
             limits, quotas = read_limits(fields)
-            self._kinds.take(limits, came_at)
-            self._windows.take(quotas, came_at)
+            lead = clock_lead(fields, came_at)
+            self._kinds.take(limits, came_at, lead)
+            self._windows.take(quotas, came_at, lead)
         self._unread.clear()

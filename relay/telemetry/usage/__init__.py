@@ -1,12 +1,14 @@
 """Tokens and outcome of a call, read from a copy of its answer's body.
 
-``meter`` is what a call needs; ``anthropic`` and ``openai`` know the APIs, a row for each
-operation; ``tally`` holds what is known so far; ``documents`` reads JSON. None of them knows
-of sockets, clocks or metrics, and nothing that an answer may hold can make them raise.
+``meter`` is what a call needs, and ``statement`` what it makes of an answer; ``anthropic`` and
+``openai`` know the APIs, a row for each operation; ``counts`` holds what is known so far;
+``first_bytes`` tells JSON from events, and ``json_body`` reads it. None of them knows of
+sockets, clocks or metrics, and nothing that an answer may hold can make them raise.
 """
 
-from relay.telemetry.usage.counts import ERROR_TYPES, SERVER_TOOLS, TOKEN_TYPES, Missing
-from relay.telemetry.usage.meter import End, Meter, Usage
+from relay.telemetry.usage.counts import ERROR_TYPES, SERVER_TOOLS, TOKEN_TYPES, Missing, Part
+from relay.telemetry.usage.meter import Meter
+from relay.telemetry.usage.statement import End, Usage
 
 __all__ = [
     "ERROR_TYPES",
@@ -15,5 +17,6 @@ __all__ = [
     "End",
     "Meter",
     "Missing",
+    "Part",
     "Usage",
 ]

@@ -1,17 +1,19 @@
 """Usage in answers of Anthropic's Messages API (platform.claude.com/docs/en/api/messages).
 
 A stream opens with ``message_start``, which states the input, and each ``message_delta``
-states totals anew: nothing is ever added up. ``input_tokens`` leaves the cache out. Only the
-opening splits what was written to the cache by its lifetime. What ``usage.iterations`` holds
-beyond the totals (compaction) is not counted.
+states totals anew, which are never added up. ``input_tokens`` leaves the cache out. Only the
+opening splits what was written to the cache by its lifetime. Of ``usage.iterations``, what the
+totals leave out is billed beside them: compactions, and advice of another model.
+(platform.claude.com/docs/en/build-with-claude/compaction, …/agents-and-tools/tool-use/advisor-tool)
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from relay.http.sse import Event
-from relay.telemetry.usage.counts import Shape, Tally
+from relay.telemetry.usage.counts import Shape, Tally, fair_name
 from relay.telemetry.usage.json_body import Json, Kinds, member
 from relay.telemetry.usage.reader import Row, beginning_with, document_of, start_of
 
@@ -47,6 +49,8 @@ _USAGE: Final = Shape(
         },
     },
 )
+_COMPACTION: Final = "compaction"
+_ADVICE: Final = "advisor_message"
 _KNOWN: Final = rb"error|ping|message_(?:start|delta|stop)|content_block_(?:start|delta|stop)"
 _TELLING: Final = rb"error|message_(?:start|delta|stop)"
 _KINDS: Final = Kinds(_KNOWN, _TELLING)
@@ -56,7 +60,31 @@ _KINDS_BEFORE_TOKENS: Final = Kinds(_KNOWN, _TELLING + rb"|content_block_(?:star
 def _read_answer(document: Json, tally: Tally) -> None:
     tally.name(document.get("model"))
     tally.stop(document.get("stop_reason"), STOP_REASONS)
-    tally.final = tally.state(document.get("usage"), _USAGE)
+    tally.final = _state(document.get("usage"), tally)
+
+
+def _state(usage: object, tally: Tally) -> bool:
+    """Take a usage object; return whether it has counts that could all be read."""
+    stated = tally.state(usage, _USAGE)
+    if not isinstance(usage, dict):
+        return stated
+    tally.grade(usage.get("speed"), usage.get("service_tier"), usage.get("inference_geo"))
+    iterations = usage.get("iterations")
+    if not isinstance(iterations, list):
+        return stated
+    return tally.bill(_billed_beside(iterations, tally.model), _USAGE) and stated
+
+
+def _billed_beside(
+    iterations: list[object], model: str | None
+) -> Iterator[tuple[str | None, object]]:
+    """Yield those that the totals leave out, each with the model that ran it."""
+    for iteration in iterations:
+        kind = member(iteration, "type")
+        if kind == _COMPACTION:
+            yield model, iteration
+        elif kind == _ADVICE:
+            yield fair_name(member(iteration, "model")), iteration
 
 
 def _read_event(event: Event, tally: Tally) -> None:
@@ -76,12 +104,12 @@ def _read_event(event: Event, tally: Tally) -> None:
 def _read_start(document: Json, tally: Tally) -> None:
     message = document.get("message")
     tally.name(member(message, "model"))
-    tally.state(member(message, "usage"), _USAGE)
+    _state(member(message, "usage"), tally)
 
 
 def _read_delta(document: Json, tally: Tally) -> None:
     """The one that gives the reason for stopping states the last totals."""
-    stated = tally.state(document.get("usage"), _USAGE)
+    stated = _state(document.get("usage"), tally)
     tally.stop(member(document.get("delta"), "stop_reason"), STOP_REASONS)
     tally.final = stated and tally.stop_reason is not None and tally.note is None
 
@@ -90,4 +118,10 @@ _CONTENT: Final = "content_block_delta"
 # Down to a colon, because events are full of them: bytes.count() is faster for a pattern
 # that ends so than for one that ends with the type.
 _START: Final = start_of(_CONTENT) + b',"index":'
-MESSAGES: Final = Row(_read_answer, _read_event, beginning_with(_CONTENT), _START)
+MESSAGES: Final = Row(
+    _read_answer,
+    _read_event,
+    beginning_with(_CONTENT),
+    _START,
+    frozenset({"content", "usage"}),
+)

@@ -1,13 +1,15 @@
 """What is known of one answer while it comes: filled in by the readers of each API.
 
-Counts are those that the API stated, in its own terms, and are overwritten by later ones;
-only ``tokens`` makes them disjoint. A value of the wrong type, or one that cannot be, is
-left out and noted: a counter that has taken nonsense once is of no use to anyone.
+Counts are those that the API stated, in its own terms, and are overwritten by later ones, but
+never by zero: a total does not fall. Only ``parts`` makes them disjoint. A value of the wrong
+type, or one that cannot be, is left out and noted: a counter that has taken nonsense once is
+of no use to anyone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
@@ -15,6 +17,25 @@ from relay.telemetry.usage.json_body import Json, member
 
 Missing = Literal["client_abort", "truncated", "encoding", "parse", "too_large", "absent"]
 """Why usage could not be read."""
+
+
+class Part(NamedTuple):
+    """What is billed by itself: the answer, or what the API ran beside it."""
+
+    model: str | None
+    tokens: Mapping[str, int]
+    """By type, disjoint; without those of which there were none."""
+
+
+def merge(parts: Sequence[Part]) -> Mapping[str, int]:
+    """Return the tokens of all parts, by type."""
+    if len(parts) == 1:
+        return parts[0].tokens
+    merged: dict[str, int] = {}
+    for part in parts:
+        for kind, count in part.tokens.items():
+            merged[kind] = merged.get(kind, 0) + count
+    return merged
 
 
 class Shape(NamedTuple):
@@ -59,6 +80,9 @@ _MESSAGE_LIMIT: Final = 2000
 # Sources: platform.claude.com/docs/en/api/errors, platform.openai.com/docs/guides/error-codes
 _UNPAID: Final = frozenset({"billing_error", "insufficient_quota", "billing_not_active"})
 _UNPAID_WORDS: Final = "credit balance is too low"
+# What the APIs call a service that costs what the price list says.
+_STANDARD_TIERS: Final = frozenset({"standard", "default", "auto", "global", "not_available"})
+_TIER: Final = re.compile(r"[a-z0-9_.-]{1,32}")
 
 
 @dataclass(slots=True)
@@ -67,7 +91,11 @@ class Tally:
 
     model: str | None = None
     stated: dict[str, int] = field(default_factory=dict)
+    beside: list[Part] = field(default_factory=list)
+    """What the API ran on the way, and bills beside the totals."""
     stop_reason: str | None = None
+    tier: str | None = None
+    """What was paid for beside the standard service: ``fast``, ``priority``, …"""
     error_type: str | None = None
     error_message: str = field(default="", repr=False)
     unpaid: bool = False
@@ -85,16 +113,33 @@ class Tally:
 
     def name(self, model: object) -> None:
         """Take the model's name."""
-        if isinstance(model, str) and model.isprintable() and 0 < len(model) <= _MODEL_LENGTH_LIMIT:
-            self.model = model
+        self.model = fair_name(model) or self.model
 
     def state(self, usage: object, shape: Shape) -> bool:
-        """Take the counts of a usage object; absent or null ones stay as they are.
+        """Take the counts of a usage object; those that are absent, null or zero stay as they are.
 
         Returns whether there were any and all could be read.
         """
         if usage is None:
             return False
+        found, readable = self._find(usage, shape)
+        for name, count in found.items():
+            if count or name not in self.stated:
+                self.stated[name] = count
+        return readable and bool(found)
+
+    def bill(self, usages: Iterable[tuple[str | None, object]], shape: Shape) -> bool:
+        """Take what is billed beside the totals, by model, unless there is nothing of it.
+
+        Returns whether all of it could be read.
+        """
+        found = [(model, *self._find(usage, shape)) for model, usage in usages]
+        parts = [Part(model, tokens) for model, counts, _ in found if (tokens := _disjoint(counts))]
+        self.beside = parts or self.beside
+        return all(readable for _, _, readable in found)
+
+    def _find(self, usage: object, shape: Shape) -> tuple[dict[str, int], bool]:
+        """Return the counts of a usage object, and whether all could be read."""
         found: dict[str, int] = {}
         readable = _find_counts(usage, shape.counts, found)
         if isinstance(usage, dict):
@@ -102,15 +147,21 @@ class Tally:
                 details = usage.get(key)
                 if details is not None and not _find_counts(details, counts, found):
                     readable = False
-        self.stated.update(found)
         if not readable:
             self.note = self.note or "parse"
-        return readable and bool(found)
+        return found, readable
 
     def stop(self, reason: object, known: frozenset[str]) -> None:
-        """Take the reason why the model stopped, if one is given."""
-        if isinstance(reason, str):
+        """Take the reason why the model stopped, if one is given: an empty text is none."""
+        if isinstance(reason, str) and reason:
             self.stop_reason = reason if reason in known else "other"
+
+    def grade(self, *tiers: object) -> None:
+        """Take what the API says of the service, in all the ways it says it at once."""
+        stated = [tier for tier in tiers if isinstance(tier, str)]
+        if stated:
+            special = [t for t in stated if t not in _STANDARD_TIERS and _TIER.fullmatch(t)]
+            self.tier = "+".join(special) or None
 
     def fail(self, document: Json) -> None:
         """Take an error, in either API's shape."""
@@ -131,34 +182,49 @@ class Tally:
         counted = "input" in self.stated or "input_with_cache_read" in self.stated
         return counted and (self.final or (self.ended and self.note is None))
 
-    def tokens(self) -> dict[str, int]:
-        """Return the tokens by type, disjoint; types of which there were none are left out."""
-        stated = self.stated.get
-        tokens: dict[str, int] = {}
-        read = stated("cache_read", 0)
-        if (total := stated("input_with_cache_read")) is None:
-            fresh = stated("input", 0)
-        else:
-            read = min(read, total)
-            fresh = total - read
-        if fresh:
-            tokens["input"] = fresh
-        if read:
-            tokens["cache_read"] = read
-        unsplit = stated("cache_write", 0)
-        for lifetime in ("cache_write_5m", "cache_write_1h"):
-            if written := stated(lifetime):
-                tokens[lifetime] = written
-                unsplit -= written
-        if unsplit > 0:
-            tokens["cache_write_unknown"] = unsplit
-        if output := stated("output"):
-            tokens["output"] = output
-        return tokens
+    @property
+    def told_all(self) -> bool:
+        """Whether nothing is left to be said but the end: the last totals, and why it stopped."""
+        return self.final and self.stop_reason is not None
+
+    def parts(self) -> tuple[Part, ...]:
+        """Return what is billed: the answer first, then what the API ran beside it."""
+        return (Part(self.model, _disjoint(self.stated)), *self.beside)
 
     def server_tool_requests(self) -> dict[str, int]:
         """Return the requests of tools that run at the API, by tool, where there were any."""
         return {tool: n for tool in SERVER_TOOLS if (n := self.stated.get(tool))}
+
+
+def fair_name(model: object) -> str | None:
+    """Return a model's name, or None where it is none that could be a label."""
+    fair = isinstance(model, str) and model.isprintable() and 0 < len(model) <= _MODEL_LENGTH_LIMIT
+    return model if isinstance(model, str) and fair else None
+
+
+def _disjoint(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the tokens by type; types of which there were none are left out."""
+    tokens: dict[str, int] = {}
+    read = counts.get("cache_read", 0)
+    if (total := counts.get("input_with_cache_read")) is None:
+        fresh = counts.get("input", 0)
+    else:
+        read = min(read, total)
+        fresh = total - read
+    if fresh:
+        tokens["input"] = fresh
+    if read:
+        tokens["cache_read"] = read
+    unsplit = counts.get("cache_write", 0)
+    for lifetime in ("cache_write_5m", "cache_write_1h"):
+        if written := counts.get(lifetime):
+            tokens[lifetime] = written
+            unsplit -= written
+    if unsplit > 0:
+        tokens["cache_write_unknown"] = unsplit
+    if output := counts.get("output"):
+        tokens["output"] = output
+    return tokens
 
 
 def _find_counts(value: object, names: Mapping[str, str], found: dict[str, int]) -> bool:
@@ -168,6 +234,8 @@ def _find_counts(value: object, names: Mapping[str, str], found: dict[str, int])
     readable = True
     for key, name in names.items():
         count = value.get(key)
+        if isinstance(count, float) and count.is_integer():
+            count = int(count)  # some serialisers write 10.0
         if type(count) is int and 0 <= count <= _COUNT_LIMIT:  # true and false are no counts
             found[name] = count
         elif count is not None:

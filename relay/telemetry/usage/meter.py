@@ -8,21 +8,23 @@ wrong in it ends the reading, is named in ``missing``, and goes no further.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from relay.http.coding import DecodedTooLarge, Decoder, Undecodable, decoder_for
 from relay.http.sse import Event, EventReader
 from relay.telemetry.usage import anthropic, openai
-from relay.telemetry.usage.counts import Missing, Tally
-from relay.telemetry.usage.json_body import Document, Unreadable
-from relay.telemetry.usage.reader import REFUSAL, Row
-
-End = Literal["clean", "broken", "aborted"]
-"""How an answer ended: as its framing says, cut short upstream or here, left by the agent."""
+from relay.telemetry.usage.counts import Missing, Tally, merge
+from relay.telemetry.usage.first_bytes import BLANK, Kind, kind_of
+from relay.telemetry.usage.json_body import Document, Unreadable, UsageNotFound
+from relay.telemetry.usage.reader import REFUSAL, Row, is_whole, unmetered
+from relay.telemetry.usage.statement import End, Findings, Usage
 
 _ROWS: Final[Mapping[str, Row]] = {
     "messages": anthropic.MESSAGES,
+    "count_tokens": unmetered("input_tokens"),
+    "batches": unmetered("id"),
+    "files": unmetered("id"),
     "chat_completions": openai.CHAT_COMPLETIONS,
     "responses": openai.RESPONSES,
     "embeddings": openai.EMBEDDINGS,
@@ -32,86 +34,60 @@ _ROWS: Final[Mapping[str, Row]] = {
 _STEP: Final = 1024
 
 
-class Usage(NamedTuple):
-    """What an answer said of itself. Times are on the clock of those handed in."""
-
-    model: str | None
-    tokens: Mapping[str, int]
-    """By type, disjoint; without those of which there were none."""
-    reasoning_tokens: int
-    """A subset of the output."""
-    server_tool_requests: Mapping[str, int]
-    stop_reason: str | None
-    error_type: str | None
-    """Of an answer of 400 and above, or of an error within a stream."""
-    error_where: Literal["http", "stream"] | None
-    error_message: str
-    """The error's own words, which may quote whatever was sent: not to be shown as they are."""
-    unpaid: bool
-    """Whether the error is for want of payment."""
-    ended: bool
-    """Whether the stream's own end was seen: ``message_stop``, ``[DONE]`` and their like."""
-    stream_error: bool
-    """Whether a stream of status 2xx carried an error."""
-    truncated: bool
-    """Whether a stream that could be read ended cleanly and yet before its own end."""
-    first_token_at: float | None
-    max_gap: float | None
-    """Longest silence between two pieces of a stream, or after the last, in seconds."""
-    missing: Missing | None
-    """Why usage that should be there is not, or not all of it."""
-
-    def seconds_per_output_token(self, ended_at: float) -> float | None:
-        """Return the pace after the first token, where all output is known."""
-        output = self.tokens.get("output", 0)
-        if self.first_token_at is None or self.missing is not None or output < 2:
-            return None
-        return (ended_at - self.first_token_at) / (output - 1)
-
-
 class Meter:
     """Reads one answer as it passes."""
 
     def __init__(
-        self, operation: str, status: int, content_type: bytes, content_encoding: bytes = b""
+        self,
+        operation: str,
+        status: int,
+        content_type: bytes,
+        content_encoding: bytes = b"",
+        *,
+        is_endpoint: bool = True,
     ) -> None:
         self._status = status
         self._succeeded = 200 <= status < 300
-        self._row = _ROWS.get(operation) if self._succeeded else None
-        if status >= 400:
-            self._row = REFUSAL
+        self._is_endpoint = is_endpoint
+        self._row = self._find_row(operation)
         media_type = content_type.partition(b";")[0].strip(b" \t").lower()
         self._streams = media_type == b"text/event-stream"
+        """Whether it is an event stream: as labelled, until its first bytes have come."""
+        self._kind: Kind | None = None
+        """What its first bytes are, once they have come."""
+        self._start = b""
+        """The first bytes, until they tell."""
         self._tally = Tally()
         self._events: EventReader | None = None
         self._document: Document | None = None
         self._decoder: Decoder | None = None
         self._fault: Missing | None = None
+        self._is_answer = False
+        """Whether a JSON answer is one that the operation has."""
         self._skips: Callable[[bytes], bool] | None = None
         """Tells pieces of a plain stream that need no closer look; from the first token on."""
         self._first_token_at: float | None = None
         self._heard_at = math.inf
-        self._max_gap = 0.0
+        self._max_gap = -math.inf
+        self._read: Callable[[bytes, float], None] = self._take_start
+        """Takes what the body holds, decoded."""
         self._consume = self._choose_consumer(content_encoding)
 
-    def _choose_consumer(self, content_encoding: bytes) -> Callable[[bytes, float], None]:
-        row = self._row
-        if row is None or (self._streams and row.read_event is None):
-            return _ignore
-        if content_encoding:
-            try:
-                self._decoder = decoder_for(content_encoding)
-            except Undecodable:
-                self._fault = "encoding"
-                return _ignore
-        if self._streams:
-            self._events = EventReader()
-        else:
-            self._document = Document()
-        return self._choose_reader() if self._decoder is None else self._take_coded
+    def _find_row(self, operation: str) -> Row | None:
+        if self._status >= 400:
+            return REFUSAL
+        row = _ROWS.get(operation) if self._succeeded else None
+        return row if row is not None and (row.metered or self._is_endpoint) else None
 
-    def _choose_reader(self) -> Callable[[bytes, float], None]:
-        return self._take_events if self._streams else self._take_document
+    def _choose_consumer(self, content_encoding: bytes) -> Callable[[bytes, float], None]:
+        if self._row is None:
+            return _ignore
+        try:
+            self._decoder = decoder_for(content_encoding) if content_encoding else None
+        except Undecodable:
+            self._fault = "encoding"
+            return _ignore
+        return self._read if self._decoder is None else self._take_coded
 
     @property
     def model(self) -> str | None:
@@ -121,7 +97,11 @@ class Meter:
     @property
     def tokens(self) -> Mapping[str, int]:
         """The tokens that are known by now, as in a ``Usage``."""
-        return self._tally.tokens()
+        return merge(self._tally.parts())
+
+    def excuse(self, seconds: float) -> None:
+        """Leave out a time in which the upstream was not read, for the agent took nothing."""
+        self._heard_at += seconds
 
     def feed(self, piece: bytes, now: float) -> None:
         """Take the next bytes of the body, as they crossed, and the time. Never raises."""
@@ -138,7 +118,31 @@ class Meter:
 
     def _take_coded(self, piece: bytes, now: float) -> None:
         assert self._decoder is not None
-        self._choose_reader()(self._decoder.feed(piece), now)
+        self._read(self._decoder.feed(piece), now)
+
+    def _take_start(self, piece: bytes, now: float) -> None:
+        """Gather bytes until they tell what the body is."""
+        self._start = (self._start + piece).lstrip(BLANK)
+        kind = kind_of(self._start)
+        if kind is not None:
+            self._begin(kind, now)
+
+    def _begin(self, kind: Kind, now: float) -> None:
+        """Read on as what the first bytes are, or what the label says where they do not tell."""
+        assert self._row is not None
+        self._kind = kind
+        if kind != "other":
+            self._streams = kind == "events"
+        if not self._streams:
+            self._document, self._read = Document(), self._take_document
+        elif self._row.read_event is not None:
+            self._events, self._read = EventReader(), self._take_events
+        else:
+            self._read = _ignore
+        if self._decoder is None:
+            self._consume = self._read
+        start, self._start = self._start, b""
+        self._read(start, now)
 
     def _take_document(self, piece: bytes, _: float) -> None:
         assert self._document is not None
@@ -163,7 +167,7 @@ class Meter:
             self._read_events(reader.feed(piece[start : start + _STEP]), now)
         return b""
 
-    def _read_events(self, events: list[Event], now: float) -> None:
+    def _read_events(self, events: Iterable[Event], now: float) -> None:
         assert self._row is not None
         assert self._row.read_event is not None
         tally = self._tally
@@ -196,83 +200,62 @@ class Meter:
 
     def _forget(self) -> None:
         """Take nothing more, and let go of what has been gathered."""
-        self._consume = _ignore  # the meter held itself by it
+        self._consume = self._read = _ignore  # the meter held itself by them
         self._skips = self._events = self._document = None
+        self._start = b""
 
     def finish(self, end: End, now: float) -> Usage:
         """Return what an answer said of itself, now that is over, and how. Never raises."""
-        gap = now - self._heard_at
-        self._max_gap = max(self._max_gap, gap)
-        document = self._document
+        self._max_gap = max(self._max_gap, now - self._heard_at)
+        try:
+            self._read_rest()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the call is counted
+            self._give_up(error)
         self._forget()
-        if document is not None and not document.empty:
-            try:
-                self._read_document(document)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the call is counted
-                self._give_up(error)
-        return self._make_usage(end)
+        return self._find(end).usage(self._first_token_at, self._gap())
+
+    def _read_rest(self) -> None:
+        """Read what is certain only now that no more comes."""
+        if self._start:
+            self._begin("other", self._heard_at)
+        if self._events is not None:
+            # An event lacks its empty line where a server does not write the last one.
+            self._read_events(filter(is_whole, self._events.rest()), self._heard_at)
+        if self._document is not None:
+            self._read_document(self._document)
 
     def _read_document(self, document: Document) -> None:
         assert self._row is not None
         try:
-            self._row.read_answer(document.read(), self._tally)
+            answer = document.read()
         except Unreadable as error:
             self._tally.note = error.reason
+            self._is_answer = isinstance(error, UsageNotFound)
+            return
+        self._is_answer = not self._row.marks.isdisjoint(answer)
+        if answer.get("error"):
+            self._tally.fail(answer)
+        self._row.read_answer(answer, self._tally)
 
-    def _make_usage(self, end: End) -> Usage:
-        tally = self._tally
-        refused = self._status >= 400
-        return Usage(
-            model=tally.model,
-            tokens=tally.tokens(),
-            reasoning_tokens=tally.stated.get("reasoning", 0),
-            server_tool_requests=tally.server_tool_requests(),
-            stop_reason=tally.stop_reason,
-            error_type=tally.error_type or ("other" if refused else None),
-            error_where="http" if refused else "stream" if tally.failed else None,
-            error_message=tally.error_message,
-            unpaid=tally.unpaid,
-            ended=tally.ended,
-            stream_error=self._succeeded and tally.failed,
-            truncated=self._streams and end == "clean" and self._lacks_its_end(),
-            first_token_at=self._first_token_at,
-            max_gap=self._max_gap if self._streams and self._has_gaps() else None,
-            missing=None if tally.complete else self._find_missing(end),
+    def _find(self, end: End) -> Findings:
+        decoder = self._decoder if self._fault is None else None
+        return Findings(
+            status=self._status,
+            is_endpoint=self._is_endpoint,
+            row=self._row,
+            tally=self._tally,
+            streams=self._streams,
+            kind=self._kind,
+            is_answer=self._is_answer,
+            fault=self._fault,
+            half_decoded=decoder is not None and not decoder.finished,
+            end=end,
         )
 
-    def _has_gaps(self) -> bool:
-        return self._succeeded and self._heard_at < math.inf
-
-    def _lacks_its_end(self) -> bool:
-        """Whether a stream that could be read has not come to its own end."""
-        return (
-            self._succeeded
-            and self._row is not None
-            and self._row.read_event is not None
-            and not (self._tally.ended or self._tally.failed)
-            and self._fault is None
-            and self._tally.note != "too_large"
-        )
-
-    def _find_missing(self, end: End) -> Missing | None:
-        if not self._succeeded or self._row is None:
-            return None
-        if self._fault is not None:
-            return self._fault
-        if self._tally.ended:
-            return self._tally.note or "absent"
-        if end == "aborted" and not self._tally.failed:
-            return "client_abort"
-        return self._missing_of_torso(end)
-
-    def _missing_of_torso(self, end: End) -> Missing:
-        """Return the reason for an answer that did not say that it was whole."""
-        half_decoded = self._decoder is not None and not self._decoder.finished
-        if end == "broken" or half_decoded or self._tally.failed:
-            return "truncated"
-        if self._tally.note is not None:
-            return self._tally.note
-        return "truncated" if self._streams and self._lacks_its_end() else "absent"
+    def _gap(self) -> float | None:
+        """Return the longest silence of a stream in which there was anything."""
+        heard = self._succeeded and self._max_gap > -math.inf
+        return self._max_gap if heard and self._streams else None
 
 
 def _ignore(_: bytes, __: float) -> None:

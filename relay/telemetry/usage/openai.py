@@ -13,7 +13,7 @@ from typing import Final
 from relay.http.sse import Event
 from relay.telemetry.usage.counts import Shape, Tally
 from relay.telemetry.usage.json_body import Json, Kinds, member
-from relay.telemetry.usage.reader import Row, beginning_with, document_of, start_of
+from relay.telemetry.usage.reader import DONE, Row, beginning_with, document_of, start_of
 
 FINISH_REASONS: Final = frozenset(
     {"stop", "length", "tool_calls", "content_filter", "function_call"}
@@ -41,7 +41,6 @@ _EMBEDDINGS_USAGE: Final = Shape({"prompt_tokens": "input_with_cache_read"})
 
 # Chat Completions
 
-_DONE: Final = b"[DONE]"
 _FINISH: Final = b'"finish_reason"'
 _USAGE: Final = b'"usage"'
 _NULLS: Final = (b":null", b": null")
@@ -53,11 +52,12 @@ def _read_completion(document: Json, tally: Tally) -> None:
     tally.name(document.get("model"))
     for choice in _items(document.get("choices"))[:1]:
         tally.stop(member(choice, "finish_reason"), FINISH_REASONS)
+    tally.grade(document.get("service_tier"))
     tally.final = tally.state(document.get("usage"), _CHAT_USAGE)
 
 
 def _read_chunk(event: Event, tally: Tally) -> None:
-    if event.data.strip() == _DONE:
+    if event.data.strip() == DONE:
         tally.ended = True
     elif event.name == b"error":
         tally.fail(document_of(event, tally))
@@ -70,6 +70,7 @@ def _take_chunk(document: Json, tally: Tally) -> None:
         tally.fail(document)
     if tally.model is None:
         tally.name(document.get("model"))
+    tally.grade(document.get("service_tier"))
     choices = _items(document.get("choices"))
     for choice in choices:
         tally.begun = tally.begun or _has_token(member(choice, "delta"))
@@ -99,7 +100,9 @@ def _is_content(block: bytes) -> bool:
     return block.startswith(b"data: {") and block.find(b'"error"') < 0
 
 
-CHAT_COMPLETIONS: Final = Row(_read_completion, _read_chunk, _is_content)
+CHAT_COMPLETIONS: Final = Row(
+    _read_completion, _read_chunk, _is_content, marks=frozenset({"choices", "usage"})
+)
 
 
 # Responses
@@ -124,6 +127,7 @@ _KINDS_BEFORE_TOKENS: Final = Kinds(
 def _read_response(document: Json, tally: Tally) -> None:
     tally.name(document.get("model"))
     tally.stop(document.get("status"), STATUSES)
+    tally.grade(document.get("service_tier"))
     tally.final = tally.state(document.get("usage"), _RESPONSES_USAGE)
 
 
@@ -152,7 +156,11 @@ def _read_end(kind: bytes, document: Json, tally: Tally) -> None:
 
 
 RESPONSES: Final = Row(
-    _read_response, _read_response_event, beginning_with(*_CONTENT), start_of(_CONTENT[0])
+    _read_response,
+    _read_response_event,
+    beginning_with(*_CONTENT),
+    start_of(_CONTENT[0]),
+    frozenset({"output", "usage"}),
 )
 
 
@@ -164,7 +172,7 @@ def _read_embeddings(document: Json, tally: Tally) -> None:
     tally.final = tally.state(document.get("usage"), _EMBEDDINGS_USAGE)
 
 
-EMBEDDINGS: Final = Row(_read_embeddings)
+EMBEDDINGS: Final = Row(_read_embeddings, marks=frozenset({"data", "usage"}))
 
 
 def _items(value: object) -> list[object]:

@@ -1,14 +1,18 @@
-"""The seam between the meter and the APIs: one row says how an operation's answers are read."""
+"""What the meter knows of the APIs: one row says how an operation's answers are read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import methodcaller
+from typing import Final
 
 from relay.http.sse import Event
 from relay.telemetry.usage.counts import Tally
 from relay.telemetry.usage.json_body import Json, Unreadable, UsageNotFound, read
+
+DONE: Final = b"[DONE]"
+"""How streams of Chat Completions end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,10 @@ class Row:
     """Tells, once the first token has come, that an event is only more content."""
     common_start: bytes = b""
     """What most of those begin with, where they all begin alike."""
+    marks: frozenset[str] = frozenset()
+    """Members of which a JSON answer has one at least; what has none is no answer of the API."""
+    metered: bool = True
+    """Whether answers should state usage."""
 
 
 def document_of(event: Event, tally: Tally) -> Json:
@@ -34,6 +42,15 @@ def document_of(event: Event, tally: Tally) -> Json:
     except Unreadable as error:
         tally.note = tally.note or error.reason
         return {}
+
+
+def is_whole(event: Event) -> bool:
+    """Whether an event whose end was not seen has come to it: torsos of JSON are none."""
+    try:
+        read(event.data)
+    except Unreadable:
+        return event.data.strip() == DONE
+    return True
 
 
 def beginning_with(*kinds: str) -> Callable[[bytes], object]:
@@ -59,7 +76,16 @@ def _read_error_event(event: Event, tally: Tally) -> None:
         tally.fail(document_of(event, tally))
 
 
-REFUSAL = Row(_read_error, _read_error_event)
+def _read_nothing(_: Json, __: Tally) -> None:
+    """It states no usage."""
+
+
+def unmetered(mark: str) -> Row:
+    """Return how answers are read that have this member, and no usage."""
+    return Row(_read_nothing, marks=frozenset({mark}), metered=False)
+
+
+REFUSAL: Final = Row(_read_error, _read_error_event)
 """Answers of status 400 and above, of any operation: the error's type is all they tell.
 
 Headroom answers 502 with an event stream when its upstream is gone.

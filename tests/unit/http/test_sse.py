@@ -46,6 +46,17 @@ STREAMS = {
     "an event without its end": (b"data: a\n\ndata: b\n", [(b"", b"a")]),
     "nothing": (b"", []),
 }
+RESTS = {
+    "no empty line": (b"data: a\n\nevent: x\ndata: b\n", [(b"x", b"b")]),
+    "no line end": (b"data: a\n\nevent: x\ndata: b", [(b"x", b"b")]),
+    "CRLF and no empty line": (b"data: a\r\n\r\nevent: x\r\ndata: b\r\n", [(b"x", b"b")]),
+    "CR and no empty line": (b"data: a\r\revent: x\rdata: b\r", [(b"x", b"b")]),
+    "the only event": (b"data: b", [(b"", b"b")]),
+    "no data": (b"data: a\n\nevent: x\n", []),
+    "a comment": (b"data: a\n\n: b", []),
+    "a whole event": (b"data: a\n\n", []),
+    "nothing": (b"", []),
+}
 EVENTS = st.lists(
     st.sampled_from(
         [b"data: a", b"data:", b"event: x", b": c", b"id", b"", b"\xef\xbb\xbf", b"data: \xff"]
@@ -71,6 +82,24 @@ def test_streams_are_read_whole_byte_by_byte_and_in_two(name: str) -> None:
     assert read(bytewise(stream)) == expected
     for position in range(1, len(stream)):
         assert read([stream[:position], b"", stream[position:]]) == expected
+
+
+@pytest.mark.parametrize("name", RESTS)
+def test_what_lacks_its_empty_line_is_left_over(name: str) -> None:
+    """It is an event only for who knows that no more comes."""
+    stream, pairs = RESTS[name]
+    for pieces in ([stream], bytewise(stream)):
+        reader = EventReader()
+        for piece in pieces:
+            reader.feed(piece)
+        assert reader.rest() == [Event(*pair) for pair in pairs]
+
+
+def test_what_is_over_the_limit_is_not_left_over() -> None:
+    """Nobody can say whether it was whole."""
+    reader = EventReader(limit=20)
+    assert reader.feed(b"event: x\ndata: " + b"a" * 30) == []
+    assert reader.rest() == []
 
 
 @given(st.lists(st.tuples(EVENTS, LINE_ENDS), max_size=6), CUTS)

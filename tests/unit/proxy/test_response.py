@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,9 @@ from relay.http.grammar import Field
 from relay.http.headers import field
 from relay.http.message import RequestHead, ResponseHead
 from relay.http.parser import RequestHeadReader
+from relay.proxy import response
 from relay.proxy.response import ResponseWriter, relayed_head
+from relay.telemetry import call
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics
 from relay.upstream.client_connection import Connection
@@ -28,6 +31,7 @@ from tests.harness.model_answers import (
     CHAT_STREAM,
     CODERS,
     JSON,
+    PING,
     RESPONSES_STREAM,
     STREAM,
     message_events,
@@ -129,6 +133,23 @@ class Wire(asyncio.Transport):
 
     def abort(self) -> None:
         """Nothing is to be done."""
+
+    def pause_reading(self) -> None:
+        """Nothing comes by itself."""
+
+    def resume_reading(self) -> None:
+        """Nothing comes by itself."""
+
+
+@dataclass
+class Clock:
+    """A clock that moves when it is told to."""
+
+    now: float = 100.0
+
+    def perf_counter(self) -> float:
+        """Return seconds."""
+        return self.now
 
 
 class NoBody:
@@ -274,5 +295,48 @@ def test_whatever_an_answer_holds_reaches_the_agent(
         answer_head(content_type, coding) + b"".join(map(chunk, filter(None, parts))) + chunk(b"")
     )
     record = check_in_memory(cut(wire, reads), operation, body)
-    assert record.outcome in ("ok", "truncated", "stream_error")
+    assert record.outcome in ("ok", "truncated", "stream_error", "upstream_error")
     Metrics(CollectorRegistry()).observe(record)
+
+
+# Who is silent
+
+
+async def test_while_the_agent_takes_nothing_the_upstream_is_not_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is not read then; what counts are its own silences, and the one it ends in."""
+    clock = Clock()
+    monkeypatch.setattr(response, "time", clock)
+    monkeypatch.setattr(call, "time", clock)
+    monkeypatch.setattr(ServerConnection, "untaken", 0)
+    agent = ServerConnection(Nobody(), Connections())
+    agent.connection_made(Wire())
+    connection = Connection(lambda _: None, lambda _: None)
+    connection.connection_made(Wire())
+    record = CallRecord(method="POST", operation="messages")
+    begun = connection.begin(b"", NoBody(), Limits(9, 9, 9), bodiless=False)
+    connection.data_received(answer_head(STREAM) + chunk(message_events()[0]))
+    reply = await begun
+    record.answered(reply.head)
+    writer = ResponseWriter(agent, request_head(), reply, record, write_seconds=9, close=False)
+    running = asyncio.create_task(writer.run())
+    await asyncio.sleep(0)  # its first turn, to where it waits for more
+    clock.now += 2.0
+    agent.pause_writing()
+    clock.now += 90.0
+    agent.resume_writing()
+    clock.now += 1.5
+    connection.data_received(chunk(PING))
+    clock.now += 3.0
+    connection.data_received(chunk(PING))
+    agent.pause_writing()
+    clock.now += 70.0
+    connection.connection_lost(None)
+    with pytest.raises(UpstreamTruncated):
+        await running
+    clock.now += 0.25
+    record.failed(UpstreamTruncated())
+    record.finish()
+    assert record.usage is not None
+    assert record.usage.max_gap == 3.5

@@ -193,3 +193,29 @@ def test_nothing_is_allowed_without_a_prefix() -> None:
     """An empty list allows no path at all."""
     with pytest.raises(PathRefused):
         check_path(b"/v1/messages", ())
+
+
+@pytest.mark.parametrize(
+    ("rest", "is_endpoint", "is_billed"),
+    [
+        (b"/v1/messages", True, True),
+        (b"/v1/messages/x", False, True),
+        (b"/v1/messages/", False, True),
+        (b"/v1/responses", True, True),
+        (b"/v1/responses/compact", False, True),
+        (b"/v1/responses/resp_1/cancel", False, True),
+        (b"/v1/responses/input_tokens", False, False),
+        (b"/v1/responses/input_tokens/x", False, True),
+        (b"/v1/chat/completions", True, True),
+        (b"/v1/chat/completions/chatcmpl_1", False, False),
+        (b"/v1/chat/completions/chatcmpl_1/x", False, True),
+    ],
+)
+def test_path_tells_whether_a_call_may_cost(
+    rest: bytes,
+    is_endpoint: bool,
+    is_billed: bool,  # what is to be told
+) -> None:
+    """What only counts tokens is free, and so is a change to what was paid for."""
+    target = Target("a", rest, b"")
+    assert (target.is_endpoint, target.is_billed) == (is_endpoint, is_billed)

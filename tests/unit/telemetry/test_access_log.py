@@ -13,7 +13,15 @@ from relay.telemetry import access_log
 from relay.telemetry.access_log import JsonFormatter, TextFormatter, call_fields, log_calls, set_up
 from relay.telemetry.call import CallRecord
 from tests.harness.messages import response_head
-from tests.harness.model_answers import MESSAGE_TOKENS, MODEL, STREAM, message_body, message_events
+from tests.harness.model_answers import (
+    MESSAGE_TOKENS,
+    MODEL,
+    STREAM,
+    error_event,
+    message_body,
+    message_events,
+    message_start,
+)
 
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
 FORGERIES = [
@@ -100,6 +108,7 @@ def metered_call() -> CallRecord:
     """Return a call whose answer was a stream that could be metered."""
     record = good_call()
     record.session_id, record.agent_id = "1c-session", "agent-7"
+    record.parent_agent_id, record.grant = "agent-1", "claude"
     fields = (("content-type", STREAM), ("request-id", "req_011"))
     record.answered(response_head(200, *fields))
     assert record.meter is not None
@@ -117,7 +126,7 @@ def test_json_line_of_a_metered_call_has_its_usage() -> None:
     assert fields.keys() == {
         *("time", "level", "event", "relay", "client", "method", "path", "operation"),
         *("status", "outcome", "duration", "first_byte", "first_token", "max_gap"),
-        *("model", "tokens", "request_id", "session_id", "agent_id"),
+        *("model", "tokens", "request_id", "session_id", "agent_id", "parent_agent_id", "grant"),
         *("request_bytes", "response_bytes"),
     }
     assert fields["model"] == MODEL
@@ -125,6 +134,30 @@ def test_json_line_of_a_metered_call_has_its_usage() -> None:
     assert (fields["first_token"], fields["max_gap"]) == (0.8, 0.434568)
     assert fields["request_id"] == "req_011"
     assert (fields["session_id"], fields["agent_id"]) == ("1c-session", "agent-7")
+    assert (fields["parent_agent_id"], fields["grant"]) == ("agent-1", "claude")
+
+
+def test_line_of_an_answer_has_its_tier_and_its_error() -> None:
+    """Where it is not the standard one, and where there is one."""
+    exchange = good_call()
+    exchange.answered(response_head(200, ("content-type", STREAM)))
+    assert exchange.meter is not None
+    fast = message_start().replace(b'"output_tokens":1', b'"output_tokens":1,"speed":"fast"')
+    exchange.meter.feed(fast + error_event("overloaded_error"), 100.6)
+    exchange.usage = exchange.meter.finish("clean", 101.0)
+    fields = json.loads(line_of(exchange, "json"))
+    assert (fields["tier"], fields["error_type"]) == ("fast", "overloaded_error")
+
+
+def test_tokens_of_a_line_are_all_that_were_billed() -> None:
+    """What the API ran beside the answer is among them."""
+    exchange = good_call()
+    exchange.answered(response_head(200, ("content-type", "application/json")))
+    assert exchange.meter is not None
+    steps = b'[{"type":"compaction","input_tokens":7},{"type":"advisor_message","output_tokens":5}]'
+    exchange.meter.feed(b'{"usage":{"input_tokens":1,"iterations":%b}}' % steps, 100.6)
+    exchange.usage = exchange.meter.finish("clean", 101.0)
+    assert json.loads(line_of(exchange, "json"))["tokens"] == {"input": 8, "output": 5}
 
 
 def test_text_line_of_a_metered_call_has_its_tokens_by_name() -> None:
@@ -187,7 +220,7 @@ def test_refused_call_says_why() -> None:
     record = call()
     record.failed(CredentialMissing())
     fields = call_fields(record)
-    assert (fields["status"], fields["outcome"]) == (503, "internal_error")
+    assert (fields["status"], fields["outcome"]) == (503, "no_credential")
     assert "reason" not in fields
 
 

@@ -46,10 +46,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def answered(
-    *pieces: bytes, status: int = 200, content_type: str = STREAM, method: str = "POST"
+    *pieces: bytes,
+    status: int = 200,
+    content_type: str = STREAM,
+    method: str = "POST",
+    is_endpoint: bool = True,
 ) -> CallRecord:
     """Return a call whose answer has come so far."""
     record = CallRecord(method=method, operation="messages", started=100.0)
+    record.is_endpoint = is_endpoint
     record.answered(response_head(status, ("content-type", content_type)))
     assert record.meter is not None
     for piece in pieces:
@@ -74,9 +79,13 @@ def test_whole_stream_is_ok() -> None:
 @pytest.mark.parametrize(
     ("pieces", "outcome", "missing"),
     [
-        (message_events()[:-1], "truncated", None),
+        (message_events()[:-1], "ok", None),
+        (message_events()[:-2], "truncated", "truncated"),
         (message_events()[:4], "truncated", "truncated"),
-        ((), "truncated", "truncated"),
+        ((), "upstream_error", "truncated"),
+        ((b"<html></html>",), "upstream_error", "truncated"),
+        ((b'{"status":"ok"}',), "upstream_error", "absent"),
+        ((b'{"error":{"type":"api_error"}}',), "upstream_error", "absent"),
         ((message_start(), error_event("overloaded_error")), "stream_error", "truncated"),
         ((*message_events(), error_event("api_error")), "stream_error", None),
     ],
@@ -148,6 +157,42 @@ def test_call_without_an_answer_has_no_reading() -> None:
     assert record.time_to_first_byte is None
     assert record.time_to_first_token is None
     assert record.request_overhead is None
+
+
+@pytest.mark.parametrize("error", [errors.UpstreamTruncated(), errors.UpstreamStalled(), None])
+def test_only_a_whole_answer_can_be_unusable(error: errors.RelayError | None) -> None:
+    """Of one that breaks off, or that the agent leaves, nobody knows what it would have been."""
+    exchange = answered(content_type=JSON)
+    if error is not None:
+        exchange.failed(error)
+    exchange.finish()
+    assert exchange.outcome == (error.outcome if error else "client_abort")
+
+
+def test_what_is_below_an_endpoint_is_metered_and_not_judged() -> None:
+    """Its answers are its own."""
+    exchange = answered(b'{"usage":{"input_tokens":7}}', content_type=JSON, is_endpoint=False)
+    exchange.succeeded()
+    exchange.finish()
+    assert exchange.usage is not None
+    assert (exchange.outcome, exchange.usage.tokens) == ("ok", {"input": 7})
+    exchange = answered(b'{"status":"ok"}', content_type=JSON, is_endpoint=False)
+    exchange.succeeded()
+    exchange.finish()
+    assert exchange.usage is not None
+    assert (exchange.outcome, exchange.usage.missing) == ("ok", "absent")
+
+
+def test_what_is_free_is_not_metered() -> None:
+    """Whatever it states, and nothing is missing."""
+    exchange = CallRecord(method="POST", operation="messages", is_endpoint=False, is_billed=False)
+    exchange.answered(response_head(200, ("content-type", JSON)))
+    assert exchange.meter is not None
+    exchange.meter.feed(b'{"usage":{"input_tokens":7}}', 1.0)
+    exchange.succeeded()
+    exchange.finish()
+    assert exchange.usage is not None
+    assert (exchange.usage.tokens, exchange.usage.missing) == ({}, None)
 
 
 # Whether it is metered

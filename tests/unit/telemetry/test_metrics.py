@@ -1,8 +1,10 @@
 """From finished calls to samples: names, labels and buckets are a contract."""
 
+import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.utils import formatdate
 from itertools import product
 
 import pytest
@@ -14,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.samples import Exemplar
 
 from relay import __version__, errors
+from relay.errors import Api
 from relay.telemetry import call as call_module
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics, RelayState, limits
@@ -30,17 +33,10 @@ from tests.harness.model_answers import (
     message_start,
 )
 
-OPERATIONS = [
-    "messages",
-    "count_tokens",
-    "batches",
-    "models",
-    "files",
-    "chat_completions",
-    "responses",
-    "embeddings",
-    "other",
-]
+OPERATIONS: dict[Api, list[str]] = {
+    "anthropic": ["messages", "count_tokens", "batches", "models", "files", "other"],
+    "openai": ["chat_completions", "responses", "embeddings", "models", "files", "other"],
+}
 ENDS = [
     ("ok", "200"),
     ("stream_error", "200"),
@@ -51,6 +47,7 @@ ENDS = [
     ("client_abort", "none"),
     ("rejected", "none"),
     ("internal_error", "none"),
+    ("no_credential", "none"),
     *(
         ("upstream_error", code)
         for code in ("400", "401", "403", "404", "413", "429", "500", "502", "503", "529")
@@ -58,6 +55,10 @@ ENDS = [
 ]
 REASONS = ["token", "host", "origin", "target", "path", "relay", "framing", "too_large", "draining"]
 MISSING = ["client_abort", "truncated", "encoding", "parse", "too_large", "absent"]
+ERROR_TYPES = [
+    *("rate_limit_error", "overloaded_error", "api_error", "authentication_error"),
+    "other",
+]
 MODELS = 32
 DURATION = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1200]
 FIRST_BYTE = [0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 30, 60, 120]
@@ -102,7 +103,9 @@ def state(
 ) -> RelayState:
     """Return a relay's state."""
     idle, active = connections.get("idle", 0), connections.get("active", 0)
-    return RelayState(relay, grant or relay, ready, up, f"http://{relay}:8787", idle, active)
+    api: Api = "openai" if relay == "openai" else "anthropic"
+    url = f"http://{relay}:8787"
+    return RelayState(relay, grant or relay, ready, up, url, idle, active, api=api)
 
 
 @pytest.fixture
@@ -129,26 +132,29 @@ def call(metrics: Metrics, *, known: bool = True, seconds: float = 1.0) -> CallR
 def test_every_end_of_a_call_has_its_counter_from_the_start(metrics: Metrics) -> None:
     """So that a first failure is a rate, not an appearance."""
     scrape = Scrape(metrics)
-    combinations = product(["anthropic", "openai"], ["agent", "other"], OPERATIONS, ENDS)
-    for relay, client, operation, (outcome, code) in combinations:
-        labels = {"relay": relay, "client": client, "operation": operation}
-        value = scrape.value("relay_requests_total", code=code, outcome=outcome, **labels)
-        assert value == 0
+    for relay, operations in OPERATIONS.items():
+        combinations = product(["agent", "other"], operations, ENDS)
+        for client, operation, (outcome, code) in combinations:
+            labels = {"relay": relay, "client": client, "operation": operation}
+            value = scrape.value("relay_requests_total", code=code, outcome=outcome, **labels)
+            assert value == 0
 
 
 def test_refused_calls_have_their_counters_from_the_start(metrics: Metrics) -> None:
     """Of a relay without its client, and of neither."""
     scrape = Scrape(metrics)
     end = {"client": "none", "code": "none", "outcome": "rejected"}
-    for relay, operation in product(["anthropic", "openai"], OPERATIONS):
-        labels = {"relay": relay, "operation": operation}
-        assert scrape.value("relay_requests_total", **end, **labels) == 0
+    for relay, operations in OPERATIONS.items():
+        for operation in operations:
+            labels = {"relay": relay, "operation": operation}
+            assert scrape.value("relay_requests_total", **end, **labels) == 0
     assert scrape.value("relay_requests_total", relay="none", operation="other", **end) == 0
 
 
 def test_nothing_else_is_there_from_the_start(metrics: Metrics) -> None:
-    """Label sets are closed: the product of what is known, and no more."""
-    count = 2 * 2 * len(OPERATIONS) * len(ENDS) + 2 * len(OPERATIONS) + 1
+    """Of the operations that a relay's API has, and no others."""
+    operations = sum(map(len, OPERATIONS.values()))
+    count = 2 * operations * len(ENDS) + operations + 1
     assert len(Scrape(metrics).labels("relay_requests_total")) == count
 
 
@@ -162,10 +168,10 @@ def test_every_reason_has_its_counter_from_the_start() -> None:
 def test_histograms_and_gauges_have_their_children_from_the_start(metrics: Metrics) -> None:
     """For each relay, operation and class of outcome."""
     scrape = Scrape(metrics)
-    for relay, operation, kind in product(["anthropic", "openai"], OPERATIONS, ["ok", "error"]):
-        labels = {"relay": relay, "operation": operation, "outcome_class": kind}
-        assert scrape.value("relay_request_duration_seconds_count", **labels) == 0
-    for relay in ("anthropic", "openai"):
+    for relay, operations in OPERATIONS.items():
+        for operation, kind in product(operations, ["ok", "error"]):
+            labels = {"relay": relay, "operation": operation, "outcome_class": kind}
+            assert scrape.value("relay_request_duration_seconds_count", **labels) == 0
         assert scrape.value("relay_time_to_first_byte_seconds_count", relay=relay) == 0
         assert scrape.value("relay_requests_in_flight", relay=relay) == 0
 
@@ -197,6 +203,7 @@ Bounds = list[float]
 OVERHEAD = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1]
 PER_TOKEN = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1]
 GAP = [0.1, 1, 5, 10, 15, 30, 60, 120]
+LAG = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
 CATALOGUE = {
     "relay_requests_total": ("counter", "relay client operation code outcome"),
     "relay_requests_in_flight": ("gauge", "relay"),
@@ -226,7 +233,9 @@ CATALOGUE = {
     "relay_upstream_connections": ("gauge", "relay state"),
     "relay_request_bytes_total": ("counter", "relay"),
     "relay_response_bytes_total": ("counter", "relay"),
-    "relay_event_loop_lag_seconds": ("gauge", ""),
+    "relay_event_loop_lag_seconds": ("histogram", ""),
+    "relay_log_lines_dropped_total": ("counter", ""),
+    "relay_credential_refused": ("gauge", "relay grant"),
     "relay_build_info": ("info", "version"),
     "relay_upstream_info": ("info", "relay upstream"),
 }
@@ -241,6 +250,7 @@ BUCKETS = {
     "relay_time_per_output_token_seconds": PER_TOKEN,
     "relay_stream_max_gap_seconds": GAP,
     "relay_overhead_seconds": OVERHEAD,
+    "relay_event_loop_lag_seconds": LAG,
 }
 SUFFIXES = {
     "counter": {"_total"},
@@ -385,19 +395,26 @@ def test_every_child_is_there_from_the_start(metrics: Metrics) -> None:
     relays = ["anthropic", "openai"]
     expected: dict[str, set[tuple[str, ...]]] = {
         "relay_requests_in_flight": {(relay,) for relay in relays},
-        "relay_request_duration_seconds_count": set(product(relays, OPERATIONS, ["ok", "error"])),
+        "relay_request_duration_seconds_count": {
+            (relay, operation, kind)
+            for relay, operations in OPERATIONS.items()
+            for operation in operations
+            for kind in ("ok", "error")
+        },
         "relay_time_to_first_byte_seconds_count": {(relay,) for relay in relays},
         "relay_stream_max_gap_seconds_count": {(relay,) for relay in relays},
         "relay_overhead_seconds_count": set(product(relays, ["request", "chunk"])),
         "relay_server_tool_requests_total": set(product(relays, ["web_search", "web_fetch"])),
         "relay_usage_missing_total": set(product(relays, MISSING)),
+        "relay_upstream_errors_total": set(product(relays, ERROR_TYPES, ["http", "stream"])),
         "relay_rejections_total": {(reason,) for reason in REASONS},
         "relay_credential_reloads_total": set(product(relays, ["changed", "unchanged", "failed"])),
         "relay_config_reloads_total": {("success",), ("failure",)},
         "relay_upstream_connections": set(product(relays, ["idle", "active"])),
         "relay_request_bytes_total": {(relay,) for relay in relays},
         "relay_response_bytes_total": {(relay,) for relay in relays},
-        "relay_event_loop_lag_seconds": {()},
+        "relay_event_loop_lag_seconds_count": {()},
+        "relay_log_lines_dropped_total": {()},
     }
     for name, children in expected.items():
         metric = CATALOGUE[name.removesuffix("_count")]
@@ -421,12 +438,13 @@ class ListPrice:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, dict[str, int]]] = []
+        self.searches: list[int] = []
 
     def cost(
         self, api: str, model: str, tokens: Mapping[str, int], *, web_searches: int = 0
     ) -> float | None:
         """Return a quarter of a dollar."""
-        assert web_searches in (0, 2)
+        self.searches.append(web_searches)
         self.asked.append((api, model, dict(tokens)))
         return 0.25 if model == MODEL else None
 
@@ -463,6 +481,45 @@ def test_costs_are_counted_by_model(metrics: Metrics) -> None:
         ("anthropic", MODEL, MESSAGE_TOKENS),
         ("anthropic", "unheard-of", MESSAGE_TOKENS),
     ]
+
+
+def with_steps(*steps: dict[str, object]) -> bytes:
+    """Return a message whose usage tells of these steps."""
+    message = json.loads(message_body())
+    message["usage"]["iterations"] = list(steps)
+    return json.dumps(message).encode()
+
+
+COMPACTION: dict[str, object] = {"type": "compaction", "input_tokens": 180_000}
+ADVICE: dict[str, object] = {"type": "advisor_message", "model": "wise", "output_tokens": 600}
+
+
+def test_what_the_api_ran_beside_an_answer_is_counted_by_its_model(metrics: Metrics) -> None:
+    """A compaction is the model's own, advice another's."""
+    answered_call(metrics, [with_steps(COMPACTION, ADVICE)], DOCUMENT)
+    scrape = Scrape(metrics)
+    labels = {"relay": "anthropic", "client": "agent"}
+    fresh = scrape.value("relay_tokens_total", model=MODEL, type="input", **labels)
+    assert fresh == MESSAGE_TOKENS["input"] + 180_000
+    assert scrape.value("relay_tokens_total", model="wise", type="output", **labels) == 600
+    assert scrape.total("relay_tokens_total") == sum(MESSAGE_TOKENS.values()) + 180_600
+
+
+def test_costs_are_those_of_each_part(metrics: Metrics) -> None:
+    """Together their prompts may be long, and none of them is; a call without a price is one."""
+    prices = ListPrice()
+    metrics.price(prices)
+    answered_call(metrics, [with_steps(COMPACTION, COMPACTION, ADVICE, ADVICE)], DOCUMENT)
+    assert prices.asked == [
+        ("anthropic", MODEL, MESSAGE_TOKENS),
+        *[("anthropic", MODEL, {"input": 180_000})] * 2,
+        *[("anthropic", "wise", {"output": 600})] * 2,
+    ]
+    assert prices.searches == [2, 0, 0, 0, 0]
+    scrape = Scrape(metrics)
+    labels = {"relay": "anthropic", "client": "agent"}
+    assert scrape.value("relay_estimated_cost_usd_total", model=MODEL, **labels) == 0.75
+    assert scrape.value("relay_unpriced_requests_total", model="wise", **labels) == 1
 
 
 def test_costs_of_models_over_the_limit_are_told_together(metrics: Metrics) -> None:
@@ -744,14 +801,93 @@ def test_headers_that_are_kept_do_not_pile_up(metrics: Metrics, clock: Clock) ->
     assert limit.remaining == 999
 
 
+@pytest.mark.parametrize("ahead", [-900, 900])
+def test_limits_of_a_host_whose_clock_is_wrong_are_shown(
+    metrics: Metrics, clock: Clock, ahead: int
+) -> None:
+    """Their resets are relative to the answer's Date, and shown on the clock of this host."""
+    there = clock.time() - ahead
+    fields = (
+        ("date", formatdate(there, usegmt=True)),
+        ("anthropic-ratelimit-requests-remaining", "5"),
+        ("anthropic-ratelimit-requests-reset", f"{there + 60:.0f}"),
+    )
+    metrics.read_limits("anthropic", response_head(200, *fields).fields)
+    kind = {"relay": "anthropic", "kind": "requests"}
+    reset = Scrape(metrics).value("relay_ratelimit_reset_timestamp_seconds", **kind)
+    assert reset == pytest.approx(clock.time() + 60, abs=1)
+    for after, left in ((58, 5), (4, None)):
+        clock.now += after
+        assert Scrape(metrics).value("relay_ratelimit_remaining", **kind) == left
+
+
+def stating_limits(metrics: Metrics, *relays: str) -> None:
+    """Have answers state a limit and a quota that hold for long."""
+    reset = f"{time.time() + 86_400:.0f}"
+    fields = (
+        ("anthropic-ratelimit-requests-remaining", "5"),
+        ("anthropic-ratelimit-requests-reset", reset),
+        ("anthropic-ratelimit-unified-7d-utilization", "0.5"),
+        ("anthropic-ratelimit-unified-7d-reset", reset),
+    )
+    for relay in relays:
+        metrics.read_limits(relay, response_head(200, *fields).fields)
+
+
+def relays_with(scrape: Scrape, name: str) -> set[str]:
+    """Return the relays that there are samples of."""
+    return {labels["relay"] for labels in scrape.labels(name)}
+
+
+def test_limits_go_with_their_relay(metrics: Metrics) -> None:
+    """By the reload that removes it, and by the next scrape if a call ends after that."""
+    stating_limits(metrics, "anthropic", "openai")
+    metrics.prepare([state("openai")], ["agent"])
+    assert metrics.current_limits("anthropic") == ([], [])
+    metrics.prepare([state("anthropic"), state("openai")], ["agent"])
+    assert relays_with(Scrape(metrics), "relay_ratelimit_remaining") == {"openai"}
+    stating_limits(metrics, "anthropic")
+    metrics.show([state("openai")])
+    for name in ("ratelimit_remaining", "ratelimit_reset_timestamp_seconds"):
+        assert relays_with(Scrape(metrics), f"relay_{name}") == {"openai"}
+    for name in ("utilization_ratio", "reset_timestamp_seconds"):
+        assert relays_with(Scrape(metrics), f"relay_quota_{name}") == {"openai"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [state("anthropic", "other"), replace(state("anthropic"), upstream="http://other:1")],
+    ids=["grant", "upstream"],
+)
+def test_limits_go_with_their_account(metrics: Metrics, changed: RelayState) -> None:
+    """What another grant, or another API, had left says nothing of this one."""
+    stating_limits(metrics, "anthropic", "openai")
+    metrics.prepare([changed, state("openai")], ["agent"])
+    assert relays_with(Scrape(metrics), "relay_ratelimit_remaining") == {"openai"}
+
+
+def test_calls_in_flight_outlive_their_relay_until_they_are_over(metrics: Metrics) -> None:
+    """Then it is gone from the gauges; what was counted stays."""
+    exchange = call(metrics)
+    metrics.show([state("openai")])
+    assert Scrape(metrics).value("relay_requests_in_flight", relay="anthropic") == 1
+    metrics.observe(exchange)
+    metrics.show([state("openai")])
+    scrape = Scrape(metrics)
+    assert relays_with(scrape, "relay_requests_in_flight") == {"openai"}
+    assert scrape.total("relay_requests_total") == 1
+
+
 def test_kinds_and_windows_are_limited(metrics: Metrics, clock: Clock) -> None:
-    """To 32 of each; the others are dropped."""
+    """To 32 of each, of all relays together; the others are dropped."""
     for number in range(40):
         fields = (
             (f"anthropic-ratelimit-k{number}-limit", "1"),
             (f"anthropic-ratelimit-unified-{number}d-utilization", "0.5"),
         )
-        metrics.read_limits("anthropic", response_head(200, *fields).fields)
+        relay = "anthropic" if number < 20 else "openai"
+        metrics.read_limits(relay, response_head(200, *fields).fields)
+        metrics.current_limits(relay)
     scrape = Scrape(metrics)
     kinds = {labels["kind"] for labels in scrape.labels("relay_ratelimit_limit")}
     windows = {labels["window"] for labels in scrape.labels("relay_quota_utilization_ratio")}
@@ -861,11 +997,21 @@ def test_first_loading_is_dated_and_no_reload(metrics: Metrics) -> None:
     assert scrape.total("relay_config_reloads_total") == 0
 
 
-def test_lag_of_the_loop_is_the_latest(metrics: Metrics) -> None:
-    """It falls again when the loop has recovered."""
-    for seconds in (0.5, 0.001):
+def test_lag_of_the_loop_is_kept_of_every_tick(metrics: Metrics) -> None:
+    """A stall between two scrapes shows, however well the loop has recovered."""
+    for seconds in (0.0002, 0.6, 0.001):
         metrics.loop_was_late(seconds)
-        assert Scrape(metrics).value("relay_event_loop_lag_seconds") == seconds
+    scrape = Scrape(metrics)
+    buckets = scrape.buckets("relay_event_loop_lag_seconds")
+    assert (buckets["0.001"], buckets["0.5"], buckets["1.0"]) == (2, 2, 3)
+    assert scrape.value("relay_event_loop_lag_seconds_sum") == pytest.approx(0.6012)
+
+
+def test_lines_that_nobody_took_are_counted(metrics: Metrics) -> None:
+    """However many at a time."""
+    for count in (1, 40):
+        metrics.log_lines_dropped(count)
+    assert Scrape(metrics).value("relay_log_lines_dropped_total") == 41
 
 
 # One call, one observation
@@ -904,8 +1050,8 @@ ENDINGS = [
     ("connect_error", "none", "error"),
     ("internal_error", "none", "error"),
     ("client_abort", "200", "ok"),
+    ("no_credential", "none", "error"),
     ("client_abort", "none", "ok"),
-    ("rejected", "none", "error"),
 ]
 
 
@@ -968,18 +1114,31 @@ def test_refused_call_counts_once_in_both_counters(
     assert scrape.total("relay_requests_total") == 1
     assert scrape.value("relay_rejections_total", reason=reason) == 1
     assert scrape.total("relay_rejections_total") == 1
-    assert scrape.total("relay_request_duration_seconds_count") == (1 if known else 0)
+    assert scrape.value("relay_requests_in_flight", relay="anthropic") == 0
+
+
+def test_refused_call_is_in_no_histogram(metrics: Metrics) -> None:
+    """How fast the relay says no is neither an API's time nor an error's."""
+    exchange = call(metrics)
+    exchange.sent_at = 0.5  # its body stalled, or was too large after all
+    exchange.failed(errors.RequestStalled())
+    exchange.finish()
+    metrics.observe(exchange)
+    scrape = Scrape(metrics)
+    counts = {name for name, _ in scrape.samples if name.endswith("_seconds_count")}
+    assert "relay_request_duration_seconds_count" in counts
+    assert {scrape.total(name) for name in counts} == {0}
 
 
 def test_missing_credential_is_no_rejection(metrics: Metrics) -> None:
-    """It is the relay's own trouble."""
+    """It is a fault in the relay's set-up, and an outcome of its own."""
     record = call(metrics)
     record.failed(errors.CredentialMissing())
     metrics.observe(record)
     scrape = Scrape(metrics)
     assert scrape.total("relay_rejections_total") == 0
     labels = {"relay": "anthropic", "client": "agent", "operation": "messages"}
-    value = scrape.value("relay_requests_total", code="none", outcome="internal_error", **labels)
+    value = scrape.value("relay_requests_total", code="none", outcome="no_credential", **labels)
     assert value == 1
 
 
@@ -1059,13 +1218,15 @@ def test_gauges_show_the_relays_there_are(metrics: Metrics) -> None:
     metrics.show(
         [
             state("anthropic", "claude", idle=2, active=1),
-            state("openai", ready=False, up=False),
+            replace(state("openai", ready=False, up=False), refused=True),
             state("new", "anthropic", up=None),
         ]
     )
     scrape = Scrape(metrics)
     assert scrape.value("relay_credential_ready", relay="anthropic", grant="claude") == 1
     assert scrape.value("relay_credential_ready", relay="openai", grant="openai") == 0
+    assert scrape.value("relay_credential_refused", relay="anthropic", grant="claude") == 0
+    assert scrape.value("relay_credential_refused", relay="openai", grant="openai") == 1
     assert scrape.value("relay_upstream_up", relay="anthropic") == 1
     assert scrape.value("relay_upstream_up", relay="openai") == 0
     assert scrape.value("relay_upstream_up", relay="new") is None
@@ -1077,7 +1238,8 @@ def test_gauges_show_the_relays_there_are(metrics: Metrics) -> None:
     metrics.show([state("new", "anthropic")])
     scrape = Scrape(metrics)
     assert scrape.labels("relay_upstream_up") == [{"relay": "new"}]
-    assert scrape.labels("relay_credential_ready") == [{"relay": "new", "grant": "anthropic"}]
+    for name in ("relay_credential_ready", "relay_credential_refused"):
+        assert scrape.labels(name) == [{"relay": "new", "grant": "anthropic"}]
     assert scrape.labels("relay_upstream_info") == [{"relay": "new", "upstream": "http://new:8787"}]
     assert {labels["relay"] for labels in scrape.labels("relay_upstream_connections")} == {"new"}
 

@@ -10,6 +10,8 @@ from relay.telemetry.rate_limits import (
     WITHOUT_RESET_SECONDS,
     Book,
     LimitState,
+    Names,
+    clock_lead,
     read_limits,
 )
 
@@ -161,7 +163,7 @@ def test_reading_states_only_what_it_knows() -> None:
 
 def test_reading_holds_until_its_reset() -> None:
     """And not an instant longer."""
-    book = Book()
+    book = Book(Names())
     book.take([LimitState("requests", limit=1, reset=NOW + 10)], NOW)
     assert names(book, NOW + 9.9) == ["requests"]
     assert names(book, NOW + 10) == []
@@ -171,7 +173,7 @@ def test_reading_holds_until_its_reset() -> None:
 def test_reading_without_a_reset_holds_for_five_minutes() -> None:
     """From when it was last stated."""
     assert WITHOUT_RESET_SECONDS == 300
-    book = Book()
+    book = Book(Names())
     book.take([LimitState("requests", limit=1)], NOW)
     book.take([LimitState("requests", limit=1)], NOW + 200)
     assert names(book, NOW + 499) == ["requests"]
@@ -180,7 +182,7 @@ def test_reading_without_a_reset_holds_for_five_minutes() -> None:
 
 def test_reset_beyond_every_window_is_none() -> None:
     """A mistaken one would keep a value for ever."""
-    book = Book()
+    book = Book(Names())
     book.take([LimitState("requests", limit=1, reset=NOW + 61 * DAY)], NOW)
     assert names(book, NOW + 299) == ["requests"]
     assert names(book, NOW + 301) == []
@@ -190,14 +192,14 @@ def test_reset_beyond_every_window_is_none() -> None:
 
 def test_reset_that_is_past_shows_nothing() -> None:
     """The window has begun anew, and nobody knows how."""
-    book = Book()
+    book = Book(Names())
     book.take([LimitState("requests", remaining=0, reset=NOW - 1)], NOW)
     assert names(book, NOW) == []
 
 
 def test_latest_reading_counts() -> None:
     """Each kind by itself."""
-    book = Book()
+    book = Book(Names())
     book.take([LimitState("requests", remaining=5), LimitState("tokens", remaining=9)], NOW)
     book.take([LimitState("requests", remaining=4, reset=NOW + 400)], NOW + 1)
     shown = {reading.name: reading.remaining for reading in book.current(NOW + 2)}
@@ -206,9 +208,10 @@ def test_latest_reading_counts() -> None:
 
 
 def test_kinds_beyond_the_limit_are_dropped() -> None:
-    """The known ones go on; a place is free once a reading has expired."""
+    """The known ones go on, also for another relay; no place is ever free again."""
     assert KIND_LIMIT == 32
-    book = Book()
+    kinds = Names()
+    book = Book(kinds)
     first = [LimitState(f"k{number}", limit=1, reset=NOW + 10) for number in range(40)]
     book.take(first, NOW)
     assert names(book, NOW) == [f"k{number}" for number in range(32)]
@@ -217,12 +220,63 @@ def test_kinds_beyond_the_limit_are_dropped() -> None:
     assert shown["k3"] == 2
     assert "new" not in shown
     book.take([LimitState("new", limit=1)], NOW + 10)
-    assert names(book, NOW + 10) == ["k3", "new"]
+    assert names(book, NOW + 10) == ["k3"]
+    other = Book(kinds)
+    other.take([LimitState("new", limit=1), LimitState("k5", limit=1)], NOW + 10)
+    assert names(other, NOW + 10) == ["k5"]
+
+
+# The API's clock
+
+
+def dated(*values: str) -> list[Field]:
+    """Return an answer's Date fields."""
+    return [Field(b"Date", b"date", value.encode("latin-1")) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "lead"),
+    [(0, 0), (1, 0), (-9, 0), (600, 600), (-600, -600), (86_400 * 400, 86_400 * 400)],
+)
+def test_the_date_tells_how_far_this_clock_is_ahead(ahead: int, lead: int) -> None:
+    """Seconds are what an answer takes on its way, and what Date leaves out."""
+    found = dated("Fri, 15 Jan 2027 08:00:00 GMT")
+    assert clock_lead(found, NOW + ahead) == lead
+
+
+@pytest.mark.parametrize("value", ["", "now", "Fri, 40 Jan 2027 08:00:00 GMT", "\xb2", "0" * 99])
+def test_date_that_is_none_tells_nothing(value: str) -> None:
+    """Nor does an answer without one."""
+    assert clock_lead(dated(value), NOW) == clock_lead([], NOW) == 0
+
+
+def test_of_several_dates_the_nearest_counts() -> None:
+    """An LLM proxy adds its own to what it kept from an earlier answer."""
+    assert (
+        clock_lead(dated("Fri, 15 Jan 2027 07:00:00 GMT", "Fri, 15 Jan 2027 08:00:00 GMT"), NOW)
+        == 0
+    )
+
+
+@given(st.binary(max_size=40))
+def test_no_date_makes_it_raise(value: bytes) -> None:
+    """Whatever stands there."""
+    assert abs(clock_lead([Field(b"Date", b"date", value)], NOW)) < float("inf")
+
+
+@pytest.mark.parametrize("ahead", [600, -600])
+def test_resets_are_moved_to_this_clock(ahead: float) -> None:
+    """So that they last as long as the API says, and no longer."""
+    book = Book(Names())
+    book.take([LimitState("requests", remaining=5, reset=NOW + 60)], NOW + ahead, ahead)
+    (reading,) = book.current(NOW + ahead + 59)
+    assert reading.reset == NOW + ahead + 60
+    assert names(book, NOW + ahead + 60) == []
 
 
 def test_book_may_change_while_it_is_read() -> None:
     """A scrape asks for one value at a time."""
-    book = Book()
+    book = Book(Names())
     book.take([LimitState("a", limit=1), LimitState("b", limit=1)], NOW)
     seen = []
     for reading in book.current(NOW):

@@ -39,6 +39,167 @@ def test_final_usage_in_the_opening_is_not_doubled() -> None:
     assert reading.missing is None
 
 
+@pytest.mark.parametrize("nothing", [0, None, 0.0])
+def test_a_total_does_not_fall_to_nothing(nothing: object) -> None:
+    """Some servers fill in what they do not know with zeros."""
+    opening = {
+        "input_tokens": 100,
+        "cache_read_input_tokens": 5000,
+        "cache_creation_input_tokens": 30,
+        "server_tool_use": {"web_search_requests": 2},
+        "output_tokens": 1,
+    }
+    closing = dict.fromkeys(opening, nothing) | {"server_tool_use": None, "output_tokens": 42}
+    pieces = [message_start(opening), message_delta(closing), MESSAGE_STOP]
+    reading = read_stream("messages", pieces)
+    assert reading.tokens == {
+        "input": 100,
+        "cache_read": 5000,
+        "cache_write_unknown": 30,
+        "output": 42,
+    }
+    assert (reading.server_tool_requests, reading.missing) == ({"web_search": 2}, None)
+
+
+def test_nothing_is_a_total_too() -> None:
+    """Where none was stated before: all of a prompt may have been in the cache."""
+    reading = read_stream("messages", [message_start({"input_tokens": 0}), MESSAGE_STOP])
+    assert (reading.tokens, reading.missing) == ({}, None)
+
+
+def test_counts_may_come_as_floats() -> None:
+    """JavaScript and others make no difference; a part of a token is none."""
+    usage = {"input_tokens": 10.0, "output_tokens": 1e3, "cache_read_input_tokens": 5}
+    assert read_json("messages", {"usage": usage}).tokens == {
+        "input": 10,
+        "cache_read": 5,
+        "output": 1000,
+    }
+    pieces = [message_start({"input_tokens": 10.5}), message_delta({"output_tokens": 4})]
+    assert read_stream("messages", [*pieces, MESSAGE_STOP]).missing == "parse"
+
+
+# What is billed beside the totals
+
+
+COMPACTION = {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500}
+MESSAGE = {"type": "message", "input_tokens": 23_000, "output_tokens": 1_000}
+ADVICE = {
+    "type": "advisor_message",
+    "model": "claude-opus-4-8",
+    "input_tokens": 40,
+    "cache_creation_input_tokens": 7,
+    "cache_creation": {"ephemeral_5m_input_tokens": 7},
+    "output_tokens": 600,
+}
+TOTALS = {"input_tokens": 23_000, "output_tokens": 1_000}
+
+
+def compacted(*iterations: object) -> dict[str, object]:
+    """Return usage that tells what each step took."""
+    return {**TOTALS, "iterations": list(iterations)}
+
+
+def test_compactions_are_billed_beside_the_totals() -> None:
+    """In streams and in JSON, each for itself: 203,000 tokens of prompts, and no long one."""
+    usage = compacted(COMPACTION, MESSAGE, COMPACTION)
+    stream = [message_start(TOTALS), message_delta(usage), MESSAGE_STOP]
+    for reading in (
+        read_stream("messages", stream),
+        read_json("messages", {**ANTHROPIC_JSON, "usage": usage}),
+    ):
+        assert reading.tokens == {"input": 383_000, "output": 8_000}
+        assert [(part.model, sum(part.tokens.values())) for part in reading.parts] == [
+            ("claude-opus-4-1", 24_000),
+            ("claude-opus-4-1", 183_500),
+            ("claude-opus-4-1", 183_500),
+        ]
+        assert reading.missing is None
+
+
+def test_advice_is_billed_as_the_model_that_gave_it() -> None:
+    """What the relay calls a model's tokens are that model's."""
+    usage = compacted(MESSAGE, ADVICE, {**ADVICE, "model": 5})
+    answer, advice, unnamed = read_json("messages", {**ANTHROPIC_JSON, "usage": usage}).parts
+    assert (answer.model, answer.tokens) == (
+        "claude-opus-4-1",
+        {"input": 23_000, "output": 1_000},
+    )
+    assert advice.model == "claude-opus-4-8"
+    assert advice.tokens == {"input": 40, "cache_write_5m": 7, "output": 600}
+    assert (unnamed.model, unnamed.tokens) == (None, advice.tokens)
+
+
+def test_steps_of_the_answer_are_in_the_totals() -> None:
+    """Also those of a model that stood in for another, and of kinds that nobody knows."""
+    usage = compacted(MESSAGE, {**MESSAGE, "type": "fallback_message"}, {**MESSAGE, "type": "x"})
+    assert read_json("messages", {"usage": usage}).tokens == {"input": 23_000, "output": 1_000}
+
+
+@pytest.mark.parametrize("iterations", [None, [], {}, "x", [None, 5, {"type": ["compaction"]}]])
+def test_iterations_that_say_nothing_change_nothing(iterations: object) -> None:
+    """Whatever stands where they should be."""
+    usage = {**TOTALS, "iterations": iterations}
+    reading = read_json("messages", {"usage": usage})
+    assert (reading.tokens, reading.missing) == ({"input": 23_000, "output": 1_000}, None)
+
+
+def test_later_iterations_overwrite_and_absent_ones_keep() -> None:
+    """They are cumulative like the totals."""
+    pieces = [
+        message_start(TOTALS),
+        message_delta(compacted(COMPACTION), None),
+        message_delta(compacted(COMPACTION, COMPACTION), None),
+        message_delta(compacted({**COMPACTION, "input_tokens": 0, "output_tokens": 0}), None),
+        message_delta(TOTALS),
+        MESSAGE_STOP,
+    ]
+    assert read_stream("messages", pieces).tokens == {"input": 383_000, "output": 8_000}
+
+
+def test_a_compaction_that_cannot_be_read_is_missing() -> None:
+    """The totals are counted, and are not all."""
+    usage = compacted({**COMPACTION, "input_tokens": -1})
+    for reading in (
+        read_stream("messages", [message_start(TOTALS), message_delta(usage), MESSAGE_STOP]),
+        read_json("messages", {**ANTHROPIC_JSON, "usage": usage}),
+    ):
+        assert (reading.tokens["input"], reading.missing) == (23_000, "parse")
+
+
+def test_the_pace_is_that_of_the_answer() -> None:
+    """A summary was written before it, and is no part of what the user waited for."""
+    meter = Meter("messages", 200, EVENT_STREAM)
+    meter.feed(message_start(TOTALS) + BLOCK_START, 1.0)
+    meter.feed(message_delta(compacted(COMPACTION)) + MESSAGE_STOP, 2.0)
+    pace = meter.finish("clean", 10.99).seconds_per_output_token(10.99)
+    assert pace == pytest.approx(0.01)
+
+
+# The service
+
+
+@pytest.mark.parametrize(
+    ("usage", "tier"),
+    [
+        ({"service_tier": "standard"}, None),
+        ({"service_tier": None, "speed": None}, None),
+        ({"service_tier": "priority"}, "priority"),
+        ({"speed": "fast", "service_tier": "standard"}, "fast"),
+        ({"speed": "standard", "inference_geo": "not_available"}, None),
+        ({"speed": "fast", "service_tier": "batch", "inference_geo": "us"}, "fast+batch+us"),
+        ({"service_tier": 5, "speed": ["fast"]}, None),
+        ({"service_tier": "a b", "speed": ""}, None),
+    ],
+)
+def test_the_tier_is_what_is_not_standard(usage: dict[str, object], tier: str | None) -> None:
+    """In streams and in JSON."""
+    usage = {**OPENING_USAGE, "service_tier": None, **usage}
+    pieces = [message_start(usage), message_delta({"output_tokens": 4}), MESSAGE_STOP]
+    assert read_stream("messages", pieces).tier == tier
+    assert read_json("messages", {"usage": usage}).tier == tier
+
+
 def test_a_later_total_overwrites_and_an_absent_or_null_one_keeps() -> None:
     """Each message_delta states totals, some of them."""
     pieces = [
@@ -197,6 +358,14 @@ def test_other_stop_reasons_are_one() -> None:
     assert read_json("messages", {"stop_reason": "bored"}).stop_reason == "other"
     assert read_json("messages", {"stop_reason": None}).stop_reason is None
     assert read_json("messages", {"stop_reason": 5}).stop_reason is None
+    assert read_json("messages", {"stop_reason": ""}).stop_reason is None
+
+
+def test_an_empty_stop_reason_is_none() -> None:
+    """And does not make the totals the last ones."""
+    pieces = [message_start(), message_delta({"output_tokens": 40}, "")]
+    reading = read_stream("messages", pieces)
+    assert (reading.stop_reason, reading.missing, reading.truncated) == (None, "truncated", True)
 
 
 @pytest.mark.parametrize("end", ["broken", "aborted"])

@@ -14,6 +14,7 @@ from relay.http import coding
 from relay.http.sse import EVENT_LIMIT
 from relay.telemetry.usage import ERROR_TYPES, SERVER_TOOLS, TOKEN_TYPES, End, Meter, Missing, meter
 from relay.telemetry.usage.counts import Tally
+from relay.telemetry.usage.json_body import WHOLE_LIMIT
 from relay.telemetry.usage.reader import Row
 from tests.unit.telemetry.usage.samples import (
     ANTHROPIC_JSON,
@@ -28,6 +29,8 @@ from tests.unit.telemetry.usage.samples import (
     OVERLOADED,
     PING,
     RESPONSES_STREAM,
+    RESPONSES_TOKENS,
+    RESPONSES_USAGE,
     bytewise,
     compact,
     cut,
@@ -38,6 +41,7 @@ from tests.unit.telemetry.usage.samples import (
     read,
     read_json,
     read_stream,
+    response,
     text_delta,
 )
 
@@ -58,6 +62,206 @@ def test_a_torso_is_missing_for_the_reason_it_ended(end: End, missing: Missing) 
     assert reading.missing == missing
     assert reading.tokens["input"] == 25
     assert reading.truncated == (end == "clean")
+
+
+LAST_EVENTS = {
+    "messages": (ANTHROPIC_STREAM, ANTHROPIC_TOKENS),
+    "chat_completions": (CHAT_STREAM, CHAT_TOKENS),
+    "responses": (RESPONSES_STREAM, RESPONSES_TOKENS),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("rest", [b"", b"\n", b"\r\n", b"\r", b"\n: bye"])
+@pytest.mark.parametrize("operation", LAST_EVENTS)
+def test_a_last_event_without_its_empty_line_is_an_event(
+    operation: str, rest: bytes, end: End
+) -> None:
+    """Some servers do not write it."""
+    pieces, tokens = LAST_EVENTS[operation]
+    body = b"".join(pieces).removesuffix(b"\n\n") + rest
+    for cuts in ([body], bytewise(body)):
+        reading = read_stream(operation, cuts, end)
+        assert (reading.tokens, reading.missing) == (tokens, None)
+        assert (reading.ended, reading.truncated) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("operation", "rest"),
+    [
+        ("messages", b'event: message_stop\ndata: {"type":"message_st'),
+        ("messages", b"event: message_stop\ndata:"),
+        ("messages", b"event: message_stop"),
+        ("chat_completions", b"data: [DONE"),
+        ("responses", b'event: response.completed\ndata: {"type":"response.completed","respo'),
+    ],
+)
+def test_a_torso_of_a_last_event_is_none(operation: str, rest: bytes) -> None:
+    """Whatever its first words are."""
+    first = [message_start()] if operation == "messages" else RESPONSES_STREAM[:3]
+    for end in ENDS:
+        reading = read_stream(operation, [*first, rest], end)
+        assert (reading.ended, reading.truncated) == (False, end == "clean")
+        assert reading.missing == ("client_abort" if end == "aborted" else "truncated")
+
+
+def test_the_first_token_may_be_in_the_last_event() -> None:
+    """It came when its bytes did."""
+    meter = Meter("messages", 200, EVENT_STREAM)
+    meter.feed(message_start(), 1.0)
+    meter.feed(text_delta().rstrip(), 2.0)
+    assert meter.finish("clean", 9.0).first_token_at == 2.0
+
+
+def test_an_error_may_be_the_last_event() -> None:
+    """Under a status of 200, and as an answer's body."""
+    reading = read_stream("messages", [message_start(), OVERLOADED.rstrip()])
+    assert (reading.stream_error, reading.error_type) == (True, "overloaded_error")
+    reading = read(Meter("messages", 502, EVENT_STREAM), [OVERLOADED.rstrip()])
+    assert (reading.error_type, reading.error_where) == ("overloaded_error", "http")
+
+
+def test_totals_and_a_reason_are_as_good_as_the_end() -> None:
+    """A clean end of the framing, and of the coding, says the rest."""
+    whole = b"".join(ANTHROPIC_STREAM[:-1])
+    reading = read_stream("messages", [whole])
+    assert (reading.missing, reading.truncated, reading.ended) == (None, False, False)
+    assert read_stream("messages", ANTHROPIC_STREAM[:-2]).truncated
+    meter = Meter("messages", 200, EVENT_STREAM, b"gzip")
+    coded = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    torso = coded.compress(whole) + coded.flush(zlib.Z_SYNC_FLUSH)
+    assert read(meter, [torso]).truncated
+
+
+# What they are, whatever the label
+
+
+@pytest.mark.parametrize("label", [JSON, b"", b"text/plain", b"application/octet-stream"])
+@pytest.mark.parametrize("operation", LAST_EVENTS)
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\r\n", b": hello\n\n"])
+def test_events_are_told_by_their_first_bytes(operation: str, label: bytes, before: bytes) -> None:
+    """However they are cut, and coded too."""
+    pieces, tokens = LAST_EVENTS[operation]
+    body = before + b"".join(pieces)
+    for name, coded in ((b"", body), (b"gzip", gzip.compress(body))):
+        for cuts in ([coded], bytewise(coded)):
+            reading = read(Meter(operation, 200, label, name), cuts)
+            assert (reading.tokens, reading.missing, reading.ended) == (tokens, None, True)
+            assert reading.max_gap == 0.0
+            assert reading.first_token_at == 1.0
+
+
+@pytest.mark.parametrize("label", [EVENT_STREAM, b"", b"text/plain"])
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b" \r\n\t", b"\n" * 5000])
+def test_json_is_told_by_its_first_bytes(label: bytes, before: bytes) -> None:
+    """Some servers send blanks before it, so that the connection stays open."""
+    body = before + compact(ANTHROPIC_JSON)
+    for cuts in ([body], bytewise(body)):
+        reading = read(Meter("messages", 200, label), cuts)
+        assert (reading.tokens["output"], reading.missing) == (77, None)
+        assert (reading.truncated, reading.unusable, reading.max_gap) == (False, False, None)
+
+
+def test_json_for_a_stream_of_errors_and_the_other_way_round() -> None:
+    """The type of a refusal is read either way."""
+    body = compact({"error": {"type": "api_error"}})
+    assert read(Meter("messages", 502, EVENT_STREAM), [body]).error_type == "api_error"
+    assert read(Meter("messages", 529, JSON), [OVERLOADED]).error_type == "overloaded_error"
+
+
+def test_what_the_first_bytes_do_not_tell_the_label_does() -> None:
+    """A field that nobody knows, before those of an event."""
+    pieces = [b"foo: bar\n", *ANTHROPIC_STREAM]
+    assert read_stream("messages", pieces).tokens == ANTHROPIC_TOKENS
+    assert read(Meter("messages", 200, JSON), pieces).missing == "parse"
+
+
+# Whether they are answers at all
+
+
+NO_ANSWERS = {
+    "nothing": b"",
+    "blanks": b"\r\n \t",
+    "HTML": b"<!doctype html><title>Welcome</title>",
+    "text": b"Service Unavailable",
+    "a start of a field": b"dat",
+    "a page of status": b'{"status":"ok"}',
+    "an empty object": b"{}",
+    "an error": b'{"type":"error","error":{"type":"api_error"}}',
+    "an error beside content": b'{"content":[],"error":{"type":"api_error"}}',
+    "an error that says nothing": b'{"error":"no"}',
+    "no object": b"[]",
+    "half an answer": compact(ANTHROPIC_JSON)[:-1],
+}
+
+
+@pytest.mark.parametrize("label", [JSON, EVENT_STREAM, b"text/html", b""])
+@pytest.mark.parametrize("name", NO_ANSWERS)
+def test_an_answer_that_is_none_is_unusable(name: str, label: bytes) -> None:
+    """Of every endpoint, whatever it is labelled; if it came to a clean end."""
+    body = NO_ANSWERS[name]
+    for operation in (*OPERATIONS[:4], "count_tokens", "batches", "files"):
+        reading = read(Meter(operation, 200, label), [body])
+        assert (reading.unusable, reading.truncated, reading.stream_error) == (True, False, False)
+        assert reading.error_type == ("api_error" if b"api_error" in body else "other")
+        assert reading.error_where == "http"
+        assert not read(Meter(operation, 200, label), [body], "broken").unusable
+        assert not read(Meter(operation, 200, label), [body], "aborted").unusable
+        below = read(Meter(operation, 200, label, is_endpoint=False), [body])
+        assert (below.unusable, below.truncated) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer"),
+    [
+        ("messages", {"content": []}),
+        ("messages", {"usage": {"input_tokens": 1}, "error": None}),
+        ("chat_completions", {"choices": []}),
+        ("responses", {"output": [], "error": None}),
+        ("responses", {"id": "resp_1", "status": "queued", "usage": None}),
+        ("embeddings", {"data": []}),
+        ("count_tokens", {"input_tokens": 0}),
+        ("batches", {"id": "msgbatch_1"}),
+        ("files", {"id": "file_1"}),
+    ],
+)
+def test_an_answer_of_the_api_is_usable(operation: str, answer: object) -> None:
+    """One of its members is enough."""
+    reading = read_json(operation, answer)
+    assert (reading.unusable, reading.error_type, reading.error_where) == (False, None, None)
+
+
+def test_what_nobody_could_read_is_not_judged() -> None:
+    """It may be the best of answers."""
+    assert not read(Meter("messages", 200, JSON, b"dcb"), [b"?"]).unusable
+    assert not read(Meter("messages", 200, JSON, b"gzip"), [b"?????"]).unusable
+    long = b'{"x":"%b"}' % (b"a" * WHOLE_LIMIT)
+    assert not read_json("messages", long).unusable
+
+
+def test_a_stream_is_judged_by_its_events() -> None:
+    """Whatever is in it: it is no error of the kind that a page is."""
+    for pieces in ([PING], [b": hello\n\n"], [message_start(), OVERLOADED]):
+        assert not read_stream("messages", pieces).unusable
+
+
+def test_usage_of_an_answer_that_failed_is_counted() -> None:
+    """It was paid for."""
+    answer = {**response("failed", RESPONSES_USAGE), "error": {"code": "server_error"}}
+    reading = read_json("responses", answer)
+    assert (reading.tokens, reading.missing) == (RESPONSES_TOKENS, None)
+    assert (reading.unusable, reading.stop_reason) == (True, "failed")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS[:4])
+def test_what_is_below_an_endpoint_counts(operation: str) -> None:
+    """Where it states usage; where it does not, it is missing."""
+    value = {"usage": {"input_tokens": 5, "prompt_tokens": 5}}
+    meter = Meter(operation, 200, JSON, is_endpoint=False)
+    reading = read(meter, [compact(value)])
+    assert (reading.tokens, reading.missing) == ({"input": 5}, None)
+    assert read(Meter(operation, 200, JSON, is_endpoint=False), [b"{}"]).missing == "absent"
+    assert read(Meter("count_tokens", 200, JSON, is_endpoint=False), [b"{}"]).missing is None
 
 
 def test_an_agent_that_leaves_after_an_error_aborted_nothing() -> None:
@@ -316,6 +520,21 @@ def test_the_longest_gap_is_the_longest_silence_of_a_stream() -> None:
     assert meter.finish("broken", 344.0).max_gap == 330.0
 
 
+def test_while_nobody_reads_the_upstream_it_is_not_silent() -> None:
+    """What it wrote meanwhile waits; only its own silence counts, before and after."""
+    meter = Meter("messages", 200, EVENT_STREAM)
+    meter.feed(PING, 10.0)
+    meter.excuse(90.0)
+    meter.feed(PING, 101.5)
+    meter.feed(PING, 102.0)
+    assert meter.finish("clean", 102.0).max_gap == 1.5
+    meter = Meter("messages", 200, EVENT_STREAM)
+    meter.excuse(5.0)  # before anything has come
+    meter.feed(PING, 10.0)
+    meter.excuse(60.0)
+    assert meter.finish("broken", 70.25).max_gap == 0.25
+
+
 def test_streams_of_every_operation_have_gaps_and_json_has_none() -> None:
     """They are about the wire, not about usage."""
     for operation in OPERATIONS:
@@ -361,7 +580,7 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
 ABSURD = [
     b"-1",
     b"1.5",
-    b"1e3",
+    b"1e30",
     b"true",
     b'"5"',
     b"[]",

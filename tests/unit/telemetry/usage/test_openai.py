@@ -76,10 +76,50 @@ def test_usage_that_is_counted_along_is_whole_at_the_end_only() -> None:
     assert (reading.tokens, reading.missing) == ({"input": 5, "output": 1}, None)
 
 
-def test_usage_counts_without_the_end_of_the_stream() -> None:
-    """The stream was truncated all the same."""
+def test_usage_and_a_reason_are_as_good_as_the_end_of_the_stream() -> None:
+    """Some servers leave [DONE] out; one of the two alone says nothing of the other."""
     reading = read_stream("chat_completions", CHAT_STREAM[:-1])
-    assert (reading.tokens, reading.missing, reading.truncated) == (CHAT_TOKENS, None, True)
+    assert (reading.tokens, reading.missing, reading.truncated) == (CHAT_TOKENS, None, False)
+    for pieces in (CHAT_STREAM[:-2], [*CHAT_STREAM[:3], CHAT_STREAM[4]]):
+        assert read_stream("chat_completions", pieces).truncated
+
+
+@pytest.mark.parametrize("nothing", [0, None])
+def test_a_last_chunk_of_zeros_takes_nothing_away(nothing: object) -> None:
+    """Some servers append one."""
+    zeros = {
+        "prompt_tokens": nothing,
+        "completion_tokens": nothing,
+        "prompt_tokens_details": {"cached_tokens": nothing},
+        "completion_tokens_details": {"reasoning_tokens": nothing},
+    }
+    pieces = [*CHAT_STREAM[:-1], data({**CHUNK, "choices": [], "usage": zeros}), DONE]
+    reading = read_stream("chat_completions", pieces)
+    assert (reading.tokens, reading.missing) == (CHAT_TOKENS, None)
+    assert reading.reasoning_tokens == 40
+
+
+def test_an_empty_finish_reason_is_none() -> None:
+    """Some servers send one with every chunk."""
+    pieces = [chunk({"content": "a"}, ""), chunk({"content": "b"}, "")]
+    assert read_stream("chat_completions", pieces).stop_reason is None
+    last = chunk({}, "length")
+    assert read_stream("chat_completions", [*pieces, last, DONE]).stop_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("stated", "tier"),
+    [("default", None), ("auto", None), (None, None), ("priority", "priority"), ("flex", "flex")],
+)
+def test_the_tier_is_what_served_the_call(stated: str | None, tier: str | None) -> None:
+    """It stands beside the usage; the last one counts, for the first is what was asked for."""
+    pieces = [chunk({"content": "a"}, service_tier="scale"), chunk({}, "stop", service_tier=stated)]
+    reading = read_stream("chat_completions", [*pieces, DONE])
+    assert reading.tier == (tier if stated else "scale")
+    assert read_json("chat_completions", {"choices": [], "service_tier": stated}).tier == tier
+    completed = response("completed", RESPONSES_USAGE, service_tier=stated)
+    events = [*RESPONSES_OPENING, event("response.completed", response=completed)]
+    assert read_stream("responses", events).tier == tier
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,154 @@
+"""What an answer said of itself, and what is to be thought of it, once it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from relay.telemetry.usage.counts import Missing, Part, Tally, merge
+from relay.telemetry.usage.first_bytes import Kind
+from relay.telemetry.usage.reader import Row
+
+End = Literal["clean", "broken", "aborted"]
+"""How an answer ended: as its framing says, cut short upstream or here, left by the agent."""
+
+
+class Usage(NamedTuple):
+    """What an answer said of itself. Times are on the clock of those handed in."""
+
+    model: str | None
+    parts: tuple[Part, ...]
+    """What is billed, each part by itself: the answer first, then what the API ran beside it."""
+    reasoning_tokens: int
+    """A subset of the output."""
+    server_tool_requests: Mapping[str, int]
+    stop_reason: str | None
+    tier: str | None
+    """What the API says of its service where it is not the standard one."""
+    error_type: str | None
+    """Of an answer of 400 and above or one that is unusable, or of an error within a stream."""
+    error_where: Literal["http", "stream"] | None
+    error_message: str
+    """The error's own words, which may quote whatever was sent: not to be shown as they are."""
+    unpaid: bool
+    """Whether the error is for want of payment."""
+    ended: bool
+    """Whether the stream's own end was seen: ``message_stop``, ``[DONE]`` and their like."""
+    stream_error: bool
+    """Whether a stream of status 2xx carried an error."""
+    truncated: bool
+    """Whether a stream that could be read ended cleanly and yet before its own end."""
+    unusable: bool
+    """Whether an answer of status 2xx is whole, and none that the operation has."""
+    first_token_at: float | None
+    max_gap: float | None
+    """The upstream's longest silence within a stream or after its last piece, in seconds."""
+    missing: Missing | None
+    """Why usage that should be there is not, or not all of it."""
+
+    @property
+    def tokens(self) -> Mapping[str, int]:
+        """All tokens by type, disjoint; without those of which there were none."""
+        return merge(self.parts)
+
+    def seconds_per_output_token(self, ended_at: float) -> float | None:
+        """Return the pace after the first token, where all output is known."""
+        output = self.parts[0].tokens.get("output", 0)
+        if self.first_token_at is None or self.missing is not None or output < 2:
+            return None
+        return (ended_at - self.first_token_at) / (output - 1)
+
+
+class Findings(NamedTuple):
+    """What the meter has found in a body."""
+
+    status: int
+    is_endpoint: bool
+    """Whether an answer of the operation's own is due, and not of something below its path."""
+    row: Row | None
+    tally: Tally
+    streams: bool
+    kind: Kind | None
+    """What its first bytes are; None where there are none."""
+    is_answer: bool
+    """Whether it is JSON that the operation answers with."""
+    fault: Missing | None
+    """What ended the reading before its time."""
+    half_decoded: bool
+    """Whether a coding has not come to its own end."""
+    end: End
+
+    def usage(self, first_token_at: float | None, max_gap: float | None) -> Usage:
+        """Return what that comes to."""
+        tally, unusable = self.tally, self._is_unusable()
+        refused = self.status >= 400 or unusable
+        stream_error = tally.failed and self.streams and not refused
+        failed = refused or tally.failed
+        return Usage(
+            model=tally.model,
+            parts=tally.parts(),
+            reasoning_tokens=tally.stated.get("reasoning", 0),
+            server_tool_requests=tally.server_tool_requests(),
+            stop_reason=tally.stop_reason,
+            tier=tally.tier,
+            error_type=tally.error_type or ("other" if refused else None),
+            error_where="stream" if stream_error else "http" if failed else None,
+            error_message=tally.error_message,
+            unpaid=tally.unpaid,
+            ended=tally.ended,
+            stream_error=stream_error,
+            truncated=self.end == "clean" and not unusable and self._lacks_its_end(),
+            unusable=unusable,
+            first_token_at=first_token_at,
+            max_gap=max_gap,
+            missing=None if tally.complete else self._missing(),
+        )
+
+    @property
+    def _succeeded(self) -> bool:
+        return 200 <= self.status < 300
+
+    def _is_unusable(self) -> bool:
+        """Whether the answer is whole and an agent can make nothing of it."""
+        if not (self._succeeded and self.is_endpoint and self.end == "clean"):
+            return False
+        if self.row is None or self.fault is not None:
+            return False
+        if self.kind is None:
+            return True
+        if not self.streams:
+            return self.tally.failed or not self.is_answer
+        return self.row.read_event is None or (self.kind == "other" and self._lacks_its_end())
+
+    def _lacks_its_end(self) -> bool:
+        """Whether a stream that could be read has not come to its own end."""
+        return (
+            self.streams
+            and self._succeeded
+            and self.is_endpoint
+            and self.row is not None
+            and self.row.read_event is not None
+            and not (self.tally.ended or self.tally.failed)
+            and not (self.tally.told_all and not self.half_decoded)
+            and self.fault is None
+            and self.tally.note != "too_large"
+        )
+
+    def _missing(self) -> Missing | None:
+        if not self._succeeded or self.row is None or not self.row.metered:
+            return None
+        if self.fault is not None:
+            return self.fault
+        if self.tally.ended:
+            return self.tally.note or "absent"
+        if self.end == "aborted" and not self.tally.failed:
+            return "client_abort"
+        return self._missing_of_torso()
+
+    def _missing_of_torso(self) -> Missing:
+        """Return the reason for an answer that did not say that it was whole."""
+        if self.end == "broken" or self.half_decoded or (self.tally.failed and self.streams):
+            return "truncated"
+        if self.tally.note is not None:
+            return self.tally.note
+        return "truncated" if self._lacks_its_end() else "absent"
