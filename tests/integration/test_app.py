@@ -20,6 +20,7 @@ from relay.credentials import credential as credential_module
 from relay.credentials import sources
 from relay.downstream.connections import Connections
 from relay.upstream import health as health_module
+from relay.upstream.dial import Dialer
 from tests.harness.relays import (
     KEY,
     MESSAGES,
@@ -490,13 +491,13 @@ async def test_a_connect_without_a_descriptor_says_nothing(
     monkeypatch.setattr(health_module, "PROBE_SECONDS", 0.01)
     tried = asyncio.Semaphore(0)
 
-    async def refuse(*_: object) -> NoReturn:
+    async def refuse(_: Dialer) -> NoReturn:
         tried.release()
         raise OSError(errno.EMFILE, "Too many open files")
 
     async with running_relay(tmp_path, configuration(upstream.port)) as relay:
         await seen(relay, {("anthropic",): 1})
-        monkeypatch.setattr(asyncio, "open_connection", refuse)
+        monkeypatch.setattr(Dialer, "connect", refuse)
         for _ in range(3):
             await tried.acquire()
         assert await relay.samples("relay_upstream_up", "relay") == {("anthropic",): 1}

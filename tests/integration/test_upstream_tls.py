@@ -1,9 +1,10 @@
-"""TLS with an upstream, on either event loop: whom the relay trusts, and when an answer has ended."""
+"""TLS with an upstream, on either event loop: who is trusted, and when an answer has ended."""
 
 from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,9 @@ async def test_another_ca_of_the_same_name_is_not_taken_for_it(tmp_path: Path, k
     folder.mkdir()
     extensions = LAX.get(kind, CONFORMING)
     other = Authority(folder, extensions=extensions).issue("good", LOCAL)
-    assert await status_with(tmp_path, other, Authority(tmp_path, extensions=extensions).file) == 502
+    assert (
+        await status_with(tmp_path, other, Authority(tmp_path, extensions=extensions).file) == 502
+    )
 
 
 async def test_a_ca_below_the_root_may_be_trusted_by_itself(tmp_path: Path) -> None:
@@ -88,18 +91,19 @@ def cut(caller: Caller) -> None:
 
 @pytest.mark.parametrize(("ends", "outcome"), [(Caller.leave, "ok"), (cut, "truncated")])
 async def test_only_the_upstream_itself_ends_an_answer(
-    tmp_path: Path, ends: object, outcome: str
+    tmp_path: Path, ends: Callable[[Caller], None], outcome: str
 ) -> None:
     """An end without close_notify may be anybody's (RFC 9112 §9.8)."""
     authority = Authority(tmp_path)
-    async with running_upstream(authority.issue("good", LOCAL).context()) as upstream:
-        async with running_relay(tmp_path, over_tls(upstream.port, authority.file)) as relay:
-            agent = await relay.agent()
-            await agent.send(request())
-            caller, _ = await upstream.called()
-            await caller.send(UNFRAMED)
-            assert callable(ends)
-            ends(caller)
-            answer = await agent.answer()
-            assert (answer.body, answer.complete) == (b"all of it", outcome == "ok")
-            assert await relay.outcomes() == {(outcome, "200"): 1}
+    async with (
+        running_upstream(authority.issue("good", LOCAL).context()) as upstream,
+        running_relay(tmp_path, over_tls(upstream.port, authority.file)) as relay,
+    ):
+        agent = await relay.agent()
+        await agent.send(request())
+        caller, _ = await upstream.called()
+        await caller.send(UNFRAMED)
+        ends(caller)
+        answer = await agent.answer()
+        assert (answer.body, answer.complete) == (b"all of it", outcome == "ok")
+        assert await relay.outcomes() == {(outcome, "200"): 1}
