@@ -78,6 +78,7 @@ METRICS: Final = (
     Metric("relay_request_bytes_total", "counter", ("relay",)),
     Metric("relay_response_bytes_total", "counter", ("relay",)),
     Metric("relay_event_loop_lag_seconds", "gauge"),
+    Metric("relay_log_lines_dropped_total", "counter"),
     Metric("relay_build_info", "info", ("version",)),
     Metric("relay_upstream_info", "info", ("relay", "upstream")),
     # Only where the estimate of the cost is configured.

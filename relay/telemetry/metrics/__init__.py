@@ -180,6 +180,10 @@ class Metrics:
         """Note how late the event loop was."""
         self._all.loop_lag.value = seconds
 
+    def log_lines_dropped(self, count: int) -> None:
+        """Count lines of the log that nobody took in time."""
+        self._all.log_lines_dropped.value += count
+
     def show(self, states: Iterable[RelayState]) -> None:
         """Set the gauges of the relays there are now, and forget those of others."""
         for gauge in (self._all.ready, self._all.up, self._all.connections):

@@ -157,6 +157,9 @@ class Catalogue:
         self.loop_lag = gauge("relay_event_loop_lag_seconds", "How late the event loop last was.")[
             ()
         ]
+        self.log_lines_dropped = counter(
+            "relay_log_lines_dropped_total", "Lines of the log that nobody took in time."
+        )[()]
         Info("relay_build", "The relay's version.", registry=registry).info(
             {"version": __version__}
         )

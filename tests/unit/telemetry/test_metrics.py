@@ -226,6 +226,7 @@ CATALOGUE = {
     "relay_request_bytes_total": ("counter", "relay"),
     "relay_response_bytes_total": ("counter", "relay"),
     "relay_event_loop_lag_seconds": ("gauge", ""),
+    "relay_log_lines_dropped_total": ("counter", ""),
     "relay_build_info": ("info", "version"),
     "relay_upstream_info": ("info", "relay upstream"),
 }
@@ -397,6 +398,7 @@ def test_every_child_is_there_from_the_start(metrics: Metrics) -> None:
         "relay_request_bytes_total": {(relay,) for relay in relays},
         "relay_response_bytes_total": {(relay,) for relay in relays},
         "relay_event_loop_lag_seconds": {()},
+        "relay_log_lines_dropped_total": {()},
     }
     for name, children in expected.items():
         metric = CATALOGUE[name.removesuffix("_count")]
