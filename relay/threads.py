@@ -46,7 +46,7 @@ def run(work: Callable[[], T]) -> asyncio.Future[T]:
     return future
 
 
-def start(body: Callable[[], None]) -> threading.Thread:
+def start(body: Callable[[], object]) -> threading.Thread:
     """Start a thread that does not keep the process from ending.
 
     Raises:

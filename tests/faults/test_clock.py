@@ -41,7 +41,7 @@ LEAST_SECONDS = LIMIT_SECONDS - 0.01
 """What a call that met the limit lasted at least: the event loop counts whole milliseconds."""
 WALL_CLOCK = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime"}
 READERS = {
-    "credentials/credential.py": "how old a file's time stamp is, which is the wall clock's",
+    "credentials/file.py": "how old a file's time stamp is, which is the wall clock's",
     "telemetry/access_log.py": "when a call was over",
     "telemetry/metrics/__init__.py": "when an exemplar was seen, and the configuration loaded",
     "telemetry/metrics/limits.py": "whether a quota's reset, an hour of the day, has passed",

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +18,14 @@ import pytest
 
 from relay import app as app_module
 from relay.credentials import credential as credential_module
+from relay.credentials import file as file_module
 from relay.credentials import sources
+from relay.credentials.file import FileValue
 from relay.downstream.connections import Connections
 from relay.upstream import health as health_module
 from relay.upstream.dial import Dialer
 from tests.harness.relays import (
+    FUSE_SECONDS,
     KEY,
     MESSAGES,
     OAUTH,
@@ -432,6 +436,40 @@ async def test_a_credential_out_of_reach_at_the_start_comes_by_itself(
         monkeypatch.undo()
         assert (await relay.ask(request())).status == 200
         assert (await relay.readiness())[0] == 200
+
+
+async def test_a_dead_mount_holds_up_no_call(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Key and token keep their last values, and are followed once the mount answers again."""
+    alive, hung = threading.Event(), threading.Event()
+    look = FileValue._look_now
+
+    def look_when_alive(value: FileValue) -> object:
+        if not alive.is_set():
+            hung.set()
+        assert alive.wait(FUSE_SECONDS)
+        return look(value)
+
+    alive.set()
+    monkeypatch.setattr(file_module, "may_hang", lambda _: True)
+    monkeypatch.setattr(file_module, "APART_SECONDS", 0.01)
+    monkeypatch.setattr(FileValue, "_look_now", look_when_alive)
+    upstream.answer_with(OK)
+    async with running_relay(tmp_path, configuration(upstream.port)) as relay:
+        assert (await relay.ask(request())).status == 200
+        alive.clear()
+        (tmp_path / "key").write_text(OAUTH)
+        while not hung.is_set():
+            assert (await relay.ask(request())).status == 200
+        for _ in range(20):
+            assert (await relay.ask(request())).status == 200
+            assert upstream.requests[-1].values("x-api-key") == [KEY.encode()]
+        assert (await relay.readiness())[0] == 200
+        alive.set()
+        async with asyncio.timeout(FUSE_SECONDS):
+            while upstream.requests[-1].values("x-api-key") != [OAUTH.encode()]:
+                assert (await relay.ask(request())).status == 200
 
 
 # Upstreams
