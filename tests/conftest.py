@@ -38,6 +38,9 @@ def logging_as_it_was() -> Iterator[None]:
     root, log = logging.getLogger(), logging.getLogger("relay")
     handlers, levels = root.handlers[:], (root.level, log.level)
     yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     log.setLevel(levels[1])

@@ -1,8 +1,8 @@
 """The current value of a grant or a client token, from its sources.
 
-A value is asked for on every call. Variables never change; a file is looked at each time
-(one ``stat``) and read when it changed, by rename too; a command runs in the background
-when its time to live has passed. Nothing here shows a value: not in a repr, not in a log.
+A value is asked for on every call, and at hand: variables never change, files are followed, and
+a command runs in the background when its time to live has passed. Nothing here shows a value: not
+in a repr, not in a log.
 """
 
 from __future__ import annotations
@@ -13,28 +13,24 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from relay.config import CommandSource, EnvSource, FileSource, Sources
+from relay.credentials.command import Command
+from relay.credentials.file import FileValue
 from relay.credentials.sources import (
     NOT_THERE,
     Reading,
+    Result,
+    compare,
     describe,
     read_environment,
-    read_file,
-    run_command,
 )
 
-# A file may be caught between truncation and writing: its last value holds this long.
-HALF_WRITTEN_GRACE_SECONDS: Final = 2.0
-# A file changed so recently may change again without its time stamp moving (git calls such
-# an entry "racily clean"; kernels stamp with the timer's tick, 1 to 10 ms).
-_RACY_NANOSECONDS: Final = 100_000_000
 REFUSED_INTERVAL_SECONDS: Final = 5.0
 """How often, at most, values are read again because the upstream answered 401."""
 
 
-Result = Literal["changed", "unchanged", "failed"]
 OnRead = Callable[[str, Result], None]
 """Told the grant's name and the result, whenever a source is read again."""
 
@@ -72,90 +68,12 @@ class FixedValue:
         """Nothing runs."""
 
 
-class FileValue:
-    """A file's value, followed through changes and renames."""
-
-    def __init__(self, source: FileSource, on_read: Callable[[Result], None]) -> None:
-        self._source = source
-        self._on_read = on_read
-        self._refreshing = False
-        self._last_read: Reading | None = None
-        self._stamp: tuple[int, ...] | None = None
-        self._racy = True
-        self._seen = False
-        self._reading = Reading(problem=NOT_THERE)
-        self._bad_since: float | None = None
-
-    @property
-    def reading(self) -> Reading:
-        if not self._seen:
-            stamp = self._look()
-            if stamp is None or stamp != self._stamp or self._racy:
-                self._read(stamp)
-            self._see()
-        return self._reading
-
-    def _see(self) -> None:
-        """Let this look serve all calls of the same turn of the event loop."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # no loop, no turns
-            return
-        loop.call_soon(self._look_again)
-        self._seen = True
-
-    def _look_again(self) -> None:
-        self._seen = False
-
-    def _look(self) -> tuple[int, ...] | None:
-        try:
-            status = os.stat(self._source.file)  # noqa: PTH116  # on every call: no Path objects
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode
-
-    def _read(self, stamp: tuple[int, ...] | None) -> None:
-        reading = read_file(self._source)
-        self._report(stamp, reading)
-        now = time.monotonic()
-        self._stamp = stamp
-        self._racy = stamp is not None and time.time_ns() - stamp[2] < _RACY_NANOSECONDS
-        self._racy = self._racy or not reading.certain
-        gone = stamp is None and reading.certain
-        if reading.value is not None or gone or self._reading.value is None:
-            self._reading, self._bad_since = reading, None
-            return
-        # Half written, or out of reach: the last value holds a while; look again next time.
-        self._bad_since = now if self._bad_since is None else self._bad_since
-        if now - self._bad_since > HALF_WRITTEN_GRACE_SECONDS:
-            self._reading = reading
-        else:
-            self._racy = True
-
-    def _report(self, stamp: tuple[int, ...] | None, reading: Reading) -> None:
-        """Tell of a further reading, unless the file only might have changed, and has not."""
-        news = stamp != self._stamp or self._refreshing or reading != self._last_read
-        if self._last_read is not None and news:
-            self._on_read(_compare(self._reading, reading))
-        self._last_read, self._refreshing = reading, False
-
-    async def settle(self) -> None:
-        """Files are read at once."""
-
-    def refresh(self) -> None:
-        """Read at the next question, even if the file looks the same."""
-        self._racy = self._refreshing = True
-        self._seen = False
-
-    def close(self) -> None:
-        """Nothing runs."""
-
-
 class CommandValue:
     """A command's output, kept for its time to live; a failed run keeps the last value."""
 
     def __init__(self, source: CommandSource, on_read: Callable[[Result], None]) -> None:
-        self._source = source
+        self._ttl = source.ttl
+        self._command = Command(source)
         self._on_read = on_read
         self._ran_before = False
         self._reading = Reading(problem="has not finished yet")
@@ -174,14 +92,14 @@ class CommandValue:
         return self._run
 
     async def _take(self) -> None:
-        reading = await run_command(self._source)
+        reading = await self._command.run()
         if self._ran_before:
-            self._on_read(_compare(self._reading, reading))
+            self._on_read(compare(self._reading, reading))
         self._ran_before = True
         succeeded = reading.value is not None
         if succeeded or self._reading.value is None:
             self._reading = reading
-        wait = self._source.ttl if succeeded else min(self._source.ttl, REFUSED_INTERVAL_SECONDS)
+        wait = self._ttl if succeeded else min(self._ttl, REFUSED_INTERVAL_SECONDS)
         self._expires = time.monotonic() + wait
 
     async def settle(self) -> None:
@@ -194,12 +112,7 @@ class CommandValue:
     def close(self) -> None:
         if self._run is not None:
             self._run.cancel()
-
-
-def _compare(before: Reading, after: Reading) -> Result:
-    if after.value is None:
-        return "failed"
-    return "unchanged" if after.value == before.value else "changed"
+        self._command.close()
 
 
 def _value_of(

@@ -1,28 +1,23 @@
-"""Reads one declared source of a secret, once.
+"""Reads a variable or a file that holds a secret, once.
 
 A reading is a value or the plain reason why there is none. Values are stripped of white
 space and of the byte order mark that some editors begin a file with. Reasons name variables
-and files, never contents; a command's output is never shown.
+and files, never contents. Commands are `command`'s.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
-import signal
 import stat
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from relay.config import CommandSource, EnvSource, FileSource
 
 NOT_THERE: Final = "is not there"
-COMMAND_LIMIT_SECONDS: Final = 10.0
 _MARK: Final = "\ufeff"
 # No credential is larger; a mistaken path to something huge must not fill the memory.
 VALUE_LIMIT_BYTES: Final = 1024 * 1024
@@ -42,6 +37,17 @@ class Reading:
     """When the value ends, in Unix seconds, where that is said beside it."""
     readable_by_all: bool = False
     """Whether everybody on this host can read the file, and its owner, the relay, can mend it."""
+
+
+Result = Literal["changed", "unchanged", "failed"]
+"""What came of reading a source again."""
+
+
+def compare(before: Reading, after: Reading) -> Result:
+    """Return what came of a further reading."""
+    if after.value is None:
+        return "failed"
+    return "unchanged" if after.value == before.value else "changed"
 
 
 def describe(source: EnvSource | FileSource | CommandSource) -> str:
@@ -141,70 +147,3 @@ def _expiry(beside: object) -> float | None:
     if not isinstance(end, (int, float)) or isinstance(end, bool):
         return None
     return end / 1000 if 0 < end < _LATEST_MILLISECONDS else None
-
-
-async def run_command(
-    source: CommandSource, limit_seconds: float = COMMAND_LIMIT_SECONDS
-) -> Reading:
-    """Run a command and take what it prints; its errors and output are never shown.
-
-    Not by asyncio's own subprocesses: under uvloop a child inherits descriptors of ours, and
-    one that leaves something running in the background would seem never to end.
-    """
-    try:
-        process = subprocess.Popen(  # noqa: ASYNC220, S603  # it only starts; the user's own command
-            source.command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except (OSError, ValueError):
-        return Reading(problem="cannot be started")
-    try:
-        async with asyncio.timeout(limit_seconds):
-            output = await _read_output(process)
-            status = await asyncio.to_thread(process.wait)
-    except TimeoutError:
-        return Reading(problem=f"took longer than {limit_seconds:g} s")
-    finally:
-        _end(process)
-    if status != 0:
-        return Reading(problem=f"ended with status {status}")
-    value = usable(output.decode("utf-8", "replace"))
-    return Reading(value) if value else Reading(problem="printed no usable value")
-
-
-async def _read_output(process: subprocess.Popen[bytes]) -> bytes:
-    """Return what a process prints, up to a little over the limit of a value."""
-    assert process.stdout is not None
-    descriptor = process.stdout.fileno()
-    os.set_blocking(descriptor, False)
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
-    output = bytearray()
-
-    def take() -> None:
-        try:
-            piece = os.read(descriptor, 65536)
-        except BlockingIOError:
-            return
-        output.extend(piece)
-        if (not piece or len(output) > VALUE_LIMIT_BYTES) and not ended.done():
-            ended.set_result(None)
-
-    loop.add_reader(descriptor, take)
-    try:
-        await ended
-    finally:
-        loop.remove_reader(descriptor)
-    return bytes(output)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a command with whatever it started: none of it outlives the reading."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    if process.stdout is not None:
-        process.stdout.close()
-    process.wait()

@@ -2,25 +2,29 @@
 
 A line holds no header value, no query and no body. What an agent chose (its path and
 method) is shown with control characters escaped, so that it can forge no line. Calls are
-handed in many at a time, and written by one write.
+handed in many at a time, and written by one write; no call waits for that.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import sys
 import time
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, TextIO
 
 import orjson
 
 from relay.telemetry.call import UNKNOWN, CallFields, CallRecord
+from relay.telemetry.line_writer import LineWriter
 
+# How long a relay that stops waits for whoever reads its log to take what is left.
+EXIT_SECONDS: Final = 1.0
 FORMATS: Final = ("text", "json")
 
 log = logging.getLogger("relay")
@@ -88,6 +92,11 @@ def announce_messages(prepare: Callable[[], None]) -> None:
         handler.prepare = prepare
 
 
+def take_dropped() -> int:
+    """Return how many lines nobody took in time, since this was last asked."""
+    return sum(handler.take_dropped() for handler in _call_handlers())
+
+
 def _call_handlers() -> Iterable[CallHandler]:
     handlers = (*log.handlers, *log.root.handlers)
     return (handler for handler in handlers if isinstance(handler, CallHandler))
@@ -107,6 +116,10 @@ class CallHandler(logging.Handler, ABC):
     def take_calls(self, records: Iterable[CallRecord]) -> None:
         """Take calls that are over."""
 
+    def take_dropped(self) -> int:
+        """Return how many lines were dropped since this was last asked."""
+        return 0
+
     def flush(self) -> None:
         """Have the last calls handed in; at the end of the process, logging asks for it."""
         self.prepare()
@@ -121,13 +134,13 @@ class CallFormatter(logging.Formatter, ABC):
 
 
 class Journal(CallHandler):
-    """Writes to a stream."""
+    """Hands lines to their writer."""
 
-    def __init__(self, stream: TextIO, formatter: CallFormatter) -> None:
+    def __init__(self, writer: LineWriter, formatter: CallFormatter) -> None:
         super().__init__()
         self.setFormatter(formatter)
         self._format_call = formatter.format_call
-        self._stream = stream
+        self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a message."""
@@ -135,9 +148,8 @@ class Journal(CallHandler):
         try:
             line = self.format(record)
         except Exception:  # noqa: BLE001  # whatever it is, the caller goes on, as with any handler
-            self.handleError(record)
-        else:
-            self._write([line])
+            line = traceback.format_exc().rstrip()
+        self._write([line])
 
     def take_calls(self, records: Iterable[CallRecord]) -> None:
         """Write the lines of calls."""
@@ -147,10 +159,21 @@ class Journal(CallHandler):
         )
 
     def _write(self, lines: list[str]) -> None:
-        # Where nobody reads the log any more, there is nobody to tell.
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write("\n".join([*lines, ""]))
-            self._stream.flush()
+        self._writer.put("\n".join([*lines, ""]))
+
+    def take_dropped(self) -> int:
+        """Return how many lines were dropped since this was last asked."""
+        return self._writer.take_dropped()
+
+    def flush(self) -> None:
+        """Have everything written that is known by now, if anybody takes it."""
+        super().flush()
+        self._writer.flush(EXIT_SECONDS)
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._writer.close()
+        super().close()
 
 
 class TextFormatter(CallFormatter):
@@ -230,11 +253,20 @@ class JsonFormatter(CallFormatter):
         return text if text.isascii() and text.isprintable() else self._encode(fields)
 
 
+def _tell_dropped(formatter: CallFormatter, count: int) -> str:
+    """Return the line that says where lines are missing."""
+    message = "dropped %d lines of the log, which nobody took in time"
+    record = logging.LogRecord(log.name, logging.WARNING, "", 0, message, (count,), None)
+    return formatter.format(record) + "\n"
+
+
 def set_up(style: str | None, stream: TextIO = sys.stderr) -> None:
     """Send the log to a stream, as ``text`` or ``json``; by default as the stream is."""
     if style not in FORMATS:
         style = "text" if stream.isatty() else "json"
+    formatter = TextFormatter() if style == "text" else JsonFormatter()
+    writer = LineWriter(stream, partial(_tell_dropped, formatter))
     root = logging.getLogger()
-    root.handlers[:] = [Journal(stream, TextFormatter() if style == "text" else JsonFormatter())]
+    root.handlers[:] = [Journal(writer, formatter)]
     root.setLevel(logging.WARNING)
     log.setLevel(logging.INFO)

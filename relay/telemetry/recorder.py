@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from relay.telemetry.access_log import announce_messages, log_calls
+from relay.telemetry.access_log import announce_messages, log_calls, take_dropped
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
@@ -22,8 +22,7 @@ from relay.telemetry.recent_calls import RecentCalls
 DELAY_SECONDS: Final = 0.01
 # For a loop that has no time for its timers, or is closed: whatever comes next does it.
 _LATEST_SECONDS: Final = 0.04
-# Calls. Their lines usually stay below what a pipe holds (64 KiB), so that a write need not
-# wait for the reader within; and no event of another call waits for long.
+# Calls: no event of another one waits for long.
 _MOST_CALLS: Final = 32
 # Bytes. The meter of an answer may hold as much of it.
 _LARGE_ANSWER: Final = 64 * 1024
@@ -67,7 +66,9 @@ class Recorder:
             loop.call_later(DELAY_SECONDS, self.settle)
 
     def settle(self) -> None:
-        """Observe the calls that wait for it."""
+        """Observe the calls that wait for it, and what became of the lines of others."""
+        if dropped := take_dropped():
+            self._metrics.log_lines_dropped(dropped)
         if not self._over:
             return
         calls = []

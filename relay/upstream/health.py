@@ -16,7 +16,7 @@ from relay.errors import (
     UpstreamError,
     UpstreamUnreachable,
 )
-from relay.upstream.pool import reach
+from relay.upstream.dial import Dialer, reaches
 
 PROBE_SECONDS: Final = 5.0
 """How old a call's news may be, and how often the connect is tried without any."""
@@ -32,6 +32,7 @@ class UpstreamState:
         self.reason = ""
         """Why there was no connection, where more is known than that nothing answers."""
         self._address = relay.upstream
+        self._dialer = Dialer(relay.upstream.host, relay.upstream.port)
         self._connect_seconds = min(connect_seconds, PROBE_SECONDS)
         self._known_at = float("-inf")
 
@@ -58,7 +59,7 @@ class UpstreamState:
             if wait > 0:
                 await asyncio.sleep(wait)
                 continue
-            reached = await reach(self._address, self._connect_seconds)
+            reached = await reaches(self._dialer, self._connect_seconds)
             if reached is None:  # nothing was learnt
                 self._known_at = time.monotonic()
                 continue

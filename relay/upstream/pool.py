@@ -8,7 +8,6 @@ written only on connections that were open an instant ago, and never twice.
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import ssl
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 from relay.config import UpstreamAddress
 from relay.errors import UpstreamConnectTimeout, UpstreamUnreachable
 from relay.upstream.client_connection import Connection
+from relay.upstream.dial import Dialer
 
 # Headroom (uvicorn) closes idle connections after 5.0 s; stay below it.
 KEEP_IDLE_SECONDS: Final = 4.0
@@ -29,7 +29,8 @@ class Pool:
     def __init__(
         self, address: UpstreamAddress, tls: ssl.SSLContext | None, connect_seconds: float
     ) -> None:
-        self._address = address
+        self._dialer = Dialer(address.host, address.port)
+        self._host = address.host
         self._tls = tls
         self._connect_seconds = connect_seconds
         self._idle: list[Connection] = []
@@ -81,10 +82,9 @@ class Pool:
     async def _open(self) -> Connection:
         _, connection = await asyncio.get_running_loop().create_connection(
             lambda: Connection(self._keep, self._forget),
-            self._address.host,
-            self._address.port,
+            sock=await self._dialer.connect(),
             ssl=self._tls,
-            server_hostname=self._address.host if self._tls else None,
+            server_hostname=self._host if self._tls else None,
         )
         self._open_connections.add(connection)
         return connection
@@ -130,18 +130,3 @@ class Pool:
             self._sweep = None
         while self._idle:
             self._drop(self._idle[-1])
-
-
-async def reach(address: UpstreamAddress, limit_seconds: float) -> bool | None:
-    """Whether a bare TCP connection can be made; not a byte is sent.
-
-    None says that this process has no descriptor left to try it with.
-    """
-    try:
-        async with asyncio.timeout(limit_seconds):
-            _, writer = await asyncio.open_connection(address.host, address.port)
-    except (OSError, TimeoutError, UnicodeError) as error:
-        exhausted = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
-        return None if exhausted else False
-    writer.close()
-    return True

@@ -33,7 +33,7 @@ LEAST_SECONDS = LIMIT_SECONDS - 0.01
 WALL_CLOCK = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime"}
 READERS = {
     "credentials/shape.py": "whether a login is past the end that its file states",
-    "credentials/credential.py": "how old a file's time stamp is, which is the wall clock's",
+    "credentials/file.py": "how old a file's time stamp is, which is the wall clock's",
     "proxy/standing.py": "since when a credential is refused",
     "telemetry/access_log.py": "when a call was over",
     "telemetry/metrics/__init__.py": "when an exemplar was seen, and the configuration loaded",

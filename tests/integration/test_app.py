@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +17,14 @@ from typing import NoReturn
 import pytest
 
 from relay import app
+from relay.credentials import file as file_module
 from relay.credentials import sources
 from relay.credentials.credential import CommandValue
+from relay.credentials.file import FileValue
 from relay.downstream.connections import Connections
 from relay.upstream import health
-from tests.harness import ROOT
+from relay.upstream.dial import Dialer
+from tests.harness import FUSE_SECONDS, ROOT
 from tests.harness.configuration import Config, both_relays, configuration, write_configuration
 from tests.harness.messages import MESSAGES, OK, chunk, request
 from tests.harness.peer import Agent
@@ -421,6 +425,40 @@ async def test_a_credential_out_of_reach_at_the_start_comes_by_itself(
         assert (await relay.readiness())[0] == 200
 
 
+async def test_a_dead_mount_holds_up_no_call(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Key and token keep their last values, and are followed once the mount answers again."""
+    alive, hung = threading.Event(), threading.Event()
+    look = FileValue._look_now
+
+    def look_when_alive(value: FileValue) -> object:
+        if not alive.is_set():
+            hung.set()
+        assert alive.wait(FUSE_SECONDS)
+        return look(value)
+
+    alive.set()
+    monkeypatch.setattr(file_module, "may_hang", lambda _: True)
+    monkeypatch.setattr(file_module, "APART_SECONDS", 0.01)
+    monkeypatch.setattr(FileValue, "_look_now", look_when_alive)
+    upstream.answer_with(OK)
+    async with running_relay(tmp_path, configuration(upstream.port)) as relay:
+        assert (await relay.ask(request())).status == 200
+        alive.clear()
+        (tmp_path / "key").write_text(OAUTH)
+        while not hung.is_set():
+            assert (await relay.ask(request())).status == 200
+        for _ in range(20):
+            assert (await relay.ask(request())).status == 200
+            assert upstream.requests[-1].values("x-api-key") == [KEY.encode()]
+        assert (await relay.readiness())[0] == 200
+        alive.set()
+        async with asyncio.timeout(FUSE_SECONDS):
+            while upstream.requests[-1].values("x-api-key") != [OAUTH.encode()]:
+                assert (await relay.ask(request())).status == 200
+
+
 # Upstreams
 
 
@@ -478,13 +516,13 @@ async def test_a_connect_without_a_descriptor_says_nothing(
     monkeypatch.setattr(health, "PROBE_SECONDS", 0.01)
     tried = asyncio.Semaphore(0)
 
-    async def refuse(*_: object) -> NoReturn:
+    async def refuse(_: Dialer) -> NoReturn:
         tried.release()
         raise OSError(errno.EMFILE, "Too many open files")
 
     async with running_relay(tmp_path, configuration(upstream.port)) as relay:
         await seen(relay, {("anthropic",): 1})
-        monkeypatch.setattr(asyncio, "open_connection", refuse)
+        monkeypatch.setattr(Dialer, "connect", refuse)
         for _ in range(3):
             await tried.acquire()
         assert await relay.samples("relay_upstream_up", "relay") == {("anthropic",): 1}

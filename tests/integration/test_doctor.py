@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from relay.commands.doctor import calls, path
+from relay.upstream.dial import Dialer, Row
 from tests.harness.certificates import Authority, Certificate
 from tests.harness.secrets import CUSTOM_KEY, KEY, OAUTH, OPENAI_KEY, SECRETS
 from tests.harness.upstream import Upstream, running_upstream
@@ -296,7 +297,7 @@ async def test_no_connection_for_other_reasons(
     async def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(asyncio, "open_connection", fail)
+    monkeypatch.setattr(path, "connect_any", fail)
     found = (await diagnosed(tmp_path, openly(1))).the("connect")
     assert says in str(found)
 
@@ -322,10 +323,11 @@ async def diagnosed_at(
 ) -> Diagnosis:
     """Examine a relay whose upstream is well, and whose upstream's name has these addresses."""
 
-    async def resolve(_: object) -> list[str]:
-        return addresses
+    async def resolve(_: Dialer) -> list[Row]:
+        rows = [socket.getaddrinfo(host, upstream.port)[0] for host in addresses]
+        return list(rows)
 
-    monkeypatch.setattr(path, "_resolve", resolve)
+    monkeypatch.setattr(Dialer, "resolve", resolve)
     upstream.answer_with(WELL)
     claude = {"base_url": f"http://localhost:{upstream.port}"}
     return await diagnosed(folder, openly(upstream.port, claude=claude))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def cut(caller: Caller) -> None:
 
 @pytest.mark.parametrize(("ends", "outcome"), [(Caller.leave, "ok"), (cut, "truncated")])
 async def test_only_the_upstream_itself_ends_an_answer(
-    tmp_path: Path, ends: object, outcome: str
+    tmp_path: Path, ends: Callable[[Caller], None], outcome: str
 ) -> None:
     """An end without close_notify may be anybody's (RFC 9112 §9.8)."""
     authority = Authority(tmp_path)

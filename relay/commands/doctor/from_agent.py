@@ -18,6 +18,7 @@ from relay.commands.doctor.findings import Finding, Findings, fail, note, ok, qu
 from relay.commands.doctor.host import System
 from relay.commands.doctor.local import CALL_SECONDS, PROBE_SECONDS
 from relay.config import ListenAddress
+from relay.upstream.dial import Dialer
 
 _CONNECT_SECONDS: Final = 2.0
 _DEFAULT_PORT: Final = 80
@@ -138,8 +139,8 @@ async def _around(relay: ListenAddress) -> Findings:
 async def _connects(host: str, port: int) -> bool:
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(host, port)
+            handle = await Dialer(host, port).connect()
     except OSError:
         return False
-    writer.close()
+    handle.close()
     return True

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-import socket
 import ssl
 import time
 from typing import Final
@@ -17,6 +16,7 @@ from typing import Final
 from relay.commands.doctor.findings import Finding, Findings, fail, ok, quote, warn
 from relay.commands.doctor.host import System
 from relay.config import RelaySettings, UpstreamAddress
+from relay.upstream.dial import NEXT_ADDRESS_SECONDS, Dialer, Row, connect_any
 from relay.upstream.tls import tls_context
 
 CONNECT_SECONDS: Final = 10.0
@@ -36,13 +36,14 @@ _CERTIFICATE_FAULTS: Final = {
 async def reach(relay: RelaySettings, system: System) -> Findings:
     """Find out how far one gets; the last finding is the first failure."""
     address = relay.upstream
-    hosts = await _resolve(address)
-    if isinstance(hosts, Finding):
-        yield hosts
+    rows = await _resolve(address)
+    if isinstance(rows, Finding):
+        yield rows
         return
+    hosts = list(dict.fromkeys(map(_host_of, rows)))
     if hosts != [address.host]:
         yield ok("name", f"{address.host} is {', '.join(hosts)}")
-    connected = await _connect(address, hosts, system)
+    connected = await _connect(address, rows, system)
     yield connected
     if connected.level == "FAIL":
         return
@@ -53,34 +54,37 @@ async def reach(relay: RelaySettings, system: System) -> Findings:
         yield warn("tls", text, "use https, unless nobody else is on that network")
 
 
-async def _resolve(address: UpstreamAddress) -> list[str] | Finding:
-    loop = asyncio.get_running_loop()
+async def _resolve(address: UpstreamAddress) -> list[Row] | Finding:
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+            return await Dialer(address.host, address.port).resolve()
     except TimeoutError:
         text = f"{address.host} is not resolved within {CONNECT_SECONDS:g} s"
         return fail("name", text, "look at the host's name servers (/etc/resolv.conf)")
     except (OSError, UnicodeError):
         text = f"{address.host} does not resolve to an address"
         return fail("name", text, "correct the host in the relay's URL, or the host's name servers")
-    return list(dict.fromkeys(str(row[4][0]).partition("%")[0] for row in found))
 
 
-async def _connect(address: UpstreamAddress, hosts: list[str], system: System) -> Finding:
-    error: OSError = OSError()
+def _host_of(row: Row) -> str:
+    return str(row[4][0]).partition("%")[0]
+
+
+async def _connect(address: UpstreamAddress, rows: list[Row], system: System) -> Finding:
     begun = time.perf_counter()
-    for host in hosts:
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                _, writer = await asyncio.open_connection(host, address.port)
-        except OSError as caught:  # TimeoutError is one
-            error = caught
-            continue
-        writer.close()
-        milliseconds = (time.perf_counter() - begun) * 1000
-        return ok("connect", f"{_pair(host, address.port)} in {milliseconds:.1f} ms")
-    return _unreached(address, hosts, error, system)
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            handle = await connect_any(rows)
+    except OSError as error:  # TimeoutError is one
+        return _unreached(address, [_host_of(row) for row in rows], error, system)
+    host = str(handle.getpeername()[0]).partition("%")[0]
+    handle.close()
+    seconds = time.perf_counter() - begun
+    text = f"{_pair(host, address.port)} in {seconds * 1000:.1f} ms"
+    first = _host_of(rows[0])
+    if host != first and seconds >= NEXT_ADDRESS_SECONDS:
+        text += f", for {_pair(first, address.port)} does not answer"
+    return ok("connect", text)
 
 
 def _unreached(
@@ -127,9 +131,7 @@ async def _handshake(relay: RelaySettings) -> Finding:
     where = f"{address.host}:{address.port}"
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(
-                address.host, address.port, ssl=context, server_hostname=address.host
-            )
+            writer = await _shake_hands(address, context)
     except ssl.SSLCertVerificationError as error:
         text, remedy = _CERTIFICATE_FAULTS.get(
             error.verify_code, (f"its certificate: {quote(error.verify_message)}", "mend it")
@@ -165,10 +167,18 @@ async def speaks_tls(address: UpstreamAddress) -> bool:
     context.verify_mode = ssl.CERT_NONE  # nothing is sent: this only asks which protocol it is
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(
-                address.host, address.port, ssl=context, server_hostname=address.host
-            )
+            writer = await _shake_hands(address, context)
     except OSError:
         return False
     writer.transport.abort()
     return True
+
+
+async def _shake_hands(
+    address: UpstreamAddress, context: ssl.SSLContext | None
+) -> asyncio.StreamWriter:
+    handle = await Dialer(address.host, address.port).connect()
+    _, writer = await asyncio.open_connection(
+        sock=handle, ssl=context, server_hostname=address.host
+    )
+    return writer

@@ -1,11 +1,13 @@
 """The current value of a credential, through every change of its sources.
 
-Time is the test's: the module's clock is replaced, so that nothing here has to wait.
+Time is the test's: the modules' clock is replaced, so that nothing here has to wait.
 """
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +15,12 @@ import pytest
 
 from relay.config import CommandSource, EnvSource, FileSource
 from relay.credentials import credential as credential_module
+from relay.credentials import file as file_module
 from relay.credentials import sources
-from relay.credentials.credential import (
-    HALF_WRITTEN_GRACE_SECONDS,
-    REFUSED_INTERVAL_SECONDS,
-    CommandValue,
-    Credential,
-    FileValue,
-    Result,
-)
-from relay.credentials.sources import Reading
+from relay.credentials.command import Command
+from relay.credentials.credential import REFUSED_INTERVAL_SECONDS, CommandValue, Credential
+from relay.credentials.file import APART_SECONDS, HALF_WRITTEN_GRACE_SECONDS, FileValue
+from relay.credentials.sources import Reading, Result
 
 OLD = "sk-ant-api03-old-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys"
 NEW = "sk-ant-api03-new-Pq8Xn3Ly0Rw5Ua2Mc7Od9Ie4Hg6Zt"
@@ -32,7 +30,7 @@ NANOSECONDS = 1_000_000_000
 
 @dataclass
 class Clock:
-    """A clock that moves when it is told to; both of the ones the module uses."""
+    """A clock that moves when it is told to; both of the ones the modules use."""
 
     now: float = 1000.0
 
@@ -50,6 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock that the credentials look at."""
     clock = Clock()
     monkeypatch.setattr(credential_module, "time", clock)
+    monkeypatch.setattr(file_module, "time", clock)
     return clock
 
 
@@ -94,7 +93,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[FileSource]:
         seen.append(source)
         return sources.read_file(source)
 
-    monkeypatch.setattr(credential_module, "read_file", read_file)
+    monkeypatch.setattr(file_module, "read_file", read_file)
     return seen
 
 
@@ -309,6 +308,153 @@ async def test_file_has_nothing_to_wait_for_or_to_end(secret: Secret) -> None:
     assert value.reading == Reading(OLD)
 
 
+# Files that may keep their reader waiting
+
+
+class Mount:
+    """A file system that somebody else serves, and that may be dead for a while."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.looks = 0
+        self.looks_here = 0
+        """Those by the thread that everybody waits for."""
+        self.alive = threading.Event()
+        self.alive.set()
+        self._stat = os.stat
+        monkeypatch.setattr(file_module, "may_hang", lambda _: True)
+        monkeypatch.setattr(file_module, "FIRST_SECONDS", FUSE_SECONDS)
+        monkeypatch.setattr(os, "stat", self)
+
+    def __call__(self, path: str, **options: bool) -> os.stat_result:
+        """Look at a file; the test's own is on the mount."""
+        if str(path).endswith("/key"):
+            self.looks += 1
+            self.looks_here += threading.current_thread() is threading.main_thread()
+            assert self.alive.wait(FUSE_SECONDS)
+        return self._stat(path, **options)
+
+
+@pytest.fixture
+def mount(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mount]:
+    """The mount that the key is on."""
+    mount = Mount(monkeypatch)
+    yield mount
+    mount.alive.set()
+    assert mount.looks_here == 0
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait for what a thread is about to do."""
+    deadline = time.monotonic() + FUSE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+def eventually(value: FileValue, reading: Reading) -> None:
+    """Wait for a reading that a thread is about to bring."""
+    wait_for(lambda: value.reading == reading)
+
+
+def test_first_reading_of_a_mounted_file_is_there_at_the_first_question(
+    mount: Mount, secret: Secret
+) -> None:
+    """As with any file, where the mount is well."""
+    assert value_of(secret).reading == Reading(OLD)
+
+
+def test_file_on_a_dead_mount_says_so_and_is_read_once_that_answers(
+    mount: Mount, secret: Secret, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a moment at the first question, and at once from then on: by one thread in all."""
+    mount.alive.clear()
+    monkeypatch.setattr(file_module, "FIRST_SECONDS", 0.05)
+    value = value_of(secret)
+    for _ in range(100):
+        assert value.reading == Reading(problem="does not answer")
+        clock.now += APART_SECONDS
+    assert mount.looks == 1
+    mount.alive.set()
+    eventually(value, Reading(OLD))
+
+
+def test_dead_mount_keeps_nobody_waiting_and_the_last_value_serves(
+    mount: Mount, secret: Secret, clock: Clock
+) -> None:
+    """For as long as it is dead; what changed meanwhile is followed after that."""
+    value = value_of(secret)
+    assert value.reading == Reading(OLD)
+    mount.alive.clear()
+    secret.replace(NEW)
+    for _ in range(100):
+        clock.now += APART_SECONDS
+        assert value.reading == Reading(OLD)
+    assert mount.looks == 2
+    mount.alive.set()
+    clock.now += APART_SECONDS
+    eventually(value, Reading(NEW))
+
+
+def test_mounted_file_is_looked_at_once_a_second(
+    mount: Mount, secret: Secret, clock: Clock, reads: list[FileSource]
+) -> None:
+    """However many calls ask, and read when it changed."""
+    value = value_of(secret)
+    assert value.reading == Reading(OLD)
+    for count in range(2, 6):
+        clock.now += APART_SECONDS
+        for _ in range(10):
+            assert value.reading == Reading(OLD)
+        wait_for(lambda: (value.reading, value._look)[1] is None)
+        assert mount.looks == count
+    assert len(reads) == 1
+    secret.replace(NEW)
+    assert value.reading == Reading(OLD)
+    clock.now += APART_SECONDS
+    eventually(value, Reading(NEW))
+
+
+def test_refused_value_of_a_mounted_file_is_read_again_at_once(
+    mount: Mount, secret: Secret, reads: list[FileSource], results: list[Result]
+) -> None:
+    """Not after a second, and even if it looks the same."""
+    value = value_of(secret, results=results)
+    assert value.reading == Reading(OLD)
+    value.refresh()
+    wait_for(lambda: value.reading == Reading(OLD) and results == ["unchanged"])
+    assert len(reads) == 2
+
+
+def test_without_a_thread_nothing_is_learnt(
+    mount: Mount, secret: Secret, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's limit of processes counts threads; it is tried again."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    value = value_of(secret)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert value.reading == Reading(problem="does not answer")
+    clock.now += APART_SECONDS
+    eventually(value, Reading(OLD))
+
+
+def test_what_is_mounted_later_is_noticed(
+    secret: Secret, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay may start before the mount is there."""
+    secret.path.unlink()
+    value = value_of(secret)
+    assert value.reading == Reading(problem="is not there")
+    assert not value._apart
+    monkeypatch.setattr(file_module, "may_hang", lambda _: True)
+    secret.write(OLD)
+    assert value.reading == Reading(OLD)
+    assert value._apart
+
+
 # Commands
 
 
@@ -319,7 +465,7 @@ class Runs:
         self.count = 0
         self._started: asyncio.Queue[asyncio.Future[Reading]] = asyncio.Queue()
 
-    async def __call__(self, _: CommandSource) -> Reading:
+    async def __call__(self) -> Reading:
         """Run once."""
         result: asyncio.Future[Reading] = asyncio.get_running_loop().create_future()
         self.count += 1
@@ -341,7 +487,7 @@ async def soon(work: Awaitable[object]) -> None:
 def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     """What becomes of the commands' runs."""
     runs = Runs()
-    monkeypatch.setattr(credential_module, "run_command", runs)
+    monkeypatch.setattr(Command, "run", lambda _: runs())
     return runs
 
 

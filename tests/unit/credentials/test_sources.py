@@ -1,4 +1,4 @@
-"""Reading a secret from its source once: a value, or a plain reason why there is none."""
+"""Reading a variable or a file once: a value, or a plain reason why there is none."""
 
 import json
 import os
@@ -86,6 +86,11 @@ def test_variable_without_a_usable_value_says_why(
 ) -> None:
     """Unset and empty are one: compose passes empty ones."""
     assert read_environment(EnvSource(env="A"), environment) == Reading(problem=problem)
+
+
+def test_byte_order_mark_is_no_part_of_a_variables_value() -> None:
+    """A shell may have read it from a file that has one."""
+    assert read_environment(EnvSource(env="A"), {"A": f"\ufeff{SECRET}"}) == Reading(SECRET)
 
 
 # Files

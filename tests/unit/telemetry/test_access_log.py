@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import os
 import sys
+import weakref
 from datetime import datetime, time
 
 import pytest
@@ -40,7 +42,28 @@ FORGERIES = [
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
-class Terminal(io.StringIO):
+class Output(io.StringIO):
+    """A file in memory."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._file = os.memfd_create("log")
+        weakref.finalize(self, os.close, self._file)
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        return self._file
+
+    def getvalue(self) -> str:
+        """Return what has been logged."""
+        for handler in logging.getLogger().handlers:
+            handler.flush()
+        return os.pread(self._file, 1_000_000, 0).decode()
+
+
+class Terminal(Output):
     """A stream that says it is a terminal."""
 
     def isatty(self) -> bool:
@@ -74,7 +97,7 @@ def good_call() -> CallRecord:
 
 def line_of(record: CallRecord, style: str) -> str:
     """Return what is logged of a call, as it comes out of the stream."""
-    stream = io.StringIO()
+    stream = Output()
     set_up(style, stream)
     log_calls([record])
     return stream.getvalue()
@@ -322,7 +345,7 @@ def test_agent_can_forge_no_line(style: str, forgery: str, where: str) -> None:
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_message_forges_no_line_either(style: str, forgery: str) -> None:
     """A file's name, say, from a configuration."""
-    stream = io.StringIO()
+    stream = Output()
     set_up(style, stream)
     logging.getLogger("relay").warning("%s is missing", forgery)
     assert len(stream.getvalue().splitlines()) == 1
@@ -339,7 +362,7 @@ def test_json_keeps_what_was_sent() -> None:
 
 def test_message_in_json_has_an_event_of_its_own() -> None:
     """So that calls can be told from the rest."""
-    stream = io.StringIO()
+    stream = Output()
     set_up("json", stream)
     logging.getLogger("relay").warning("%s on %s", "relays", "127.0.0.1:8484")
     fields = json.loads(stream.getvalue())
@@ -368,11 +391,11 @@ def test_fault_of_our_own_comes_with_its_traceback(formatter: logging.Formatter)
 @pytest.mark.parametrize(
     ("style", "stream", "formatter"),
     [
-        ("text", io.StringIO(), TextFormatter),
+        ("text", Output(), TextFormatter),
         ("json", Terminal(), JsonFormatter),
         (None, Terminal(), TextFormatter),
-        (None, io.StringIO(), JsonFormatter),
-        ("", io.StringIO(), JsonFormatter),
+        (None, Output(), JsonFormatter),
+        ("", Output(), JsonFormatter),
         ("xml", Terminal(), TextFormatter),
     ],
 )
@@ -387,7 +410,7 @@ def test_form_is_chosen_or_follows_the_stream(
 
 def test_others_are_heard_only_when_they_warn() -> None:
     """Libraries chatter, and what they say may hold headers."""
-    stream = io.StringIO()
+    stream = Output()
     set_up("text", stream)
     logging.getLogger("aiohttp.client").info("header x-api-key: %s", API_KEY)
     logging.getLogger("relay").debug("not this")

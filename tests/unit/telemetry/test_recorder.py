@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import logging
 from datetime import UTC, datetime
@@ -11,8 +10,9 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client import CollectorRegistry
 
-from relay.telemetry.access_log import set_up
+from relay.telemetry.access_log import Journal, JsonFormatter
 from relay.telemetry.call import CallRecord
+from relay.telemetry.line_writer import LineWriter
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import DELAY_SECONDS, Recorder
@@ -21,22 +21,29 @@ from tests.harness import FUSE_SECONDS
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
-class Pipe(io.StringIO):
-    """A stream that keeps what each write brought, and says when one came."""
+class Pipe(LineWriter):
+    """Keeps what is handed in for each write, and says when something was."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.writes: list[str] = []
-        self.broken = False
+        self.dropped = 0
         self._written = asyncio.Event()
 
-    def write(self, text: str) -> int:
-        """Take text."""
-        if self.broken:
-            raise BrokenPipeError
+    def put(self, text: str) -> None:
+        """Take lines."""
         self.writes.append(text)
         self._written.set()
-        return len(text)
+
+    def take_dropped(self) -> int:
+        """Return what the test says."""
+        dropped, self.dropped = self.dropped, 0
+        return dropped
+
+    def flush(self, limit_seconds: float) -> None:
+        """There is nothing to wait for."""
+
+    def close(self) -> None:
+        """There is nothing to end."""
 
     async def written(self) -> str:
         """Wait for a write, and return what it brought."""
@@ -46,10 +53,11 @@ class Pipe(io.StringIO):
         return self.writes[-1]
 
 
-def recorder_to(pipe: Pipe) -> Recorder:
+def recorder_to(pipe: Pipe, registry: CollectorRegistry | None = None) -> Recorder:
     """Return a recorder whose lines go to this pipe."""
-    set_up("json", pipe)
-    return Recorder(Metrics(CollectorRegistry()), RecentCalls())
+    logging.getLogger().handlers[:] = [Journal(pipe, JsonFormatter())]
+    logging.getLogger("relay").setLevel(logging.INFO)
+    return Recorder(Metrics(registry or CollectorRegistry()), RecentCalls())
 
 
 def call(path: str) -> CallRecord:
@@ -176,14 +184,12 @@ def test_call_without_a_loop_is_written_at_once() -> None:
     assert len(pipe.writes) == 1
 
 
-async def test_log_that_nobody_reads_harms_no_call() -> None:
-    """Neither the calls nor what is logged beside them; when it is read again, it goes on."""
+async def test_lines_that_nobody_took_are_counted() -> None:
+    """By whoever asks for figures next, call or no call."""
     pipe = Pipe()
-    recorder = recorder_to(pipe)
-    pipe.broken = True
-    for number in range(100):
-        recorder.end(call(f"/{number}"))
-    logging.getLogger("relay").warning("not heard")
-    pipe.broken = False
-    recorder.end(call("/heard"))
-    assert paths_in(await pipe.written()) == ["/heard"]
+    registry = CollectorRegistry()
+    recorder = recorder_to(pipe, registry)
+    for dropped, expected in ((0, 0), (3, 3), (0, 3), (2, 5)):
+        pipe.dropped = dropped
+        recorder.settle()
+        assert registry.get_sample_value("relay_log_lines_dropped_total") == expected

@@ -1,18 +1,19 @@
-"""Commands that print a secret, run for real: what they print, and that none is left behind."""
+"""Commands that print a secret: run once, and ended with all that they started."""
 
 import asyncio
+import fcntl
 import os
 import select
+import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from relay.config import CommandSource, EnvSource
-from relay.credentials.sources import (
-    Reading,
-    read_environment,
-    run_command,
-)
+from relay.config import CommandSource
+from relay.credentials.command import COMMAND_LIMIT_SECONDS, Command
+from relay.credentials.sources import Reading
 
 SECRET = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
 FUSE_SECONDS = 20.0
@@ -23,6 +24,13 @@ def shell(script: str, *arguments: str) -> CommandSource:
     return CommandSource(command=("/bin/sh", "-c", script, "sh", *arguments))
 
 
+async def run_command(
+    source: CommandSource, limit_seconds: float = COMMAND_LIMIT_SECONDS
+) -> Reading:
+    """Run a command once."""
+    return await Command(source, limit_seconds).run()
+
+
 async def test_command_prints_a_value() -> None:
     """Stripped, as everywhere."""
     assert await run_command(shell('echo " $1 "; echo noise >&2', SECRET)) == Reading(SECRET)
@@ -31,11 +39,10 @@ async def test_command_prints_a_value() -> None:
 async def test_byte_order_mark_that_a_command_prints_is_no_part_of_its_value(
     tmp_path: Path,
 ) -> None:
-    """As with ``cat`` of a file that has one, from which a variable's value may come as well."""
+    """As with ``cat`` of a file that has one."""
     file = tmp_path / "key"
     file.write_text(f"{SECRET}\n", encoding="utf-8-sig")
     assert await run_command(CommandSource(command=("/bin/cat", str(file)))) == Reading(SECRET)
-    assert read_environment(EnvSource(env="A"), {"A": f"\ufeff{SECRET}"}) == Reading(SECRET)
 
 
 async def test_command_is_run_without_a_shell(tmp_path: Path) -> None:
@@ -154,3 +161,124 @@ async def test_cancelled_command_is_ended_with_what_it_started(witness: Witness)
     assert run.cancelled()
     assert await witness.read() == b""
     witness.close()
+
+
+# A program on a dead mount
+
+
+class HungProgram:
+    """A program whose start hangs while somebody holds a lease on it (fcntl(2), F_SETLEASE)."""
+
+    def __init__(self, folder: Path, script: str) -> None:
+        path = folder / "program"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o700)
+        self.source = CommandSource(command=(str(path), str(folder)))
+        self._descriptor = os.open(path, os.O_RDONLY)
+        fcntl.fcntl(self._descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+
+    def release(self) -> None:
+        """Let it start."""
+        if self._descriptor >= 0:
+            fcntl.fcntl(self._descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[HungProgram]:
+    """A program that says how often it was run, once it can be."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # which tells the holder to let go
+    program = HungProgram(tmp_path, f'echo run >>"$1/runs"; echo {SECRET}')
+    yield program
+    program.release()
+    signal.signal(signal.SIGIO, before)
+
+
+async def test_program_on_a_dead_mount_keeps_nobody_else_waiting(program: HungProgram) -> None:
+    """Neither the event loop nor any thread, while it is started."""
+    command = Command(program.source, 0.3)
+    running = asyncio.ensure_future(command.run())
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(FUSE_SECONDS):
+        for _ in range(20):
+            assert await loop.run_in_executor(None, os.getpid) == os.getpid()
+        assert await running == Reading(problem="took longer than 0.3 s")
+        program.release()
+        assert await command.run() == Reading(SECRET)
+
+
+async def test_start_that_hangs_is_not_made_again(program: HungProgram, tmp_path: Path) -> None:
+    """The next run takes what it has begun: nothing piles up."""
+    command = Command(program.source, 0.05)
+    starts = 0
+    start = command._start_now
+
+    def count() -> subprocess.Popen[bytes]:
+        nonlocal starts
+        starts += 1
+        return start()
+
+    command._start_now = count  # type: ignore[method-assign]  # counted on its way
+    for _ in range(5):
+        assert await command.run() == Reading(problem="took longer than 0.05 s")
+    assert starts == 1
+    program.release()
+    command._limit_seconds = FUSE_SECONDS
+    assert await command.run() == Reading(SECRET)
+    assert await command.run() == Reading(SECRET)
+    assert starts == 2
+    assert (tmp_path / "runs").read_text() == "run\nrun\n"
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_start_that_hangs_is_ended_when_it_comes(
+    tmp_path: Path, witness: Witness, late: bool
+) -> None:
+    """A relay that stops leaves nothing behind, whether or not the run was given up before."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    program = HungProgram(tmp_path, 'exec sleep 100 >"$1/witness"')
+    command = Command(program.source, 0.05 if late else FUSE_SECONDS)
+    running = asyncio.ensure_future(command.run())
+    await asyncio.sleep(0)
+    starting = command._starting
+    assert starting is not None
+    if late:
+        assert await running == Reading(problem="took longer than 0.05 s")
+        command.close()
+    running.cancel()
+    await asyncio.wait([running], timeout=FUSE_SECONDS)
+    assert running.cancelled() is not late
+    program.release()
+    async with asyncio.timeout(FUSE_SECONDS):
+        process = await starting
+    signal.signal(signal.SIGIO, before)
+    # Held open here: without a writer there would be nothing to read, not even an end.
+    with open(witness.path, "wb"):  # noqa: ASYNC230, PTH123  # returns at once: we read it
+        pass
+    assert await witness.read() == b""
+    witness.close()
+    loop = asyncio.get_running_loop()
+    assert await loop.run_in_executor(None, process.wait, FUSE_SECONDS) == -signal.SIGKILL
+
+
+async def test_process_that_does_not_die_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What waits for a dead mount is not even killed before that answers."""
+    monkeypatch.setattr(os, "killpg", lambda *_: None)
+    started: list[subprocess.Popen[bytes]] = []
+    start = Command._start_now
+
+    def note(command: Command) -> subprocess.Popen[bytes]:
+        started.append(start(command))
+        return started[-1]
+
+    monkeypatch.setattr(Command, "_start_now", note)
+    async with asyncio.timeout(FUSE_SECONDS):
+        reading = await run_command(CommandSource(command=("/bin/sleep", "100")), 0.1)
+    assert reading == Reading(problem="took longer than 0.1 s")
+    (process,) = started
+    assert process.returncode is None
+    process.kill()
+    process.wait()
