@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import tracemalloc
 import weakref
 import zlib
 from typing import get_args
@@ -14,6 +15,7 @@ from relay.http import coding as coding_module
 from relay.http.sse import EVENT_LIMIT
 from relay.telemetry.usage import ERROR_TYPES, SERVER_TOOLS, TOKEN_TYPES, End, Meter, Missing, meter
 from relay.telemetry.usage.counts import Tally
+from relay.telemetry.usage.json_body import Document
 from relay.telemetry.usage.reader import Row
 from tests.unit.telemetry.usage_samples import (
     ANTHROPIC_JSON,
@@ -229,6 +231,19 @@ def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     reading = read(Meter("messages", 200, EVENT_STREAM, b"gzip"), [start, bomb, b"more"])
     assert (reading.missing, reading.tokens["input"]) == ("too_large", 25)
     assert not reading.truncated
+
+
+def test_json_in_small_pieces_takes_no_more_memory_than_it_has_bytes() -> None:
+    """Each piece by itself would take twenty times its own size."""
+    document = Document()
+    tracemalloc.start()
+    try:
+        for _ in range(200_000):
+            document.feed(b"{ ")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * 400_000
 
 
 def test_an_event_over_the_limit_does_not_hide_the_usage() -> None:
