@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Final
 
 from relay.errors import RelayError
-from relay.http.grammar import FIELD_LINE, LINE_LIMIT, PARTIAL_FIELD_LINE, TOKEN
+from relay.http.grammar import FIELD_LINE, FIELD_LINE_STAGES, LINE_LIMIT, TOKEN, PartialLine
 from relay.http.parser import FIELD_COUNT_LIMIT, HEAD_LIMIT
 
 # A chunk's size with its extensions, in bytes. No client in use sends extensions; Node and
@@ -66,7 +66,8 @@ class ChunkReader:
         self._malformed = malformed
         self._wrong = False
         self._expecting = _SIZE
-        self._partial = b""
+        self._partial = bytearray()
+        self._trailer = PartialLine(FIELD_LINE_STAGES)
         self._remaining = 0
         self._trailer_size = 0
         self._trailer_count = 0
@@ -79,7 +80,11 @@ class ChunkReader:
         """
         self.check()
         if self._partial:
-            data, self._partial = self._partial + data, b""
+            if data.find(b"\n") < 0:  # its line goes on, and nothing else
+                self._keep_partial(data)
+                return b""
+            data = bytes(self._partial) + data
+            self._partial.clear()
         if self._expecting is _SIZE:
             # Most often this is one event in one chunk, and this is all there is to do.
             line = data[:_PLAIN_LINE_LIMIT].partition(b"\r\n")[0]
@@ -156,24 +161,27 @@ class ChunkReader:
             self._expecting = _NOTHING
             self.ended = True
             return
+        self._trailer.begin(FIELD_LINE_STAGES)
         self._trailer_size += len(line)
         self._trailer_count += 1
         too_many = self._trailer_size > HEAD_LIMIT or self._trailer_count > FIELD_COUNT_LIMIT
         if too_many or len(line) > LINE_LIMIT or not FIELD_LINE.fullmatch(line):
             raise self._malformed
 
-    def _keep_partial(self, partial: bytes) -> None:
-        """Keep the start of a line, unless no valid line starts like that."""
+    def _keep_partial(self, data: bytes) -> None:
+        """Keep more of a line that is not there yet, unless no valid line starts like that."""
+        line = self._partial
+        line += data
         limit = LINE_LIMIT if self._expecting is _TRAILERS else SIZE_LINE_LIMIT
-        if len(partial.removesuffix(b"\r")) > limit or not self._may_start(partial):
+        if len(line) - line.endswith(b"\r") > limit or not self._may_start(line):
             raise self._malformed
-        self._partial = partial
 
-    def _may_start(self, line: bytes) -> bool:
+    def _may_start(self, line: bytearray) -> bool:
+        if self._expecting is _TRAILERS:
+            return self._trailer.may_go_on(line)
         if self._expecting is _DATA_END:
-            return line in (b"", b"\r")
-        expected = _PARTIAL_SIZE_LINE if self._expecting is _SIZE else PARTIAL_FIELD_LINE
-        return not line or expected.fullmatch(line) is not None
+            return bytes(line) in (b"", b"\r")
+        return not line or _PARTIAL_SIZE_LINE.fullmatch(line) is not None
 
 
 def _take_row(data: bytes, position: int, pieces: list[bytes]) -> int:

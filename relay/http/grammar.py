@@ -28,7 +28,6 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x8
 # What the beginning of each kind of line may look like.
 _TOKEN_PART: Final = TOKEN[:-1] + b"*"
 _TEXT: Final = rb"[^\x00-\x08\x0a-\x1f\x7f]*\r?"
-PARTIAL_FIELD_LINE: Final = re.compile(rb"(?:" + TOKEN + rb"(?::" + _TEXT + rb")?|\r)?")
 
 
 def _any_part(*steps: bytes) -> bytes:
@@ -39,23 +38,80 @@ def _any_part(*steps: bytes) -> bytes:
     return pattern
 
 
-PARTIAL_VALUE: Final = re.compile(_TEXT)
-PARTIAL_REQUEST_LINE: Final = re.compile(
-    rb"\r|(?:"
-    + _TOKEN_PART
-    + rb"|"
-    + TOKEN
-    + rb" (?:[!-~]+"
-    + _any_part(b" ", b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[01]", b"\r")
-    + rb")?)"
-)
+_VERSION: Final = (b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[01]")
+_TARGET_ON: Final = _any_part(b" ", *_VERSION, b"\r")
 OTHER_VERSION: Final = re.compile(TOKEN + rb" [!-~]+ HTTP/(?:[02-9]|1\.[2-9]).*", re.DOTALL)
-PARTIAL_STATUS_LINE: Final = re.compile(
-    _any_part(
-        *(b"H", b"T", b"T", b"P", b"/", b"1", rb"\.", b"[01]", b" ", b"[1-5]", b"[0-9]", b"[0-9]"),
-        rb"(?: " + _TEXT + rb"|\r)",
+
+
+class Stage(NamedTuple):
+    """A part of a line: how the line may go on from within it."""
+
+    rest: re.Pattern[bytes]
+    leaves: re.Pattern[bytes] | None = None
+    """Matches as far as the next stage, once there is a byte of that."""
+    begins_anywhere: bool = False
+    """Whether what may follow does not depend on how much of this stage there is already."""
+
+
+def _stages(*rows: tuple[bytes, bytes | None, bool]) -> tuple[Stage, ...]:
+    return tuple(
+        Stage(re.compile(rest), re.compile(leaves, re.DOTALL) if leaves else None, anywhere)
+        for rest, leaves, anywhere in rows
     )
+
+
+_FIRST_BYTE: Final = rb"(?=[^\r])"
+_WORD: Final = rb"[^ ]* (?=.)"
+FIELD_LINE_STAGES: Final = _stages(
+    (rb"(?:" + TOKEN + rb"(?::" + _TEXT + rb")?|\r)?", _FIRST_BYTE, False),
+    (_TOKEN_PART + rb"(?::" + _TEXT + rb")?", rb"[^:]*:(?=.)", True),
+    (_TEXT, None, True),
 )
+REQUEST_LINE_STAGES: Final = _stages(
+    (
+        rb"\r|(?:" + _TOKEN_PART + rb"|" + TOKEN + rb" (?:[!-~]+" + _TARGET_ON + rb")?)",
+        _FIRST_BYTE,
+        False,
+    ),
+    (_TOKEN_PART + rb"(?: (?:[!-~]+" + _TARGET_ON + rb")?)?", _WORD, True),
+    (rb"[!-~]*" + _TARGET_ON, _WORD, True),
+    (_any_part(*_VERSION, b"\r"), None, False),
+)
+STATUS_LINE_STAGES: Final = _stages(
+    (
+        _any_part(*_VERSION, b" ", b"[1-5]", b"[0-9]", b"[0-9]", rb"(?: " + _TEXT + rb"|\r)"),
+        rb".{13}(?=.)",  # behind "HTTP/1.1 200 " there is nothing but the reason
+        False,
+    ),
+    (_TEXT, None, True),
+)
+
+
+class PartialLine:
+    """Judges the beginning of a line as it grows; looks at no byte more than a few times."""
+
+    __slots__ = ("_checked", "_index", "_stages")
+
+    def __init__(self, stages: tuple[Stage, ...]) -> None:
+        self.begin(stages)
+
+    def begin(self, stages: tuple[Stage, ...]) -> None:
+        """Judge a new line."""
+        self._stages = stages
+        self._index = self._checked = 0
+
+    def may_go_on(self, line: bytes | bytearray) -> bool:
+        """Whether any good line begins like this; what was judged last time is a part of it."""
+        stage = self._stages[self._index]
+        if not stage.rest.fullmatch(line, self._checked):
+            return False
+        while stage.leaves and (match := stage.leaves.match(line, self._checked)):
+            self._index += 1
+            stage, self._checked = self._stages[self._index], match.end()
+        if stage.begins_anywhere:
+            # The last byte is looked at again, for it may be a CR.
+            self._checked = max(self._checked, len(line) - 1)
+        return True
 
 
 @dataclass(slots=True, repr=False)

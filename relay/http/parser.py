@@ -9,7 +9,6 @@ Knows nothing of sockets, and nothing of what the headers mean beyond framing.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from typing import ClassVar, Final
 
@@ -22,15 +21,16 @@ from relay.errors import (
     VersionNotSupported,
 )
 from relay.http.grammar import (
+    FIELD_LINE_STAGES,
     LINE_LIMIT,
     OTHER_VERSION,
-    PARTIAL_FIELD_LINE,
-    PARTIAL_REQUEST_LINE,
-    PARTIAL_STATUS_LINE,
-    PARTIAL_VALUE,
+    REQUEST_LINE_STAGES,
+    STATUS_LINE_STAGES,
     Field,
     NoField,
+    PartialLine,
     RequestLine,
+    Stage,
     StatusLine,
     read_fields,
     read_request_line,
@@ -49,7 +49,7 @@ _SPOKEN: Final = (_HTTP_1_0, (b"1", b"1"))
 class HeadReader(ABC):
     """Reads lines up to the empty one that ends a head, each judged as it is complete."""
 
-    partial_start_line: ClassVar[re.Pattern[bytes]]
+    start_line_stages: ClassVar[tuple[Stage, ...]]
     malformed: ClassVar[type[RelayError]]
     line_too_long: ClassVar[type[RelayError]]
     head_too_large: ClassVar[type[RelayError]]
@@ -57,8 +57,8 @@ class HeadReader(ABC):
 
     def __init__(self) -> None:
         self.rest = b""
-        self._partial = b""
-        self._checked = 0
+        self._partial = bytearray()
+        self._judge = PartialLine(self.start_line_stages)
         self._size = 0
         self._empty_lines = 0
         self._started = False
@@ -91,7 +91,11 @@ class HeadReader(ABC):
 
     def _feed_part(self, data: bytes) -> bool:
         self._size += len(data)
-        data = self._partial + data
+        if self._partial and data.find(b"\n") < 0:  # its line goes on, and nothing else
+            self._keep_partial(data)
+            return False
+        data = bytes(self._partial) + data
+        self._partial.clear()
         position = 0
         while (end := data.find(b"\r\n", position)) >= 0:
             if end == position and self._started:
@@ -100,10 +104,8 @@ class HeadReader(ABC):
                 return True
             self._take_line(data[position:end])
             position = end + 2
-            self._checked = 0
-        self._partial = data[position:]
-        self._check_partial()
-        self._check_size(self._size)
+            self._judge.begin(FIELD_LINE_STAGES if self._started else self.start_line_stages)
+        self._keep_partial(data[position:])
         return False
 
     def _check_size(self, size: int) -> None:
@@ -136,22 +138,17 @@ class HeadReader(ABC):
     def _read_start_line(self, line: bytes) -> bool:
         """Take what a start line says; False if it is malformed."""
 
-    def _check_partial(self) -> None:
+    def _keep_partial(self, data: bytes) -> None:
+        """Keep more of a line that is not there yet, unless no good line begins like that."""
         line = self._partial
-        if len(line.removesuffix(b"\r")) > LINE_LIMIT:
+        line += data
+        if len(line) - line.endswith(b"\r") > LINE_LIMIT:
             raise self._too_long()
-        if not self._started:
-            if not self.partial_start_line.fullmatch(line):
-                raise self._misbegun(line)
-        elif self._checked:
-            # Only what is new, and the byte before it, which may have been a CR.
-            if not PARTIAL_VALUE.fullmatch(line, self._checked - 1):
-                raise self._wrong()
-        elif not PARTIAL_FIELD_LINE.fullmatch(line):
-            raise self._wrong()
-        self._checked = len(line) if b":" in line and self._started else 0
+        if not self._judge.may_go_on(line):
+            raise self._wrong() if self._started else self._misbegun(line)
+        self._check_size(self._size)
 
-    def _misbegun(self, _: bytes) -> RelayError:
+    def _misbegun(self, _: bytes | bytearray) -> RelayError:
         """Return the error for a start line that cannot become a good one."""
         return self._wrong()
 
@@ -182,7 +179,7 @@ class HeadReader(ABC):
 class RequestHeadReader(HeadReader):
     """Reads the head of a request; the agent is to blame for what is wrong."""
 
-    partial_start_line = PARTIAL_REQUEST_LINE
+    start_line_stages = REQUEST_LINE_STAGES
     malformed = MalformedRequest
     line_too_long = TargetTooLong
     head_too_large = HeadersTooLarge
@@ -198,7 +195,7 @@ class RequestHeadReader(HeadReader):
             raise VersionNotSupported
         return start is not None
 
-    def _misbegun(self, line: bytes) -> RelayError:
+    def _misbegun(self, line: bytes | bytearray) -> RelayError:
         return self._wrong(VersionNotSupported if OTHER_VERSION.fullmatch(line) else None)
 
     def head(self) -> RequestHead:
@@ -220,7 +217,7 @@ class RequestHeadReader(HeadReader):
 class ResponseHeadReader(HeadReader):
     """Reads the head of a response; the upstream is to blame for what is wrong."""
 
-    partial_start_line = PARTIAL_STATUS_LINE
+    start_line_stages = STATUS_LINE_STAGES
     malformed = UpstreamMalformed
     line_too_long = UpstreamMalformed
     head_too_large = UpstreamMalformed

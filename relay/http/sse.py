@@ -45,7 +45,7 @@ class EventReader:
         self._start: bytes | None = b""
         """What came before it was certain whether there is a byte order mark."""
         self._after_cr = False
-        self._partial: list[bytes] = []
+        self._partial = bytearray()
         self._partial_size = 0
         self._partial_end = b""
         self._oversized: Event | None = None
@@ -135,15 +135,15 @@ class EventReader:
         self._partial_size += len(piece)
         self._partial_end = piece[-1:]
         if self._oversized is None:
-            self._partial.append(piece)
+            self._partial += piece
             if self._partial_size > self._limit + len(b"\n"):
-                self._oversized = _oversized(b"".join(self._partial))
+                self._oversized = _oversized(bytes(self._partial[:_NAME_WITHIN]))
                 self._partial.clear()
 
     def _end_partial(self, piece: bytes, events: list[Event]) -> None:
         self._keep(piece)
         if self._oversized is None:
-            events += self._read([b"".join(self._partial).removesuffix(b"\n")])
+            events += self._read([bytes(self._partial).removesuffix(b"\n")])
         else:
             events.append(self._oversized)
         self._partial.clear()

@@ -10,7 +10,7 @@ import pytest
 from tests.harness.configuration import Config, configuration
 from tests.harness.relay import LocalRelay, running_relay
 from tests.harness.secrets import KEY, OTHER_TOKEN, TOKEN
-from tests.harness.upstream import Upstream
+from tests.harness.upstream import Upstream, running_upstream
 from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed
 
 pytestmark = pytest.mark.asyncio_loop
@@ -167,10 +167,12 @@ async def test_what_another_server_says_is_made_harmless(
 ) -> None:
     """Where an address is another's, its answer is not the relay's."""
     other = answer(404, b"", "x-relay-error: \x9b31m" + "long" * 50)
-    upstream.answer_with(api(models=answer(), anthropic=other))
-    config = as_it_runs(relay, upstream, listen=[f"127.0.0.1:{upstream.port}"])
-    found = (await diagnosed(tmp_path, config)).the("listen")
-    assert found.text.startswith(f"at 127.0.0.1:{upstream.port}: 404, ?31mlonglong")
+    upstream.answer_with(api(models=answer()))
+    async with running_upstream() as another:
+        another.answer_with(other)
+        config = as_it_runs(relay, upstream, listen=[f"127.0.0.1:{another.port}"])
+        found = (await diagnosed(tmp_path, config)).the("listen")
+    assert found.text.startswith(f"at 127.0.0.1:{another.port}: 404, ?31mlonglong")
     assert len(found.text) < 160
 
 

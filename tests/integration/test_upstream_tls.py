@@ -13,14 +13,14 @@ from relay.config import load
 from relay.upstream.tls import tls_context
 from tests.harness.certificates import CONFORMING, LAX, Authority, Certificate
 from tests.harness.configuration import Config, configuration, write_configuration
-from tests.harness.messages import OK, request
+from tests.harness.messages import OK, OK_BODY, request
 from tests.harness.peer import Caller
 from tests.harness.relay import running_relay
 from tests.harness.upstream import running_upstream
 
 pytestmark = pytest.mark.both_loops
 
-UNFRAMED = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\nall of it"
+UNFRAMED = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n" + OK_BODY
 LOCAL = "IP:127.0.0.1"
 
 
@@ -103,5 +103,5 @@ async def test_only_the_upstream_itself_ends_an_answer(
         assert callable(ends)
         ends(caller)
         answer = await agent.answer()
-        assert (answer.body, answer.complete) == (b"all of it", outcome == "ok")
+        assert (answer.body, answer.complete) == (OK_BODY, outcome == "ok")
         assert await relay.outcomes() == {(outcome, "200"): 1}

@@ -104,37 +104,32 @@ def _value_at(data: bytes) -> object:
 class Document:
     """Gathers one JSON body."""
 
-    __slots__ = ("_head", "_pieces", "_size")
+    __slots__ = ("_head", "_kept")
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._kept = bytearray()
         self._head: bytes | None = None
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes."""
-        if not piece:
+        self._kept += piece
+        if len(self._kept) <= WHOLE_LIMIT:
             return
-        self._pieces.append(piece)
-        self._size += len(piece)
-        if self._size <= WHOLE_LIMIT:
-            return
-        gathered = b"".join(self._pieces)
         if self._head is None:
-            self._head = gathered[:PART_SIZE]
+            self._head = bytes(self._kept[:PART_SIZE])
         # From here on the window is cut back once for every three parts that come.
-        self._pieces = [gathered[-PART_SIZE:]]
-        self._size = len(self._pieces[0])
+        del self._kept[:-PART_SIZE]
 
     @property
     def empty(self) -> bool:
         """Whether nothing has come."""
-        return not self._pieces
+        return not self._kept
 
     def read(self) -> Json:
         """Return the object, or its excerpt."""
-        kept = b"".join(self._pieces)
-        return parse(kept) if self._head is None else excerpt(self._head, kept[-PART_SIZE:])
+        if self._head is None:
+            return parse(bytes(self._kept))
+        return excerpt(self._head, bytes(self._kept[-PART_SIZE:]))
 
 
 class Kinds:

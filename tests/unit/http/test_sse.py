@@ -1,6 +1,7 @@
 """Event streams: bytes in, however they are cut; the events of the standard out."""
 
 import time
+import tracemalloc
 from collections.abc import Iterable
 
 import pytest
@@ -240,6 +241,19 @@ def test_what_stands_behind_common_events_is_read() -> None:
     assert reader.feed(b"data: first\n\n" + COMMON_EVENT[:20]) == [Event(b"", b"first")]
     assert reader.feed(COMMON_EVENT[20:] + COMMON_EVENT * 3 + end[:10]) == []
     assert reader.feed(end[10:] + COMMON_EVENT) == [Event(b"end", b"{}")]
+
+
+def test_an_event_in_small_pieces_takes_no_more_memory_than_it_has_bytes() -> None:
+    """Each piece by itself would take twenty times its own size."""
+    reader = EventReader()
+    tracemalloc.start()
+    try:
+        for _ in range(200_000):
+            reader.feed(b"da")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * 400_000
 
 
 def test_reading_takes_time_in_proportion() -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import tracemalloc
 import weakref
 import zlib
 from typing import get_args
@@ -14,7 +15,7 @@ from relay.http import coding
 from relay.http.sse import EVENT_LIMIT
 from relay.telemetry.usage import ERROR_TYPES, SERVER_TOOLS, TOKEN_TYPES, End, Meter, Missing, meter
 from relay.telemetry.usage.counts import Tally
-from relay.telemetry.usage.json_body import WHOLE_LIMIT
+from relay.telemetry.usage.json_body import WHOLE_LIMIT, Document
 from relay.telemetry.usage.reader import Row
 from tests.unit.telemetry.usage.samples import (
     ANTHROPIC_JSON,
@@ -42,6 +43,31 @@ from tests.unit.telemetry.usage.samples import (
     read_json,
     read_stream,
     response,
+    text_delta,
+)
+from tests.unit.telemetry.usage_samples import (
+    ANTHROPIC_JSON,
+    ANTHROPIC_STREAM,
+    ANTHROPIC_TOKENS,
+    BLOCK_START,
+    CHAT_STREAM,
+    CHAT_TOKENS,
+    EVENT_STREAM,
+    JSON,
+    MESSAGE_STOP,
+    OVERLOADED,
+    PING,
+    RESPONSES_STREAM,
+    bytewise,
+    compact,
+    cut,
+    data,
+    event,
+    message_delta,
+    message_start,
+    read,
+    read_json,
+    read_stream,
     text_delta,
 )
 
@@ -470,6 +496,19 @@ def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     reading = read(Meter("messages", 200, EVENT_STREAM, b"gzip"), [start, bomb, b"more"])
     assert (reading.missing, reading.tokens["input"]) == ("too_large", 25)
     assert not reading.truncated
+
+
+def test_json_in_small_pieces_takes_no_more_memory_than_it_has_bytes() -> None:
+    """Each piece by itself would take twenty times its own size."""
+    document = Document()
+    tracemalloc.start()
+    try:
+        for _ in range(200_000):
+            document.feed(b"{ ")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * 400_000
 
 
 def test_an_event_over_the_limit_does_not_hide_the_usage() -> None:
