@@ -87,7 +87,7 @@ class EventReader:
 
     def rest(self) -> list[Event]:
         """Return the event that has begun and lacks its empty line, now that no more comes."""
-        rest = b"".join(self._partial)
+        rest = bytes(self._partial)
         return self._read([rest.removesuffix(b"\n")]) if rest else []
 
     def _skip_mark(self, piece: bytes) -> bytes:

@@ -45,31 +45,6 @@ from tests.unit.telemetry.usage.samples import (
     response,
     text_delta,
 )
-from tests.unit.telemetry.usage_samples import (
-    ANTHROPIC_JSON,
-    ANTHROPIC_STREAM,
-    ANTHROPIC_TOKENS,
-    BLOCK_START,
-    CHAT_STREAM,
-    CHAT_TOKENS,
-    EVENT_STREAM,
-    JSON,
-    MESSAGE_STOP,
-    OVERLOADED,
-    PING,
-    RESPONSES_STREAM,
-    bytewise,
-    compact,
-    cut,
-    data,
-    event,
-    message_delta,
-    message_start,
-    read,
-    read_json,
-    read_stream,
-    text_delta,
-)
 
 OPERATIONS = ("messages", "chat_completions", "responses", "embeddings", "other")
 ENDS: tuple[End, ...] = get_args(End)
