@@ -24,7 +24,7 @@ from relay.telemetry.call import UNKNOWN, CallFields, CallRecord
 from relay.telemetry.line_writer import LineWriter
 
 # How long a relay that stops waits for whoever reads its log to take what is left.
-EXIT_SECONDS: Final = 1.0
+EXIT_SECONDS: Final = 2.0
 FORMATS: Final = ("text", "json")
 
 log = logging.getLogger("relay")
