@@ -15,7 +15,7 @@ from relay.credentials.credential import Credential
 from relay.errors import CredentialMissing, UpstreamRedirected
 from relay.http.headers import serialize
 from relay.http.message import RequestHead, ResponseHead
-from relay.proxy.header_policy import Injection
+from relay.proxy.credential_injection import Injection
 from relay.proxy.routing import Target
 from relay.upstream.interface import Body, Limits, Reply
 from relay.upstream.pool import Pool

@@ -8,7 +8,8 @@ from relay.http.grammar import Field
 from relay.http.headers import (
     serialize,
 )
-from relay.proxy.header_policy import Injection, to_agent, to_upstream
+from relay.proxy.credential_injection import Injection
+from relay.proxy.header_policy import to_agent, to_upstream
 from tests.unit.heads import lines, request_head, response_head
 
 API_KEY = b"sk-ant-api03-Zm9vYmFyYmF6cXV4-AAAA"
