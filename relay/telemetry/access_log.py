@@ -25,6 +25,7 @@ from relay.telemetry.line_writer import LineWriter
 
 # How long a relay that stops waits for whoever reads its log to take what is left.
 EXIT_SECONDS: Final = 2.0
+DROPPED: Final = "dropped %d lines of the log, which nobody took in time"
 FORMATS: Final = ("text", "json")
 
 log = logging.getLogger("relay")
@@ -255,8 +256,7 @@ class JsonFormatter(CallFormatter):
 
 def _tell_dropped(formatter: CallFormatter, count: int) -> str:
     """Return the line that says where lines are missing."""
-    message = "dropped %d lines of the log, which nobody took in time"
-    record = logging.LogRecord(log.name, logging.WARNING, "", 0, message, (count,), None)
+    record = logging.LogRecord(log.name, logging.WARNING, "", 0, DROPPED, (count,), None)
     return formatter.format(record) + "\n"
 
 

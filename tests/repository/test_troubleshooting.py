@@ -24,6 +24,7 @@ import pytest_asyncio
 
 from relay import errors
 from relay.errors import RelayError
+from relay.telemetry.access_log import DROPPED
 from tests.harness import ROOT
 from tests.harness.configuration import Config, configuration, write_configuration
 from tests.harness.messages import CHUNKED, MESSAGES, OK, PIECE, chunk, request
@@ -353,5 +354,5 @@ async def test_lines_of_the_log(upstream: Upstream, full_port: int, tmp_path: Pa
         await relay.log.says(CUT)
         assert await agent.gone()
     shown = [line.replace("keyless", "anthropic").replace("away", "anthropic") for line in LINES]
-    for line in (*shown, NOT_RELOADED, NEEDS_RESTART, CUT):
+    for line in (*shown, NOT_RELOADED, NEEDS_RESTART, CUT, DROPPED.replace("%d", "…")):
         assert line.strip(" ;:") in PAGE.split("\n## Lines of the log\n")[1]
