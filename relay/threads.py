@@ -17,27 +17,41 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def run(work: Callable[[], T]) -> asyncio.Future[T]:
+def _drop(_: object) -> None:
+    """Nothing needs to be done with it."""
+
+
+def run(work: Callable[[], T], unwanted: Callable[[T], None] = _drop) -> asyncio.Future[T]:
     """Begin work; return what becomes its result, or raises what it raised.
 
-    Giving up on the result does not end the work.
+    Whoever cancels that does not end the work: ``unwanted`` gets what comes of it then, and also
+    where the event loop has gone.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     future.add_done_callback(_see_error)
 
-    def finish(deliver: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(lambda: None if future.done() else deliver())
+    def deliver(result: T) -> None:
+        if future.done():
+            unwanted(result)
+        else:
+            future.set_result(result)
+
+    def fail(error: Exception) -> None:
+        if not future.done():
+            future.set_exception(error)
 
     def body() -> None:
         try:
             result = work()
         except Exception as error:  # noqa: BLE001  # whoever waits for the result gets it
-            caught = error
-            finish(lambda: future.set_exception(caught))
-        else:
-            finish(lambda: future.set_result(result))
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(fail, error)
+            return
+        try:
+            loop.call_soon_threadsafe(deliver, result)
+        except RuntimeError:  # the loop is closed
+            unwanted(result)
 
     try:
         start(body)

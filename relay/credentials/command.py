@@ -47,9 +47,11 @@ class Command:
 
     def close(self) -> None:
         """Have what is being started ended as soon as it is there."""
-        if self._starting is not None:
-            self._starting.add_done_callback(_end_started)
-            self._starting = None
+        starting, self._starting = self._starting, None
+        if starting is None or starting.cancel():
+            return
+        if starting.exception() is None:
+            _end(starting.result())
 
     async def _run(self) -> Reading:
         process = await self._start()
@@ -64,12 +66,14 @@ class Command:
         return Reading(value) if value else Reading(problem="printed no usable value")
 
     async def _start(self) -> _Process:
-        starting = self._starting = self._starting or threads.run(self._start_now)
+        starting = self._starting = self._starting or threads.run(self._start_now, _end)
         try:
-            return await asyncio.shield(starting)
-        finally:
-            if starting.done():
-                self._starting = None
+            process = await asyncio.shield(starting)
+        except (OSError, ValueError):
+            self._starting = None
+            raise
+        self._starting = None  # only now: one who is cancelled in this instant has no process
+        return process
 
     def _start_now(self) -> _Process:
         return subprocess.Popen(  # noqa: S603  # the user's own command
@@ -105,12 +109,6 @@ async def _read_output(process: _Process) -> bytes:
     finally:
         loop.remove_reader(descriptor)
     return bytes(output)
-
-
-def _end_started(starting: asyncio.Future[_Process]) -> None:
-    """End what was started for a run that nobody waits for any more."""
-    if starting.exception() is None:
-        _end(starting.result())
 
 
 def _end(process: _Process) -> None:

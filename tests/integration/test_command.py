@@ -6,11 +6,13 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from relay import threads
 from relay.config import CommandSource
 from relay.credentials.command import COMMAND_LIMIT_SECONDS, Command
 from relay.credentials.sources import Reading
@@ -231,9 +233,46 @@ async def test_start_that_hangs_is_not_made_again(program: HungProgram, tmp_path
     assert (tmp_path / "runs").read_text() == "run\nrun\n"
 
 
+class Starts:
+    """What was started, and when the event loop has been told of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.started = threading.Event()
+        self.delivered = threading.Event()
+        start, start_thread = Command._start_now, threads.start
+
+        def note(command: Command) -> subprocess.Popen[bytes]:
+            self.processes.append(start(command))
+            self.started.set()
+            return self.processes[-1]
+
+        def note_end(body: Callable[[], object]) -> threading.Thread:
+            def whole() -> None:
+                body()
+                self.delivered.set()
+
+            return start_thread(whole)
+
+        monkeypatch.setattr(Command, "_start_now", note)
+        monkeypatch.setattr(threads, "start", note_end)
+
+    async def end_of_first(self) -> int:
+        """Return how the first of them ended, once it has."""
+        loop = asyncio.get_running_loop()
+        assert await loop.run_in_executor(None, self.started.wait, FUSE_SECONDS)
+        return await loop.run_in_executor(None, self.processes[0].wait, FUSE_SECONDS)
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> Starts:
+    """What the test's commands start."""
+    return Starts(monkeypatch)
+
+
 @pytest.mark.parametrize("late", [False, True])
 async def test_start_that_hangs_is_ended_when_it_comes(
-    tmp_path: Path, witness: Witness, late: bool
+    tmp_path: Path, witness: Witness, starts: Starts, late: bool
 ) -> None:
     """A relay that stops leaves nothing behind, whether or not the run was given up before."""
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
@@ -241,8 +280,6 @@ async def test_start_that_hangs_is_ended_when_it_comes(
     command = Command(program.source, 0.05 if late else FUSE_SECONDS)
     running = asyncio.ensure_future(command.run())
     await asyncio.sleep(0)
-    starting = command._starting
-    assert starting is not None
     if late:
         assert await running == Reading(problem="took longer than 0.05 s")
         command.close()
@@ -250,16 +287,22 @@ async def test_start_that_hangs_is_ended_when_it_comes(
     await asyncio.wait([running], timeout=FUSE_SECONDS)
     assert running.cancelled() is not late
     program.release()
-    async with asyncio.timeout(FUSE_SECONDS):
-        process = await starting
+    assert await starts.end_of_first() == -signal.SIGKILL
     signal.signal(signal.SIGIO, before)
-    # Held open here: without a writer there would be nothing to read, not even an end.
-    with open(witness.path, "wb"):  # noqa: ASYNC230, PTH123  # returns at once: we read it
-        pass
-    assert await witness.read() == b""
     witness.close()
-    loop = asyncio.get_running_loop()
-    assert await loop.run_in_executor(None, process.wait, FUSE_SECONDS) == -signal.SIGKILL
+
+
+async def test_start_that_is_cancelled_in_the_instant_it_comes_is_ended(starts: Starts) -> None:
+    """Whoever waits for it has gone by then, though nobody knows it yet."""
+    running = asyncio.ensure_future(
+        Command(CommandSource(command=("/bin/sleep", "100")), FUSE_SECONDS).run()
+    )
+    await asyncio.sleep(0)
+    assert starts.delivered.wait(FUSE_SECONDS)  # the event loop stands still meanwhile
+    running.cancel()
+    await asyncio.wait([running], timeout=FUSE_SECONDS)
+    assert running.cancelled()
+    assert await starts.end_of_first() == -signal.SIGKILL
 
 
 async def test_process_that_does_not_die_keeps_nobody_waiting(
