@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
-from relay.admin.bridge import Bridge
+from relay.admin.bridge import bridge_of
 from relay.proxy.access import AccessPolicy
 
 _ALLOWED: Final = "GET, HEAD, OPTIONS"
@@ -23,8 +23,7 @@ def check(request: web.Request, policy: AccessPolicy) -> web.Response | None:
     Raises:
         ClientError: The request is refused.
     """
-    bridge = request.transport
-    assert isinstance(bridge, Bridge)
+    bridge = bridge_of(request)
     head = bridge.head
     if head.minor or head.values(b"host"):
         policy.check_host(head, bridge.local_address)

@@ -18,6 +18,7 @@ from relay.config import ListenAddress
 from relay.downstream.server_connection import Request, ServerConnection
 from relay.errors import RelayError, RelayFault
 from relay.http.answer import ends_connection, own_answer
+from relay.http.grammar import LINE_LIMIT
 from relay.http.target import check_target
 from relay.proxy.access import AccessPolicy
 
@@ -50,7 +51,7 @@ class AdminListener:
             handler_cancellation=True,
             auto_decompress=False,
             tcp_keepalive=False,
-            max_line_size=64 * 1024,  # beyond the limit that the connection sets
+            max_line_size=LINE_LIMIT,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
 

@@ -1,9 +1,10 @@
 """One request of an admin connection, answered by aiohttp.
 
 The connection is the relay's own (``downstream.server_connection``): it reads strictly, sets the
-time limits, and takes requests one after another. aiohttp gets a head of our own making, with the
-little that its parser needs, and writes its answer through a transport that leads back to the
-connection. So its own errors, which echo what was sent and name its version, are never reached.
+time limits, and takes requests one after another. aiohttp gets a head of our own making, with
+nothing of the request's but its target, and writes its answer through a transport that leads back
+to the connection. So its own errors, which echo what was sent and name its version, are never
+reached; what else it says is in the head that its `Bridge` holds.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from relay.http.message import RequestHead
 # aiohttp's parser refuses methods that it has not heard of; POST is refused as well, by `access`.
 _METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _OTHER_METHOD: Final = b"POST"
-# What a page may depend on besides its target; what `access` judges, it takes from the real head.
-_PASSED: Final = (b"accept",)
 
 
 class Bridge(asyncio.Transport):
@@ -51,6 +50,13 @@ class Bridge(asyncio.Transport):
     async def wait_closed(self) -> None:
         """Wait until the answer is out."""
         await self._closed
+
+
+def bridge_of(request: web.Request) -> Bridge:
+    """Return the bridge that a request has come over."""
+    bridge = request.transport
+    assert isinstance(bridge, Bridge)
+    return bridge
 
 
 async def answer(
@@ -88,11 +94,6 @@ async def answer(
 
 def _bare_head(head: RequestHead, *, close: bool) -> bytes:
     method = head.method if head.method in _METHODS else _OTHER_METHOD
-    values = [b"%b: %b\r\n" % (key, value) for key in _PASSED for value in head.values(key)]
-    return b"%b %b HTTP/1.%d\r\nHost: admin\r\nConnection: %b\r\n%b\r\n" % (
-        method,
-        head.target,
-        head.minor,
-        b"close" if close else b"keep-alive",
-        b"".join(values),
-    )
+    connection = b"close" if close else b"keep-alive"
+    line = b"%b %b HTTP/1.%d" % (method, head.target, head.minor)
+    return b"%b\r\nHost: admin\r\nConnection: %b\r\n\r\n" % (line, connection)
