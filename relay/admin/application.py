@@ -17,7 +17,7 @@ from relay.admin.source import SOURCE, Source
 from relay.config import ListenAddress
 from relay.downstream.server_connection import Request, ServerConnection
 from relay.errors import RelayError, RelayFault
-from relay.http.answer import ends_connection, own_answer
+from relay.http.answer import ends_connection, error_headers, own_answer
 from relay.http.grammar import LINE_LIMIT
 from relay.http.target import check_target
 from relay.proxy.access import AccessPolicy
@@ -102,14 +102,8 @@ class AdminListener:
 
 
 def _refusal(error: RelayError) -> web.Response:
-    headers = {name.decode(): value.decode() for name, value in error.headers}
-    headers["x-relay-error"] = error.outcome
-    response = web.Response(
-        status=error.status,
-        body=error.body("anthropic"),
-        content_type="application/json",
-        headers=headers,
-    )
+    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
+    response = web.Response(status=error.status, body=error.body("anthropic"), headers=headers)
     if error.closes:
         response.force_close()
     return response

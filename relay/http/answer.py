@@ -26,14 +26,17 @@ def ends_connection(head: RequestHead | None, *, draining: bool, continued: bool
 
 def own_answer(error: RelayError, api: Api, *, head_only: bool, close: bool) -> bytes:
     """Return the relay's answer to a call that failed."""
-    headers = [
+    body, close = error.body(api), close or error.closes
+    return plain_answer(error.status, error_headers(error), body, head_only=head_only, close=close)
+
+
+def error_headers(error: RelayError) -> list[tuple[bytes, bytes]]:
+    """Return the headers that say what failed, and how agents are to take it."""
+    return [
         (b"content-type", b"application/json"),
         (b"x-relay-error", error.outcome.encode()),
         *error.headers,
     ]
-    return plain_answer(
-        error.status, headers, error.body(api), head_only=head_only, close=close or error.closes
-    )
 
 
 def plain_answer(

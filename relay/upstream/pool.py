@@ -1,4 +1,4 @@
-"""Kept connections to one upstream, and the making of new ones.
+"""Kept connections to one upstream, the making of new ones, and the one retry where that fails.
 
 The last one used is used first. A kept connection is taken only after a look at its
 socket: an idle one that has anything to read is closing or confused. So a request is
