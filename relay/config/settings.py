@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from relay.config.addresses import ListenAddress, UpstreamAddress
 from relay.config.schema import CommandSource, EnvSource, FileSource, Timeouts
@@ -42,6 +42,29 @@ class ClientSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderSettings:
+    """A header whose value comes from a source; the name as it was written."""
+
+    name: bytes
+    sources: Sources
+
+
+@dataclass(frozen=True, slots=True)
+class HopSettings:
+    """One LLM proxy on the way to an API."""
+
+    name: str
+    upstream: UpstreamAddress
+    if_down: Literal["fail", "skip"] = "fail"
+    """What becomes of a call that cannot be handed to it: an error, or the next leg."""
+    pass_: Literal["client", "call"] | Sources = "client"  # noqa: S105  # a kind, not a password
+    """What it gets in the credential's place: a pass of each client or call, or one of its own."""
+    headers: tuple[HeaderSettings, ...] = ()
+    """What it wants for itself; taken off what it sends on."""
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RelaySettings:
     """One relay with the grant that serves it."""
 
@@ -52,6 +75,10 @@ class RelaySettings:
     allow: tuple[bytes, ...]
     ca_file: str | None = None
     max_body: int | None = None
+    hops: tuple[HopSettings, ...] = ()
+    """The LLM proxies between the relay and the upstream, in order."""
+    headers: tuple[HeaderSettings, ...] = ()
+    """Sent on the last leg, beside the credential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +95,13 @@ class Settings:
     prices: Mapping[str, Mapping[str, float]] | None = None
     """Dollars per million tokens by model and type, over the known ones; None: no costs."""
     warnings: tuple[str, ...] = ()
+    returns: tuple[ListenAddress, ...] = ()
+    """Where hops come back; listened on only where a relay has hops."""
+
+    @property
+    def has_hops(self) -> bool:
+        """Whether any relay has hops, which come back."""
+        return any(relay.hops for relay in self.relays)
 
     @property
     def grants(self) -> tuple[GrantSettings, ...]:

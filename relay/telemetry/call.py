@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from relay.errors import Api, ClientError, RelayError
 from relay.http.message import MessageHead, ResponseHead
 from relay.telemetry.histogram import OVERHEAD_BOUNDS, Histogram
+from relay.telemetry.hops import ChainRecord
 from relay.telemetry.usage import End, Meter, Usage
 
 CallFields = dict[str, str | int | float | Mapping[str, int]]
@@ -77,10 +78,17 @@ class CallRecord:
     agent_id: str = ""
     parent_agent_id: str = ""
     """Claude Code's, as its requests state them."""
+    chain: ChainRecord | None = None
+    """What it did on its way through LLM proxies, where its relay has any."""
     on_finish: Callable[[CallRecord], None] | None = field(default=None, repr=False)
     """Who wants to know what it says of itself in the end."""
     summary: CallFields | None = None
     """What the log says of it, once that has been put together."""
+
+    @property
+    def attempts(self) -> Sequence[CallRecord]:
+        """The records of what the API was asked, and said: of a call without hops, its own."""
+        return (self,) if self.chain is None else self.chain.attempts
 
     def answered(self, head: ResponseHead) -> None:
         """Note the response's head, and set up the meter that will read its body."""
