@@ -25,9 +25,11 @@ from relay.config import ConfigurationError, Problem, Settings, load
 from relay.downstream.connections import Connections
 from relay.downstream.listener import Listeners
 from relay.downstream.server_connection import ServerConnection
+from relay.proxy.chain import Memory
 from relay.proxy.handler import Calls
 from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.problems import ProblemLog, subjects_of
+from relay.proxy.returns import Returns
 from relay.proxy.runtime import Runtime
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
@@ -50,7 +52,8 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self._metrics = Metrics(CollectorRegistry())
-        self.lifecycle = Lifecycle(Runtime(settings, self._metrics.credential_read))
+        memory = Memory()
+        self.lifecycle = Lifecycle(Runtime(settings, self._metrics.credential_read, memory), memory)
         self._problems = ProblemLog()
         self._path = Path(settings.file)
         self._metrics.price(prices_of(settings))
@@ -58,6 +61,7 @@ class App:
         self._metrics.loaded()
         self._connections = Connections()
         self._admin_connections = Connections(ADMIN_CONNECTIONS)
+        self._return_connections = Connections()
         history = RecentCalls()
         self._recorder = Recorder(self._metrics, history)
         calls = Calls(self.lifecycle, self._metrics, self._recorder)
@@ -65,6 +69,10 @@ class App:
         self._admin = AdminListener(source, settings.admin)
         self._listeners = Listeners(
             lambda: ServerConnection(calls, self._connections), "relays", "listen"
+        )
+        returns = Returns(self.lifecycle, self._metrics)
+        self._return_listeners = Listeners(
+            lambda: ServerConnection(returns, self._return_connections), "returns", "returns"
         )
         self._admin_listeners = Listeners(
             lambda: ServerConnection(self._admin, self._admin_connections), "admin pages", "admin"
@@ -84,6 +92,8 @@ class App:
         try:
             await self._admin.start()
             await self._admin_listeners.open(self.lifecycle.runtime.settings.admin)
+            if self.lifecycle.runtime.settings.has_hops:
+                await self._return_listeners.open(self.lifecycle.runtime.settings.returns)
             await self._listeners.open(self.lifecycle.runtime.settings.listen)
             self.lifecycle.runtime.start()
             self._introduce()
@@ -126,7 +136,7 @@ class App:
         try:
             settings = self._settings_after(before.settings)
             prices = prices_of(settings)
-            runtime = Runtime(settings, self._metrics.credential_read)
+            runtime = Runtime(settings, self._metrics.credential_read, self.lifecycle.memory)
         except ConfigurationError as error:
             self._metrics.reloaded(succeeded=False)
             log.error("not reloaded, the configuration stays as it was")  # noqa: TRY400  # no traceback wanted
@@ -171,6 +181,7 @@ class App:
             try:
                 self._connections.tend(self.lifecycle.runtime.settings.timeouts.write)
                 self._admin_connections.tend(self.lifecycle.runtime.settings.timeouts.write)
+                self._return_connections.tend(self.lifecycle.runtime.settings.timeouts.write)
                 if ticks % REPORT_TICKS == 0:
                     self._report()
             except Exception:
@@ -203,6 +214,8 @@ class App:
         self._listeners.close()
         self._admin_listeners.close()
         self._connections.abort()
+        self._return_listeners.close()
+        self._return_connections.abort()
         await self._admin.stop()
         self._admin_connections.abort()
         self.lifecycle.runtime.retire()

@@ -39,6 +39,12 @@ class HopRecord:
     legs: Counter[str] = field(default_factory=Counter)
     """What came back from it, by operation: accepted returns alone."""
 
+    def begin_attempt(self) -> None:
+        """Forget what an earlier attempt at the hop was like."""
+        self.outcome = None
+        self.sent_at = self.returned_at = self.beyond_at = self.first_byte = None
+        self.bytes_in, self.bytes_out = 0, None
+
     @property
     def request_overhead(self) -> float | None:
         """Seconds from the leg's head out to the return's head in."""

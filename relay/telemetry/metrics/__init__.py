@@ -89,6 +89,19 @@ class Metrics:
         record.piece_overheads = self._all.overhead[relay, "chunk"]
         self._all.in_flight[(relay,)].value += 1
 
+    def begin_leg(self, record: CallRecord) -> None:
+        """Take what the pieces of a further leg's answer cost from now on."""
+        record.piece_overheads = self._all.overhead[record.relay, "chunk"]
+
+    def observe_leg(self, record: CallRecord) -> None:
+        """Take the relay's own share of a further leg that is over."""
+        if record.request_overhead is not None:
+            self._all.overhead[record.relay, "request"].observe(record.request_overhead)
+
+    def refused_return(self, reason: str) -> None:
+        """Count what came to the return address and belongs to no call."""
+        self._all.rejections[(reason,)].value += 1
+
     def read_limits(self, relay: str, fields: Sequence[Field]) -> None:
         """Take the rate limits and quotas that a response states."""
         self._limits.take(relay, fields)
