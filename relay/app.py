@@ -13,14 +13,14 @@ import logging
 import resource
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 
-from relay.admin.application import AdminListener
-from relay.admin.source import Source
+from relay.admin.handler import AdminHandler
 from relay.config import ConfigurationError, Problem, Settings, load
 from relay.downstream.connections import Connections
 from relay.downstream.listener import Listeners
@@ -36,6 +36,7 @@ from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import Recorder
 
 if TYPE_CHECKING:
+    from relay.admin.application import AdminListener
     from relay.telemetry.prices import Prices
 
 TICK_SECONDS: Final = 0.5
@@ -62,11 +63,10 @@ class App:
         self._connections = Connections()
         self._admin_connections = Connections(ADMIN_CONNECTIONS)
         self._return_connections = Connections()
-        history = RecentCalls()
-        self._recorder = Recorder(self._metrics, history)
+        self._history = RecentCalls()
+        self._recorder = Recorder(self._metrics, self._history)
         calls = Calls(self.lifecycle, self._metrics, self._recorder)
-        source = Source(self.lifecycle, self._metrics, history, self._recorder)
-        self._admin = AdminListener(source, settings.admin)
+        self._admin = AdminHandler(self._load_admin)
         self._listeners = Listeners(
             lambda: ServerConnection(calls, self._connections), "relays", "listen"
         )
@@ -80,8 +80,8 @@ class App:
         self._stop = asyncio.Event()
         self._stop_at_once = asyncio.Event()
 
-    async def run(self) -> None:
-        """Serve until a signal says stop.
+    async def run(self, on_loaded: Callable[[], object] = lambda: None) -> None:
+        """Serve until a signal says stop; ``on_loaded`` is called once all that it takes is there.
 
         Raises:
             CannotListen: An address cannot be listened on.
@@ -90,18 +90,26 @@ class App:
         self._handle_signals()
         ticker = asyncio.create_task(self._tick())
         try:
-            await self._admin.start()
             await self._admin_listeners.open(self.lifecycle.runtime.settings.admin)
             if self.lifecycle.runtime.settings.has_hops:
                 await self._return_listeners.open(self.lifecycle.runtime.settings.returns)
             await self._listeners.open(self.lifecycle.runtime.settings.listen)
             self.lifecycle.runtime.start()
             self._introduce()
+            await self._admin.start()
+            on_loaded()
             await self._stop.wait()
             await self._drain()
         finally:
             ticker.cancel()
             await self._close()
+
+    def _load_admin(self) -> AdminListener:
+        from relay.admin.application import AdminListener  # noqa: PLC0415  # see relay.admin.handler
+        from relay.admin.source import Source  # noqa: PLC0415  # see relay.admin.handler
+
+        source = Source(self.lifecycle, self._metrics, self._history, self._recorder)
+        return AdminListener(source, self.lifecycle.runtime.settings.admin)
 
     def _introduce(self) -> None:
         self._warn()
