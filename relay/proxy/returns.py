@@ -215,7 +215,7 @@ class Leg(Exchange):
         if self._onward is not None:
             self._onward.over()
         if not self._from.call.probe:
-            self._metrics.observe_leg(self._record)
+            self._metrics.end_leg(self._record)
 
 
 def _split_target(target: bytes) -> tuple[Place, Target]:

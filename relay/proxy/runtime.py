@@ -18,7 +18,7 @@ from relay.proxy.forward import Forwarder
 from relay.proxy.standing import Standing
 from relay.proxy.upstream_words import UpstreamWords
 from relay.telemetry.call import CallRecord
-from relay.telemetry.metrics import RelayState
+from relay.telemetry.metrics import HopState, RelayState
 from relay.upstream.health import UpstreamState
 
 
@@ -130,6 +130,10 @@ class Runtime:
             active_connections=active,
             api=route.settings.api,
             refused=route.standing.refusal is not None,
+            hops=tuple(
+                HopState(hop.settings.name, hop.state.up, str(hop.settings.upstream), hop.bypassed)
+                for hop in route.hops
+            ),
         )
 
     def _grant_of(self, route: Route) -> Credential:
