@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -61,6 +61,10 @@ class Memory:
     """When a return of each was last refused, on ``time.perf_counter``'s clock."""
 
 
+ReturnsTo = Callable[[HopSettings], str]
+"""What tells the address that a hop must send on to."""
+
+
 class Cuttable(Protocol):
     """A leg in flight."""
 
@@ -77,7 +81,7 @@ class Hop:
         settings: HopSettings,
         timeouts: Timeouts,
         memory: Memory,
-        returns_to: str,
+        returns_to: ReturnsTo,
     ) -> None:
         self.settings = settings
         self.place = Place(relay.name, settings.name)
@@ -85,8 +89,7 @@ class Hop:
         self.sender = Sender(settings, timeouts)
         self.headers = Headers(settings.headers)
         self._memory = memory
-        self.returns_to = returns_to
-        """The address that it must send on to."""
+        self._returns_to = returns_to
         self._quiet_until = -1.0
         self.has_warned = False
         """Whether it was said that it asked for more than a call may."""
@@ -99,6 +102,11 @@ class Hop:
             anthropic=relay.api == "anthropic",
             extra={*self.headers.names, CALL_ID},
         )
+
+    @property
+    def returns_to(self) -> str:
+        """The address that it must send on to."""
+        return self._returns_to(self.settings)
 
     @property
     def can_be_skipped(self) -> bool:
@@ -120,12 +128,20 @@ class Hop:
     async def settle(self) -> None:
         """Wait for the first readings of all sources; raise CredentialMissing without one."""
         await self.headers.settle()
-        if self.source is None:
-            return
-        if self.source.value() is None:
+        if self.source is not None and self.source.value() is None:
             await self.source.settle()
-        if not is_strong(self.source.value() or b""):
+        if not self.pass_is_strong:
             raise CredentialMissing
+
+    @property
+    def pass_is_strong(self) -> bool:
+        """Whether a pass that the hop sends of itself is there, and can't be guessed."""
+        return self.source is None or is_strong(self.source.value() or b"")
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is everything that it is sent, and sends."""
+        return self.pass_is_strong and all(each.ready for each in self.credentials)
 
     def pass_for(self, client: str) -> bytes:
         """Return what a new call of a client's gets in the credential's place, or nothing."""
@@ -195,11 +211,10 @@ class Chain:
     """The hops of one relay, in order."""
 
     def __init__(
-        self, relay: RelaySettings, timeouts: Timeouts, memory: Memory, returns: str
+        self, relay: RelaySettings, timeouts: Timeouts, memory: Memory, returns_to: ReturnsTo
     ) -> None:
         self.hops: Sequence[Hop] = [
-            Hop(relay, each, timeouts, memory, f"{returns}/{relay.name}/{each.name}")
-            for each in relay.hops
+            Hop(relay, each, timeouts, memory, returns_to) for each in relay.hops
         ]
         self.memory = memory
         self.grant: GrantSettings = relay.grant
