@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from relay.credentials.credential import Credential
 from relay.credentials.shape import Remark, remarks
-from relay.proxy.chain import Hop
+from relay.proxy.hop import Hop
 from relay.proxy.runtime import Runtime
 from relay.telemetry.metrics import RelayState
 from relay.telemetry.metrics.states import reach_of

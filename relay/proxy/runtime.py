@@ -16,8 +16,9 @@ from relay.config.returns import return_addresses
 from relay.credentials.credential import Credential, OnRead
 from relay.downstream.listener import interface_addresses
 from relay.proxy.access import NO_CLIENT, AccessPolicy
-from relay.proxy.chain import Chain, Hop, Memory
+from relay.proxy.chain import Chain
 from relay.proxy.forward import Forwarder
+from relay.proxy.hop import Hop, Memory
 from relay.proxy.standing import Standing
 from relay.proxy.upstream_words import UpstreamWords
 from relay.telemetry.call import CallRecord
