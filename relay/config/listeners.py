@@ -48,8 +48,8 @@ class Listeners:
         """Complain of addresses that are in two sections."""
         if _share(self.listen, self.admin):
             self._checker.complain(("admin",), "must not be the same address as a listener")
-        if not self._has_hops and not self._says("returns"):
-            return
+        if not self._has_hops and self._sections.get("returns") is None:
+            return  # a variable may be set for all, whether they have hops or not
         for section, addresses in (("listen", self.listen), ("admin", self.admin)):
             if _share(addresses, self.returns):
                 message = f"must not be an address of {section}; name another"
@@ -66,10 +66,6 @@ class Listeners:
                     f"shows metrics and calls to whoever reaches {address}, without a token; "
                     "127.0.0.1 shows them to this host alone",
                 )
-
-    def _says(self, section: str) -> bool:
-        """Whether a section's addresses are given, and not the default."""
-        return bool(self._override(section)) or self._sections.get(section) is not None
 
     def _override(self, section: str) -> str:
         """Return what the section's variable says, or nothing where the file counts."""
