@@ -75,24 +75,11 @@ class Forwarder:
         """Send a request on; return what is passed on of its answer."""
         if call.arguments.text("deaf") != "1":
             return await self._forward(call)
-        passage = await asyncio.shield(self._hold(asyncio.ensure_future(self._forward(call))))
-        if passage.events is None:
-            return passage
-        return Passage(passage.answer, self._read_on(passage.events))
-
-    async def _read_on(self, events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        """Yield events that are read to their end even where nobody wants them any more."""
+        forwarding = self._hold(asyncio.ensure_future(self._forward(call)))
         read: asyncio.Queue[bytes | None] = asyncio.Queue()
-
-        async def read_all() -> None:
-            async with aclosing(events):
-                async for event in events:
-                    read.put_nowait(event)
-            read.put_nowait(None)
-
-        self._hold(asyncio.ensure_future(read_all()))
-        while (event := await read.get()) is not None:
-            yield event
+        self._hold(asyncio.ensure_future(_read_on(forwarding, read)))
+        passage = await asyncio.shield(forwarding)
+        return passage if passage.events is None else Passage(passage.answer, _events_in(read))
 
     def _hold(self, task: asyncio.Task[Result]) -> asyncio.Task[Result]:
         self._tasks.add(task)
@@ -190,3 +177,20 @@ class Forwarder:
             self.record.move_leg(leg, "left")
             raise
         return Received(answer, leg, self.record)
+
+
+async def _read_on(
+    forwarding: "asyncio.Future[Passage]", read: "asyncio.Queue[bytes | None]"
+) -> None:
+    """Read a stream to its end, also where nobody wants it any more."""
+    events = (await forwarding).events
+    if events is not None:
+        async with aclosing(events):
+            async for event in events:
+                read.put_nowait(event)
+        read.put_nowait(None)
+
+
+async def _events_in(read: "asyncio.Queue[bytes | None]") -> AsyncGenerator[bytes, None]:
+    while (event := await read.get()) is not None:
+        yield event

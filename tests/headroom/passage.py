@@ -27,9 +27,9 @@ from .wire import Header
 
 UNREACHABLE = "Failed to connect to upstream API"
 INTERRUPTED = error_event("api_error", "Upstream connection was interrupted")
-# What the upstream said of its connection, and of a coding that is gone.
-_FRAMING = (
-    *("connection", "keep-alive", "transfer-encoding"),
+# What the upstream said of itself and its connection, and of a coding that is gone.
+_NOT_PASSED_ON = (
+    *("server", "connection", "keep-alive", "transfer-encoding"),
     *("content-length", "content-encoding"),
 )
 
@@ -117,12 +117,12 @@ def forwarded_answer(
     exchange: Exchange, status: int, headers: Iterable[Header], tokens: Tokens
 ) -> Answer:
     """Return the head of an upstream's answer as it is passed on, without its body."""
-    kept = {name.lower(): value for name, value in headers if name.lower() not in _FRAMING}
+    kept = {name.lower(): value for name, value in headers if name.lower() not in _NOT_PASSED_ON}
     streamed = kept.get("content-type", "").startswith("text/event-stream")
     if streamed:
         kept["content-type"] = EVENT_STREAM
-    fields = (*uvicorn_headers(), *kept.items(), *headroom_headers(exchange, tokens))
-    return Answer(status, _reason(status), fields, (), streamed)
+    kept |= dict(headroom_headers(exchange, tokens))
+    return Answer(status, _reason(status), (*uvicorn_headers(), *kept.items()), (), streamed)
 
 
 def _reason(status: int) -> str:

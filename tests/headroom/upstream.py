@@ -1,7 +1,7 @@
 """Headroom's upstream: requests out, answers in, connections kept as httpx keeps them.
 
 HTTP/1.1 without TLS. What comes is handed on as it arrives, without its framing; decoding
-it is for others. A kept connection that turns out to be closed is replaced once, in silence.
+it is for others.
 """
 
 import asyncio
@@ -161,14 +161,8 @@ class Upstream:
 
         UpstreamRefusedError where nobody listens, UpstreamCutError where no answer came.
         """
-        while (kept := self._take_kept(request.address)) is not None:
-            try:
-                return await self._ask_on(kept, request)
-            except UpstreamCutError:
-                continue
-        return await self._ask_on(await self._connect(request.address), request)
-
-    async def _ask_on(self, connection: UpstreamConnection, request: Outgoing) -> UpstreamAnswer:
+        kept = self._take_kept(request.address)
+        connection = kept or await self._connect(request.address)
         answer = UpstreamAnswer(self, request, connection)
         try:
             # Without waiting until it has gone: a refusal may come before the body is read.
