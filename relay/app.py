@@ -25,8 +25,8 @@ from relay.config import ConfigurationError, Problem, Settings, load
 from relay.downstream.connections import Connections
 from relay.downstream.listener import Listeners
 from relay.downstream.server_connection import ServerConnection
-from relay.proxy.chain import Memory
 from relay.proxy.handler import Calls
+from relay.proxy.hop import Memory
 from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.problems import ProblemLog, subjects_of
 from relay.proxy.returns import Returns

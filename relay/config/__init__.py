@@ -3,6 +3,7 @@
 from relay.config.addresses import ListenAddress, UpstreamAddress, parse_listen, parse_upstream
 from relay.config.loading import DEFAULT_ADMIN, find_file, load
 from relay.config.problems import ConfigurationError, Problem
+from relay.config.returns import ReturnAddress, return_addresses, return_variables
 from relay.config.schema import CommandSource, EnvSource, FileSource, Timeouts
 from relay.config.settings import (
     GRANT_VARIABLES,
@@ -29,6 +30,7 @@ __all__ = [
     "ListenAddress",
     "Problem",
     "RelaySettings",
+    "ReturnAddress",
     "Settings",
     "Sources",
     "Timeouts",
@@ -37,4 +39,6 @@ __all__ = [
     "load",
     "parse_listen",
     "parse_upstream",
+    "return_addresses",
+    "return_variables",
 ]

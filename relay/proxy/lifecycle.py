@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relay.proxy.chain import Memory
+from relay.proxy.hop import Memory
 from relay.proxy.runtime import Runtime
 
 

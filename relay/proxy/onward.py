@@ -19,7 +19,8 @@ from relay.errors import (
 )
 from relay.http.message import RequestHead
 from relay.proxy.answer_ids import answer_id
-from relay.proxy.chain import ChainedCall, Hop, HopCall
+from relay.proxy.chain import ChainedCall, HopCall
+from relay.proxy.hop import Hop
 from relay.proxy.probe import ProbeReply
 from relay.proxy.routing import Target
 from relay.telemetry.call import CallRecord

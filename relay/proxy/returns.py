@@ -20,9 +20,10 @@ from relay.http.memo import Memo
 from relay.http.message import RequestHead
 from relay.http.target import check_target
 from relay.proxy.access import check_host_form, comes_from_page
-from relay.proxy.chain import QUIET_SECONDS, HopCall
+from relay.proxy.chain import HopCall
 from relay.proxy.exchange import Exchange
 from relay.proxy.forward import check_reply
+from relay.proxy.hop import QUIET_SECONDS
 from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.onward import Onward
 from relay.proxy.passes import Cause, NoSuchCall, Place

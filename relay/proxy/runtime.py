@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from relay.config import RelaySettings, Settings
+from relay.config import HopSettings, RelaySettings, Settings
+from relay.config.returns import return_addresses
 from relay.credentials.credential import Credential, OnRead
+from relay.downstream.listener import interface_addresses
 from relay.proxy.access import NO_CLIENT, AccessPolicy
-from relay.proxy.chain import Chain, Hop, Memory
+from relay.proxy.chain import Chain
 from relay.proxy.forward import Forwarder
+from relay.proxy.hop import Hop, Memory
 from relay.proxy.standing import Standing
 from relay.proxy.upstream_words import UpstreamWords
 from relay.telemetry.call import CallRecord
@@ -84,8 +88,12 @@ class Runtime:
     def _chain(self, relay: RelaySettings) -> Chain | None:
         if not relay.hops:
             return None
-        returns = f"http://{self.settings.returns[0]}" if self.settings.returns else ""
-        return Chain(relay, self.settings.timeouts, self._memory, returns)
+        return Chain(relay, self.settings.timeouts, self._memory, partial(self._returns_to, relay))
+
+    def _returns_to(self, relay: RelaySettings, hop: HopSettings) -> str:
+        """Return where a hop is to send on to, as far as there is an address by now."""
+        found = return_addresses(self.settings, relay, hop, interface_addresses)
+        return found[0].url if found else "the relay's return address"
 
     def _secrets(self) -> Iterator[bytes]:
         """Yield every value that no text may hold."""
@@ -141,8 +149,11 @@ class Runtime:
 
     @property
     def ready(self) -> bool:
-        """Whether every credential and token has a value."""
-        return all(credential.ready for credential in self._credentials())
+        """Whether every credential and token has a value, and what hops need is there."""
+        hops = (hop for route in self.routes.values() for hop in route.hops)
+        return all(credential.ready for credential in self._credentials()) and all(
+            hop.ready for hop in hops
+        )
 
     def enter(self) -> None:
         """Count a call in."""
