@@ -156,8 +156,10 @@ relays:
         (relay_with(f"hops: [{HEADROOM}], url: http://h", f"[{CUSTOM}]"), "http://h"),
         ("grants: [anthropic]\nclaude: {base_url: http://h, hops: []}\n", "http://h"),
         (
-            "grants: [anthropic]\nclaude: {base_url: http://h}\n"
-            f"relays: {{anthropic: {{hops: [{HEADROOM}]}}}}\n",
+            (
+                "grants: [anthropic]\nclaude: {base_url: http://h}\n"
+                f"relays: {{anthropic: {{hops: [{HEADROOM}]}}}}\n"
+            ),
             "http://h",
         ),
     ],
