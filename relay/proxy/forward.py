@@ -54,9 +54,10 @@ class Sender:
             UpstreamError: There is none. Nothing has been written.
         """
         asked_at = time.perf_counter()
-        connection = self._pool.take() or await self._pool.connect()
-        timing.waited = time.perf_counter() - asked_at
-        return connection
+        try:
+            return self._pool.take() or await self._pool.connect()
+        finally:
+            timing.waited += time.perf_counter() - asked_at
 
     async def send(
         self,

@@ -143,9 +143,7 @@ class Hop:
 
     def note_bypass(self) -> None:
         """Note that an answer of the API's came from it by a way that is not the relay's."""
-        if self.place not in self._memory.bypassing:
-            self._memory.bypassing.add(self.place)
-            log.warning("%s", self.explain_bypass())
+        self._memory.bypassing.add(self.place)
 
     @property
     def bypassed(self) -> bool:
@@ -167,10 +165,9 @@ class Hop:
         )
 
     def note_refusal(self, since: float) -> None:
-        """Log why it answered 401, where that was not said lately."""
-        if time.monotonic() < self._quiet_until:
+        """Log why it answered 401 to a call that began then, where that was not said lately."""
+        if self._is_quiet():
             return
-        self._quiet_until = time.monotonic() + QUIET_SECONDS
         if self._memory.refused_at.get(self.place, -1.0) >= since:
             log.warning(
                 "%s answers 401: what it sent on was refused at the return address, as said above",
@@ -183,3 +180,22 @@ class Hop:
             self.place,
             self.returns_to,
         )
+
+    def note_dead_end(self, status: int) -> None:
+        """Log that it answered so because it reaches nothing, where that was not said lately."""
+        if not self._is_quiet():
+            log.warning(
+                "%s answers %d without coming back: where it sends on to, nothing answers; that "
+                "has to be %s",
+                self.place,
+                status,
+                self.returns_to,
+            )
+
+    def _is_quiet(self) -> bool:
+        """Whether the log spoke of its ways lately; else it does now."""
+        now = time.monotonic()
+        if now < self._quiet_until:
+            return True
+        self._quiet_until = now + QUIET_SECONDS
+        return False

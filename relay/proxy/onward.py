@@ -30,6 +30,7 @@ from relay.upstream.client_connection import Connection
 from relay.upstream.interface import Body, Patience, Reply
 
 _UNAUTHORIZED: Final = 401
+_GATEWAY_STATUSES: Final = (502, 504)
 
 
 class Onward:
@@ -142,6 +143,8 @@ class Onward:
         if self._to.in_all > self._returns_before:
             self._settle("passed")
         elif self._record.code >= 400:
+            if self._record.code in _GATEWAY_STATUSES:
+                self._to.hop.note_dead_end(self._record.code)
             self._settle("refused")
         elif self._answer_id is None or self._answer_id in self._call.chain.memory.answers:
             self._settle("answered")

@@ -166,6 +166,23 @@ async def test_401_without_coming_back_is_a_bypass(chain: Chain) -> None:
     )
 
 
+@pytest.mark.parametrize("status", [502, 504])
+async def test_a_hop_that_reaches_nothing_is_told_where_to_send_on(
+    chain: Chain, status: int
+) -> None:
+    """Its upstream is wrong, or the return address cannot be reached from there."""
+    for _ in range(2):
+        agent, hop, _ = await chain.begin()
+        await hop.send(own_answer(status))
+        assert (await agent.answer()).status == status
+        hop.leave()
+    await chain.relay.log.says(
+        f"answers {status} without coming back: .* http://127.0.0.1:[0-9]+/anthropic/{HOP}$"
+    )
+    said = [line for line in chain.relay.log.lines if "without coming back" in str(line)]
+    assert len(said) == 1
+
+
 async def test_401_of_a_hop_that_came_back_is_passed_on(chain: Chain) -> None:
     """Then it is the API's, or the hop's own business."""
     chain.api.answer_with(own_answer(401))
