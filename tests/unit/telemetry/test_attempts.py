@@ -124,6 +124,8 @@ def test_outcome_is_what_came_out_of_the_chain(felt: list[bytes], outcome: str) 
     record.finish()
     assert record.usage is not None
     assert (record.outcome, record.usage.tokens) == (outcome, MESSAGE_TOKENS)
+    ends = {"ok": "ended", "truncated": "truncated", "upstream_error": "unusable"}
+    assert [each for each in ends.values() if getattr(record.usage, each)] == [ends[outcome]]
 
 
 def test_times_are_those_that_the_agent_felt() -> None:
