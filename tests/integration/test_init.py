@@ -319,25 +319,40 @@ def test_login_is_used_where_it_is(
 
 
 def test_login_is_mounted_by_compose(compose: Path, capsys: Output) -> None:
-    """By the example's file beside compose.yaml; a later choice of a key takes it away again."""
+    """By a variable, and by no further file; a later choice of a key takes it away again."""
     home = compose.parent / "home/.claude"
     log_in(home)
     assert main(["init", "--yes"]) == OK
     env = (compose / ".env").read_text()
     assert f"RELAY_UID={os.getuid()}\n" in env
-    assert f"COMPOSE_FILE=compose.yaml:{finding_file()}\n" in env
+    assert "COMPOSE_FILE" not in env
     assert f"CLAUDE_CREDENTIALS_DIR={home}\n" in env
     assert main(["init", "--yes", "--force", "--credential", "anthropic"]) == OK
+    assert "CLAUDE_CREDENTIALS_DIR" not in (compose / ".env").read_text()
+
+
+def test_login_that_is_still_to_come_is_mounted_from_the_usual_folder(compose: Path) -> None:
+    """Of whoever starts the stack, as Compose reads it."""
+    assert main(["init", "--yes", "--credential", "subscription"]) == OK
+    assert "CLAUDE_CREDENTIALS_DIR=${HOME}/.claude\n" in (compose / ".env").read_text()
+
+
+def test_an_earlier_dotenv_names_no_compose_file_any_more(compose: Path) -> None:
+    """With -f Compose ignored it, and so started the relay without the login."""
+    earlier = "examples/claude-subscription/compose.yaml"
+    assert (ROOT / earlier).is_file()  # it is named until relay init runs again
+    home = compose.parent / "home/.claude"
+    log_in(home)
+    (compose / ".env").write_text(
+        f"RELAY_CONFIG_DIR=./config\nCOMPOSE_FILE=compose.yaml:{earlier}\n"
+    )
+    assert main(["init", "--yes"]) == OK
     env = (compose / ".env").read_text()
     assert "COMPOSE_FILE" not in env
-    assert "CLAUDE_CREDENTIALS_DIR" not in env
-
-
-def finding_file() -> str:
-    """Return the example's compose file, which is there."""
-    file = "examples/claude-subscription/compose.yaml"
-    assert (ROOT / file).is_file()
-    return file
+    assert f"CLAUDE_CREDENTIALS_DIR={home}\n" in env
+    (compose / ".env").write_text(f"{env}COMPOSE_FILE=compose.yaml:mine.yaml\n")
+    assert main(["init", "--yes"]) == OK
+    assert "COMPOSE_FILE=compose.yaml:mine.yaml\n" in (compose / ".env").read_text()
 
 
 def test_each_api_goes_to_its_own_where_there_is_no_headroom(folder: Path) -> None:

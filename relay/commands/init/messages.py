@@ -64,9 +64,10 @@ def _credential(name: Credential, choices: Choices, found: Found) -> Iterator[st
 
 
 def _where_needed(place: str, choices: Choices, name: Credential) -> str:
-    command = "docker compose up" if choices.case == "compose" else "relay serve"
     instead = f"--store keeps it in secrets/{secret_name(name)} instead"
-    return f"{place} must be set wherever {command} runs; {instead}"
+    if choices.case == "compose":
+        return f"{place} must be set when docker compose up runs first; {instead}"
+    return f"{place} must be set wherever relay serve runs; {instead}"
 
 
 def next_steps(choices: Choices, found: Found, folder: Path) -> Iterator[str]:

@@ -13,9 +13,12 @@ CONFIG_FOLDER: Final = "config"
 """A folder of its own: Compose shows the relay a folder, and .env is none of its business."""
 TOKEN_FILE: Final = "relay_token"  # noqa: S105  # a file's name
 GATEWAY: Final = "10.84.84.1"
-# examples/claude-subscription/compose.yaml mounts the login's folder there.
+# compose.yaml mounts the login's folder there.
 _MOUNTED_LOGIN: Final = f"~/.claude/{LOGIN}"
-_COMPOSE_FILES: Final = "compose.yaml:examples/claude-subscription/compose.yaml"
+# As Compose reads it: of whoever starts the stack.
+_USUAL_LOGIN_FOLDER: Final = "${HOME}/.claude"
+# What an earlier .env of ours said, which every command with -f ignored.
+_EARLIER_COMPOSE_FILES: Final = "compose.yaml:examples/claude-subscription/compose.yaml"
 _APIS: Final = {
     "anthropic": "https://api.anthropic.com",
     "openai": "https://api.openai.com",
@@ -83,9 +86,7 @@ def compose_variables(choices: Choices, found: Found, ids: tuple[int, int]) -> d
         hosts = ("127.0.0.1", gateway(found), BRIDGE)
         variables["RELAY_LISTEN"] = ",".join(f"{host}:{choices.port}" for host in hosts)
     if by_login:
-        variables["COMPOSE_FILE"] = _COMPOSE_FILES
-        if found.login_folder is not None:
-            variables["CLAUDE_CREDENTIALS_DIR"] = str(found.login_folder)
+        variables["CLAUDE_CREDENTIALS_DIR"] = str(found.login_folder or _USUAL_LOGIN_FOLDER)
     return variables
 
 
@@ -99,6 +100,8 @@ def outdated(choices: Choices, current: Mapping[str, str]) -> frozenset[str]:
     names: set[str] = set()
     if not choices.bridge and BRIDGE in current.get("RELAY_LISTEN", ""):
         names.add("RELAY_LISTEN")
-    if "subscription" not in choices.credentials and current.get("COMPOSE_FILE") == _COMPOSE_FILES:
-        names |= {"COMPOSE_FILE", "CLAUDE_CREDENTIALS_DIR"}
+    if current.get("COMPOSE_FILE") == _EARLIER_COMPOSE_FILES:
+        names.add("COMPOSE_FILE")
+    if "subscription" not in choices.credentials:
+        names.add("CLAUDE_CREDENTIALS_DIR")
     return frozenset(names)
