@@ -13,27 +13,30 @@ import logging
 import resource
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 
-from relay.admin.application import AdminListener
-from relay.admin.source import Source
+from relay.admin.handler import AdminHandler
 from relay.config import ConfigurationError, Problem, Settings, load
 from relay.downstream.connections import Connections
 from relay.downstream.listener import Listeners
 from relay.downstream.server_connection import ServerConnection
 from relay.proxy.handler import Calls
+from relay.proxy.hop import Memory
 from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.problems import ProblemLog, subjects_of
+from relay.proxy.returns import Returns
 from relay.proxy.runtime import Runtime
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import Recorder
 
 if TYPE_CHECKING:
+    from relay.admin.application import AdminListener
     from relay.telemetry.prices import Prices
 
 TICK_SECONDS: Final = 0.5
@@ -50,7 +53,8 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self._metrics = Metrics(CollectorRegistry())
-        self.lifecycle = Lifecycle(Runtime(settings, self._metrics.credential_read))
+        memory = Memory()
+        self.lifecycle = Lifecycle(Runtime(settings, self._metrics.credential_read, memory), memory)
         self._problems = ProblemLog()
         self._path = Path(settings.file)
         self._metrics.price(prices_of(settings))
@@ -58,13 +62,17 @@ class App:
         self._metrics.loaded()
         self._connections = Connections()
         self._admin_connections = Connections(ADMIN_CONNECTIONS)
-        history = RecentCalls()
-        self._recorder = Recorder(self._metrics, history)
+        self._return_connections = Connections()
+        self._history = RecentCalls()
+        self._recorder = Recorder(self._metrics, self._history)
         calls = Calls(self.lifecycle, self._metrics, self._recorder)
-        source = Source(self.lifecycle, self._metrics, history, self._recorder)
-        self._admin = AdminListener(source, settings.admin)
+        self._admin = AdminHandler(self._load_admin)
         self._listeners = Listeners(
             lambda: ServerConnection(calls, self._connections), "relays", "listen"
+        )
+        returns = Returns(self.lifecycle, self._metrics)
+        self._return_listeners = Listeners(
+            lambda: ServerConnection(returns, self._return_connections), "returns", "returns"
         )
         self._admin_listeners = Listeners(
             lambda: ServerConnection(self._admin, self._admin_connections), "admin pages", "admin"
@@ -72,8 +80,8 @@ class App:
         self._stop = asyncio.Event()
         self._stop_at_once = asyncio.Event()
 
-    async def run(self) -> None:
-        """Serve until a signal says stop.
+    async def run(self, on_loaded: Callable[[], object] = lambda: None) -> None:
+        """Serve until a signal says stop; ``on_loaded`` is called once all that it takes is there.
 
         Raises:
             CannotListen: An address cannot be listened on.
@@ -82,16 +90,26 @@ class App:
         self._handle_signals()
         ticker = asyncio.create_task(self._tick())
         try:
-            await self._admin.start()
             await self._admin_listeners.open(self.lifecycle.runtime.settings.admin)
+            if self.lifecycle.runtime.settings.has_hops:
+                await self._return_listeners.open(self.lifecycle.runtime.settings.returns)
             await self._listeners.open(self.lifecycle.runtime.settings.listen)
             self.lifecycle.runtime.start()
             self._introduce()
+            await self._admin.start()
+            on_loaded()
             await self._stop.wait()
             await self._drain()
         finally:
             ticker.cancel()
             await self._close()
+
+    def _load_admin(self) -> AdminListener:
+        from relay.admin.application import AdminListener  # noqa: PLC0415  # see relay.admin.handler
+        from relay.admin.source import Source  # noqa: PLC0415  # see relay.admin.handler
+
+        source = Source(self.lifecycle, self._metrics, self._history, self._recorder)
+        return AdminListener(source, self.lifecycle.runtime.settings.admin)
 
     def _introduce(self) -> None:
         self._warn()
@@ -126,7 +144,7 @@ class App:
         try:
             settings = self._settings_after(before.settings)
             prices = prices_of(settings)
-            runtime = Runtime(settings, self._metrics.credential_read)
+            runtime = Runtime(settings, self._metrics.credential_read, self.lifecycle.memory)
         except ConfigurationError as error:
             self._metrics.reloaded(succeeded=False)
             log.error("not reloaded, the configuration stays as it was")  # noqa: TRY400  # no traceback wanted
@@ -171,6 +189,7 @@ class App:
             try:
                 self._connections.tend(self.lifecycle.runtime.settings.timeouts.write)
                 self._admin_connections.tend(self.lifecycle.runtime.settings.timeouts.write)
+                self._return_connections.tend(self.lifecycle.runtime.settings.timeouts.write)
                 if ticks % REPORT_TICKS == 0:
                     self._report()
             except Exception:
@@ -203,6 +222,8 @@ class App:
         self._listeners.close()
         self._admin_listeners.close()
         self._connections.abort()
+        self._return_listeners.close()
+        self._return_connections.abort()
         await self._admin.stop()
         self._admin_connections.abort()
         self.lifecycle.runtime.retire()

@@ -82,10 +82,7 @@ def _serve(options: argparse.Namespace) -> int:
     access_log.set_up(os.environ.get("RELAY_LOG"))
 
     async def serve() -> None:
-        app = App(settings)
-        gc.freeze()
-        gc.enable()
-        await app.run()
+        await App(settings).run(on_loaded=_keep_what_is_loaded)
 
     try:
         uvloop.run(serve())
@@ -93,6 +90,11 @@ def _serve(options: argparse.Namespace) -> int:
         _complain(str(error))
         return FAILED
     return OK
+
+
+def _keep_what_is_loaded() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def _init(options: argparse.Namespace) -> int:

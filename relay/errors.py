@@ -10,12 +10,12 @@ Messages are fixed texts: nothing of hosts, ports, exceptions or credentials goe
     │   ├── MethodRefused           ├── UnknownRelay        ├── PathRefused
     │   ├── VersionNotSupported     ├── BodyTooLarge        ├── RequestStalled
     │   ├── TargetTooLong           ├── HeadersTooLarge     └── Draining
-    │   └── BadHost
+    │   ├── BadHost                 ├── PassRefused         └── LegRefused
     ├── CredentialMissing       the grant has no value yet
     ├── UpstreamError           the upstream cannot be reached or understood
     │   ├── UpstreamUnreachable     ├── UpstreamMalformed   ├── UpstreamRedirected
-    │   ├── UpstreamTimeout         ├── UpstreamTruncated   └── UpstreamUpgraded
-    │   ├── UpstreamStalled         └── UpstreamConnectTimeout
+    │   ├── UpstreamTimeout         ├── UpstreamTruncated   ├── UpstreamUpgraded
+    │   ├── UpstreamStalled         ├── HopBypassed         └── UpstreamConnectTimeout
     └── RelayFault              a fault of the relay itself
 """
 
@@ -214,6 +214,26 @@ class PathRefused(ClientError):
     rejection = "path"
 
 
+class PassRefused(ClientError):
+    """What came to the return address belongs to no call in flight."""
+
+    status = 401
+    error_type = "authentication_error"
+    message = (
+        "The relay knows of no call that this belongs to. Its log says what to set for this hop."
+    )
+    rejection = "pass"
+
+
+class LegRefused(ClientError):
+    """A hop asks for more than the call that it is a part of may."""
+
+    status = 403
+    error_type = "permission_error"
+    message = "This is more than the call that it belongs to may ask for."
+    rejection = "leg"
+
+
 class Draining(ClientError):
     """The relay is stopping and takes no further calls."""
 
@@ -265,6 +285,17 @@ class UpstreamTimeout(UpstreamError):
 
 class UpstreamConnectTimeout(UpstreamTimeout):
     """No connection within the limit."""
+
+
+class HopBypassed(UpstreamError):
+    """A hop answered 401 without coming back: what it was sent is worth nothing elsewhere."""
+
+    outcome = "hop_bypass"
+    message = (
+        "The LLM proxy on the way answered 401 without coming back to the relay: it went past the "
+        "relay, or wants a key of its own. The relay's log says what to set."
+    )
+    headers = _NO_RETRY
 
 
 class UpstreamMalformed(UpstreamError):

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from relay.config import RelaySettings, Settings
+from collections.abc import Iterator
+from typing import Final
+
+from relay.config import (
+    HeaderSettings,
+    HopSettings,
+    RelaySettings,
+    ReturnAddress,
+    Settings,
+    Sources,
+    return_addresses,
+    return_variables,
+)
 from relay.credentials.credential import Credential
 from relay.credentials.shape import remarks
+from relay.downstream.listener import interface_addresses
+
+_INDENT: Final = " " * 12
 
 
 async def credentials_of(settings: Settings) -> tuple[list[Credential], list[Credential]]:
@@ -22,8 +37,11 @@ async def describe(settings: Settings) -> list[str]:
     states = {grant.name: _state(grant) for grant in grants}
     lines = [f"listen    {address}" for address in settings.listen]
     lines += [f"admin     {address}" for address in settings.admin]
+    lines += [f"returns   {address}" for address in settings.returns if settings.has_hops]
     for relay in settings.relays:
-        lines += _describe_relay(relay, states[relay.grant.name])
+        lines += await _describe_relay(relay, states[relay.grant.name])
+        for hop in relay.hops:
+            lines += await _describe_hop(settings, relay, hop)
     lines += [f"client    {client.name}: token {_state(client)}" for client in clients]
     if not clients:
         lines.append("client    whoever is on this host: no clients are declared")
@@ -40,13 +58,62 @@ async def describe(settings: Settings) -> list[str]:
     return lines
 
 
-def _describe_relay(relay: RelaySettings, state: str) -> list[str]:
-    paths = " ".join(prefix.decode() for prefix in relay.allow)
-    return [
-        f"relay     /relay/{relay.name} forwards to {relay.upstream}, API {relay.api}",
-        f"            paths       {paths}",
-        f"            credential  {relay.grant.name}, {state}",
-    ]
+async def _describe_relay(relay: RelaySettings, state: str) -> list[str]:
+    lines = [f"relay     /relay/{relay.name} forwards to {relay.upstream}, API {relay.api}"]
+    if relay.hops:
+        first, *others = _legs(relay)
+        lines += [_field("chain", f"agent {first}"), *(_field("", leg) for leg in others)]
+    lines.append(_field("paths", " ".join(prefix.decode() for prefix in relay.allow)))
+    lines.append(_field("credential", f"{relay.grant.name}, {state}"))
+    return lines + await _describe_headers(relay.headers)
+
+
+def _legs(relay: RelaySettings) -> list[str]:
+    """Return the legs of a call, each by what is at its end."""
+    legs = []
+    for hop in relay.hops:
+        skipped = ", skipped while it is down" if hop.if_down == "skip" else ""
+        legs.append(f"-> {hop.name} {hop.upstream}{skipped}")
+    return [*legs, f"-> {relay.upstream}, credential in {relay.grant.header.decode()}"]
+
+
+async def _describe_hop(settings: Settings, relay: RelaySettings, hop: HopSettings) -> list[str]:
+    lines = [f"hop       {relay.name}/{hop.name} at {hop.upstream}"]
+    addresses = return_addresses(settings, relay, hop, interface_addresses)
+    lines += [line for each in addresses[:1] for line in _return_lines(relay, hop, each)]
+    if not addresses:
+        lines.append(f"{_INDENT}is to send on to an address of returns: none of them is there yet")
+    if not isinstance(hop.pass_, str):
+        lines.append(_field("pass", await _source_state("pass", hop.pass_)))
+    return lines + await _describe_headers(hop.headers)
+
+
+def _return_lines(relay: RelaySettings, hop: HopSettings, address: ReturnAddress) -> Iterator[str]:
+    """Yield what is to be set in a hop, ready to be copied."""
+    yield f"{_INDENT}is to send on to {address.url}"
+    if address.loopback and not hop.upstream.is_loopback:
+        yield f"{_INDENT}which only this host reaches: name another in returns for a hop elsewhere"
+    for variable in return_variables(relay.api, address.url):
+        yield f"{_INDENT}in {variable.proxy}:"
+        yield f"{_INDENT}  {variable.assignment}"
+
+
+async def _describe_headers(headers: tuple[HeaderSettings, ...]) -> list[str]:
+    lines = []
+    for header in headers:
+        name = header.name.decode()
+        lines.append(_field("header", f"{name}, {await _source_state(name, header.sources)}"))
+    return lines
+
+
+async def _source_state(name: str, sources: Sources) -> str:
+    credential = Credential(name, sources)
+    await credential.settle()
+    return _state(credential)
+
+
+def _field(label: str, text: str) -> str:
+    return f"{_INDENT}{label:<12}{text}"
 
 
 def _state(credential: Credential) -> str:

@@ -3,11 +3,14 @@
 from relay.config.addresses import ListenAddress, UpstreamAddress, parse_listen, parse_upstream
 from relay.config.loading import DEFAULT_ADMIN, find_file, load
 from relay.config.problems import ConfigurationError, Problem
+from relay.config.returns import ReturnAddress, return_addresses, return_variables
 from relay.config.schema import CommandSource, EnvSource, FileSource, Timeouts
 from relay.config.settings import (
     GRANT_VARIABLES,
     ClientSettings,
     GrantSettings,
+    HeaderSettings,
+    HopSettings,
     RelaySettings,
     Settings,
     Sources,
@@ -22,9 +25,12 @@ __all__ = [
     "EnvSource",
     "FileSource",
     "GrantSettings",
+    "HeaderSettings",
+    "HopSettings",
     "ListenAddress",
     "Problem",
     "RelaySettings",
+    "ReturnAddress",
     "Settings",
     "Sources",
     "Timeouts",
@@ -33,4 +39,6 @@ __all__ = [
     "load",
     "parse_listen",
     "parse_upstream",
+    "return_addresses",
+    "return_variables",
 ]

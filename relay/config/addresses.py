@@ -45,6 +45,25 @@ class UpstreamAddress:
         default = self.port == _DEFAULT_PORTS[self.scheme]
         return (host if default else f"{host}:{self.port}").encode("ascii")
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this host can be meant, as far as names tell without a resolver."""
+        ip = _unmapped(_ip(self.host))
+        return _is_localhost(self.host) if ip is None else ip.is_loopback or ip.is_unspecified
+
+    def is_server_of(self, other: UpstreamAddress) -> bool:
+        """Whether both are one listener's, whatever the path; names are not looked up."""
+        if self.port != other.port:
+            return False
+        hosts = {_unmapped(_ip(each.host)) or _folded(each.host) for each in (self, other)}
+        by_name = any(_is_localhost(each.host) for each in (self, other))
+        return len(hosts) == 1 or (by_name and self.is_loopback and other.is_loopback)
+
+    def overlaps(self, other: UpstreamAddress) -> bool:
+        """Whether one of the two is the other, or stands below it."""
+        ours, others = self.prefix + b"/", other.prefix + b"/"
+        return self.is_server_of(other) and (ours.startswith(others) or others.startswith(ours))
+
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority.decode()}{self.prefix.decode()}"
 
@@ -106,8 +125,12 @@ def _unmapped(ip: IpAddress | None) -> IpAddress | None:
 
 def _is_localhost(host: str) -> bool:
     """Whether a name is this host's loopback everywhere (RFC 6761 §6.3)."""
-    name = host.lower().removesuffix(".")
+    name = _folded(host)
     return name == "localhost" or name.endswith(".localhost")
+
+
+def _folded(host: str) -> str:
+    return host.lower().removesuffix(".")
 
 
 def parse_upstream(text: str) -> UpstreamAddress:

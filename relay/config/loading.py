@@ -15,6 +15,7 @@ from typing import Final
 
 from relay.config.addresses import ListenAddress, parse_listen
 from relay.config.grants import DeclaredGrant, locate, read_grants
+from relay.config.hops import has_hops
 from relay.config.problems import ConfigurationError, Problem, in_order
 from relay.config.problems import Path as FieldPath
 from relay.config.relays import read_relays
@@ -29,11 +30,18 @@ from relay.config.validation import Checker
 from relay.config.yaml_document import Data, read_document
 
 SECTIONS: Final = (
-    *("grants", "claude", "relays", "listen", "admin", "clients"),
-    *("timeouts", "drain", "costs"),
+    *("grants", "claude", "relays", "listen", "admin", "returns"),
+    *("clients", "timeouts", "drain", "costs"),
 )
 DEFAULT_LISTEN: Final = "127.0.0.1:8484"
 DEFAULT_ADMIN: Final = "127.0.0.1:9484"
+DEFAULT_RETURNS: Final = "127.0.0.1:8485"
+ADDRESS_VARIABLES: Final = {
+    "listen": "RELAY_LISTEN",
+    "admin": "RELAY_ADMIN",
+    "returns": "RELAY_RETURNS",
+}
+"""What overrides the addresses that agent.yaml says."""
 PLACES: Final = ("agent.yaml", "/etc/relay/agent.yaml")
 SECRETS_FOLDER: Final = "/run/secrets"
 DEFAULT_CLIENT: Final = "agent"
@@ -100,9 +108,12 @@ class _Loader:
         clients = self._clients()
         listen = self._listeners("listen", DEFAULT_LISTEN)
         admin = self._listeners("admin", DEFAULT_ADMIN)
-        relays = read_relays(checker, data, grants, self._folder, (*listen, *admin))
+        returns = self._listeners("returns", DEFAULT_RETURNS)
+        # Without hops nobody listens there, and something else may.
+        own = (*listen, *admin, *(returns if has_hops(data) else ()))
+        relays = read_relays(checker, data, grants, self._folder, own)
         self._check_exposure(listen)
-        self._check_overlap(listen, admin)
+        self._check_overlap(listen, admin, returns)
         timeouts = checker.model(("timeouts",), Timeouts, self._section("timeouts"))
         prices = self._prices()
         drain = checker.model((), Drain, {k: v for k, v in data.items() if k == "drain"})
@@ -116,6 +127,7 @@ class _Loader:
             clients=clients,
             listen=tuple(listen),
             admin=tuple(admin),
+            returns=tuple(returns),
             timeouts=timeouts,
             drain=drain.drain,
             prices=prices,
@@ -165,10 +177,10 @@ class _Loader:
 
     def _override(self, section: str) -> str:
         """Return what the section's variable says, or nothing where the file counts."""
-        return self._environment.get(_variable(section), "").strip()
+        return self._environment.get(ADDRESS_VARIABLES[section], "").strip()
 
     def _place_of(self, section: str) -> FieldPath:
-        return (f"${_variable(section)}" if self._override(section) else section,)
+        return (f"${ADDRESS_VARIABLES[section]}" if self._override(section) else section,)
 
     def _listeners(self, section: str, default: str) -> list[ListenAddress]:
         if override := self._override(section):
@@ -208,10 +220,24 @@ class _Loader:
                 f"or give ${TOKEN_VARIABLE}",
             )
 
-    def _check_overlap(self, listen: list[ListenAddress], admin: list[ListenAddress]) -> None:
-        for address in admin:
-            if address.port and address in listen:
-                self._checker.complain(("admin",), "must not be the same address as a listener")
+    def _check_overlap(
+        self,
+        listen: list[ListenAddress],
+        admin: list[ListenAddress],
+        returns: list[ListenAddress],
+    ) -> None:
+        if _overlap(listen, admin):
+            self._checker.complain(("admin",), "must not be the same address as a listener")
+        if not has_hops(self._data) and not self._says("returns"):
+            return
+        for section, addresses in (("listen", listen), ("admin", admin)):
+            if _overlap(addresses, returns):
+                message = f"must not be an address of {section}; name another"
+                self._checker.complain(self._place_of("returns"), message)
+
+    def _says(self, section: str) -> bool:
+        """Whether the addresses of a section are given, and not the default."""
+        return bool(self._override(section)) or self._data.get(section) is not None
 
     def _remark(
         self, grants: list[DeclaredGrant], relays: list[RelaySettings], admin: list[ListenAddress]
@@ -222,6 +248,8 @@ class _Loader:
         for index, grant in enumerate(grants):
             if grant.name not in used:
                 remark(("grants", index), f'grant "{grant.name}" serves no relay')
+        if self._data.get("returns") is not None and not has_hops(self._data):
+            remark(("returns",), "is where hops come back, and no relay has any")
         for address in admin:
             if not address.is_loopback:
                 remark(
@@ -237,8 +265,8 @@ class _Loader:
                 say((key,), f"a top-level key is not the relay's; {meant}")
 
 
-def _variable(section: str) -> str:
-    return f"RELAY_{section.upper()}"
+def _overlap(some: list[ListenAddress], others: list[ListenAddress]) -> bool:
+    return any(address.port and address in some for address in others)
 
 
 def _meant(key: str) -> str:
@@ -246,7 +274,7 @@ def _meant(key: str) -> str:
     section, dot, _ = key.partition(".")
     if dot and section in SECTIONS:
         return f"indent it below {section}, without the dot"
-    if key == "base_url":
+    if key in ("base_url", "hops"):
         return "indent it below claude"
     nearest = difflib.get_close_matches(key.lower(), SECTIONS, n=1, cutoff=0.8)
     return f'did you mean "{nearest[0]}"?' if nearest else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -91,6 +91,12 @@ def _name(text: str) -> str:
     return text
 
 
+def _hop_name(text: str) -> str:
+    if not is_name(text) or "." in text:
+        raise ValueError(NAME_RULE.replace(", '-', '_' and '.'", ", '-' and '_'"))
+    return text
+
+
 def _header_name(text: str) -> str:
     if not _HEADER_NAME.fullmatch(text) or text.lower().encode() in _FRAMING_HEADERS:
         raise ValueError("must be the name of a header, and not one of the connection's own")
@@ -136,6 +142,7 @@ EnvName = Annotated[str, AfterValidator(_env_name)]
 FilePath = Annotated[str, AfterValidator(_file_path)]
 JsonPath = Annotated[str, AfterValidator(_json_path)]
 Name = Annotated[str, AfterValidator(_name)]
+HopName = Annotated[str, AfterValidator(_hop_name)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 HeaderFormat = Annotated[str, AfterValidator(_header_format)]
@@ -144,6 +151,10 @@ PathPrefix = Annotated[str, AfterValidator(_prefix)]
 Number = Annotated[NonNegativeFloat, BeforeValidator(_number)]
 PositiveNumber = Annotated[PositiveFloat, BeforeValidator(_number)]
 PositiveWhole = Annotated[PositiveInt, BeforeValidator(_number)]
+IfDown = Literal["fail", "skip"]
+PassKind = Literal["client", "call"]
+Hops = tuple[object, ...]
+"""Each is read as a model of its own, so that a mistake in one hides none in another."""
 
 
 class Model(BaseModel):
@@ -204,6 +215,21 @@ Source = Annotated[
     Discriminator(_source_kind),
 ]
 
+Headers = dict[HeaderName, Source]
+
+
+def _pass_kind(data: object) -> str | None:
+    return "<kind>" if data in get_args(PassKind) else _source_kind(data)
+
+
+Pass = Annotated[
+    Annotated[PassKind, Tag("<kind>")]
+    | Annotated[EnvSource, Tag("<env>")]
+    | Annotated[FileSource, Tag("<file>")]
+    | Annotated[CommandSource, Tag("<command>")],
+    Discriminator(_pass_kind, custom_error_type="pass", custom_error_message="no pass"),
+]
+
 
 class Grant(Model):
     """A credential and, for a custom one, how it goes into a request."""
@@ -235,16 +261,41 @@ class Claude(Model):
     """The shorthand for the relay named ``anthropic``."""
 
     base_url: UpstreamUrl | None = None
-    """The same as ``relays.anthropic.url``: where Headroom, or the API itself, is."""
+    """The same as ``relays.anthropic.url``: the upstream, which gets the credential."""
+    hops: Hops | None = Field(default=None, strict=False)
+    """The same as ``relays.anthropic.hops``."""
     grant: Name | None = None
     """The same as ``relays.anthropic.grant``: ``anthropic`` or ``claude``, where both are there."""
+
+
+class Hop(Model):
+    """An LLM proxy between the relay and the API."""
+
+    name: HopName
+    """Its name in addresses, metrics and the log; unique in its relay."""
+    url: UpstreamUrl
+    """Where it listens."""
+    if_down: IfDown = "fail"
+    """Whether a call that cannot be handed to it fails, or goes to the next leg."""
+    pass_: Pass = Field(default="client", alias="pass")
+    """What it gets in the credential's place: a pass for each client, for each call, or a
+    fixed one of at least 128 bits, which it sends on as a key of its own."""
+    headers: Headers = Field(default_factory=dict)
+    """What it wants for itself, such as a token; taken off what it sends on."""
+    ca_file: FilePath | None = None
+    """CA certificates in PEM form for an ``https`` URL; by default the system's."""
 
 
 class Relay(Model):
     """A named relay, at /relay/<name>/."""
 
     url: UpstreamUrl | None = None
-    """Where calls go; required, save for the relay that ``claude.base_url`` stands for."""
+    """Where calls end, and the credential goes; required without ``hops``, with them by default
+    the API of the grant. ``claude.base_url`` may stand for it."""
+    hops: Hops | None = Field(default=None, strict=False)
+    """The LLM proxies on the way there, in order."""
+    headers: Headers = Field(default_factory=dict)
+    """What ``url`` wants beside the credential."""
     grant: Name | None = None
     """The grant whose credential goes with them; by default the only declared one that fits."""
     api: Api | None = None

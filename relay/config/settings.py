@@ -120,6 +120,12 @@ DEFAULT_ALLOW: Final[dict[Api, tuple[bytes, ...]]] = {
     ),
 }
 
+DEFAULT_END: Final[dict[Api, str]] = {
+    "anthropic": "https://api.anthropic.com",
+    "openai": "https://api.openai.com",
+}
+"""Where a chain ends that names no end, for the grants that come with the relay."""
+
 GRANT_API: Final[dict[str, Api]] = {
     "anthropic": "anthropic",
     "claude": "anthropic",

@@ -17,7 +17,7 @@ from relay.config.schema import Model
 from relay.config.yaml_document import Data, Document
 
 _SOURCE_FORMS: Final = (
-    "must be one of {env: NAME}, {file: PATH}, {file: PATH, json: a.b.c}, {command: [..], ttl: 300}"
+    "{env: NAME}, {file: PATH}, {file: PATH, json: a.b.c}, {command: [..], ttl: 300}"
 )
 _SENTENCES: Final = {
     "missing": "is required",
@@ -32,8 +32,8 @@ _SENTENCES: Final = {
     "greater_than": "must be greater than 0",
     "greater_than_equal": "must not be negative",
     "finite_number": "must be a finite number",
-    "literal_error": "must be anthropic or openai",
-    "union_tag_not_found": _SOURCE_FORMS,
+    "union_tag_not_found": f"must be one of {_SOURCE_FORMS}",
+    "pass": f"must be client, call, or one of {_SOURCE_FORMS}",
 }
 _SOURCE_KEYS: Final = {
     "<env>": ("env",),
@@ -47,6 +47,7 @@ _EXAMPLES: Final[dict[Path, str]] = {
     ("relays",): "relays: {openai: {url: http://localhost:8787}}",
     ("listen",): 'listen: ["127.0.0.1:8484"]',
     ("admin",): 'admin: "127.0.0.1:9484"',
+    ("returns",): 'returns: ["127.0.0.1:8485"]',
     ("clients",): "clients: [{name: agent, token: {env: RELAY_TOKEN}}]",
     ("timeouts",): "timeouts: {idle: 330}",
 }
@@ -136,6 +137,9 @@ def _sentence(kind: type[Model], details: ErrorDetails) -> str:
     if error_type == "value_error":
         context: dict[str, Any] = details.get("ctx", {})
         return str(context["error"])
+    if error_type == "literal_error":
+        # What pydantic expected, and not what it found: 'fail' or 'skip'.
+        return "must be " + str(details["ctx"]["expected"]).replace("'", "")
     return _SENTENCES.get(error_type, "is not valid here")
 
 

@@ -178,11 +178,20 @@ class AgentTransport(asyncio.Protocol):
 
 
 class WriteLimit:
-    """Cuts a connection whose agent, while it is behind, takes nothing for as long as a limit."""
+    """Cuts a connection whose agent, while it is behind, takes nothing for as long as a limit.
 
-    def __init__(self, connection: AgentTransport, limit_seconds: float) -> None:
+    ``excused`` says whether it cannot take anything for now, which is not its fault.
+    """
+
+    def __init__(
+        self,
+        connection: AgentTransport,
+        limit_seconds: float,
+        excused: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._connection = connection
         self._limit_seconds = limit_seconds
+        self._excused = excused
         self._loop = asyncio.get_running_loop()
         self._untaken = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -193,7 +202,7 @@ class WriteLimit:
         self._timer = self._loop.call_later(self._limit_seconds, self._check)
 
     def _check(self) -> None:
-        if self._connection.untaken < self._untaken:
+        if self._connection.untaken < self._untaken or self._excused():
             self.start()
         else:
             self._connection.abort()

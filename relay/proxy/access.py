@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from relay.config import ListenAddress
+from relay.config import GrantSettings, ListenAddress
 from relay.credentials.credential import Credential
 from relay.errors import BadHost, ForeignHost, OriginRefused, TokenRefused
 from relay.http.memo import Memo
@@ -23,6 +23,7 @@ NO_CLIENT: Final = "none"
 
 _HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::[0-9]{0,5})?")
 _BEARER: Final = re.compile(rb"bearer +([^ ].*)", re.IGNORECASE)
+_STANDARD: Final = frozenset({b"x-api-key", b"authorization"})
 _OWN_PAGES: Final = frozenset({b"none", b"same-origin"})
 
 
@@ -38,10 +39,7 @@ class AccessPolicy:
 
         ``local`` is the address the connection came to, whatever the listener's was.
         """
-        values = head.values(b"host")
-        host = _hosts[values[0]] if len(values) == 1 else None
-        if host is None:
-            raise BadHost
+        host = check_host_form(head)
         if not self._clients and not self._is_own(host, local):
             raise ForeignHost
 
@@ -70,7 +68,7 @@ class AccessPolicy:
         """
         if not self._clients:
             return NO_CLIENT
-        names = {self._owner(token) for token in _presented(head)}
+        names = {self._owner(token) for token in presented_tokens(head)}
         name = names.pop() if len(names) == 1 else None
         if name is None:
             raise TokenRefused
@@ -86,6 +84,22 @@ class AccessPolicy:
         return owner
 
 
+def check_host_form(head: RequestHead) -> str:
+    """Return the host of the one Host field; raise BadHost unless it is well-formed."""
+    values = head.values(b"host")
+    host = _hosts[values[0]] if len(values) == 1 else None
+    if host is None:
+        raise BadHost
+    return host
+
+
+def comes_from_page(head: RequestHead) -> bool:
+    """Whether a web page sends this (https://fetch.spec.whatwg.org/#origin-header)."""
+    if head.values(b"origin"):
+        return True
+    return any(site.lower() not in _OWN_PAGES for site in head.values(b"sec-fetch-site"))
+
+
 def _read_host(value: bytes) -> str | None:
     """Return the host that a Host field names (RFC 9110 §7.2), or None if it is malformed."""
     match = _HOST.fullmatch(value)
@@ -95,14 +109,24 @@ def _read_host(value: bytes) -> str | None:
 _hosts: Final = Memo(_read_host)
 
 
-def _presented(head: RequestHead) -> list[bytes | None]:
+def presented_tokens(head: RequestHead, grant: GrantSettings | None = None) -> list[bytes | None]:
     """Return the tokens of a request; None stands for a credential of another kind.
 
-    A header with nothing in it is none: SDKs send one where a variable is set and empty.
+    They stand where SDKs put a key, or where ``grant`` has its credential. A header with nothing
+    in it is none: SDKs send one where a variable is set and empty.
     """
     tokens: list[bytes | None] = [value for value in head.values(b"x-api-key") if value]
     for value in head.values(b"authorization"):
         if value and value.lower() != b"bearer":
             match = _BEARER.fullmatch(value)
             tokens.append(match[1] if match else None)
+    if grant is not None and (key := grant.header.lower()) not in _STANDARD:
+        tokens += [_without_form(value, grant) for value in head.values(key) if value]
     return tokens
+
+
+def _without_form(value: bytes, grant: GrantSettings) -> bytes | None:
+    """Return the credential in a grant's own header, or None where it has another form."""
+    if not (value.startswith(grant.prefix) and value.endswith(grant.suffix)):
+        return None
+    return value.removeprefix(grant.prefix).removesuffix(grant.suffix)

@@ -1,11 +1,13 @@
-"""Where the real credential goes into a request, and what else its grant and API need.
+"""Where the credential goes into a request, and what else its grant and API need.
 
 After everything of the agent's that could pass for a credential went out: upstream there is
-exactly one, with exactly the configured value.
+exactly one, with exactly the configured value. Towards an LLM proxy a pass goes in its place, in
+the same form (``chain``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from relay.config import GrantSettings
@@ -24,20 +26,31 @@ _restricted: Final = Memo(restrict)
 
 
 class Injection:
-    """How one grant's credential goes into a request."""
+    """How one grant's credential goes into a request.
 
-    def __init__(self, grant: GrantSettings, *, anthropic: bool) -> None:
+    ``extra`` are the names of further fields that are set, in place of the agent's.
+    """
+
+    def __init__(
+        self, grant: GrantSettings, *, anthropic: bool, extra: Iterable[bytes] = ()
+    ) -> None:
         self._grant = grant
         self._anthropic = anthropic
         added = {name.lower() for name, _ in grant.add if name.lower() != _BETA}
+        added |= {name.lower() for name in extra}
         replaced = frozenset({grant.header.lower()} | grant.remove | added)
         self._crossing = Crossing(lambda key: goes_upstream(key) and key not in replaced)
         self._betas = [v for n, value in grant.add if n.lower() == _BETA for v in list_items(value)]
         self._added = [field(name, v) for name, v in grant.add if name.lower() != _BETA]
         self._credential, self._field = b"", field(grant.header, b"")
 
-    def apply(self, head: RequestHead, credential: bytes) -> list[Field]:
-        """Return the fields that go upstream: with exactly one credential, and what it needs."""
+    def apply(
+        self, head: RequestHead, credential: bytes | None, extra: Sequence[Field] = ()
+    ) -> list[Field]:
+        """Return the fields that go upstream: with exactly one credential, and what it needs.
+
+        None is for whom nothing is meant to be a credential.
+        """
         fields = to_upstream(head, self._crossing)
         if self._betas or (self._anthropic and len(head.values(_BETA)) > 1):
             fields = merge_list(fields, _BETA, self._betas)
@@ -45,7 +58,9 @@ class Injection:
             fields.append(_VERSION)
         if [v for v in head.values(_ACCEPT_ENCODING) if _restricted[v] != v]:
             fields = [_readable(f) if f.key == _ACCEPT_ENCODING else f for f in fields]
-        return [*fields, *self._added, self._credential_field(credential)]
+        if credential is None:
+            return [*fields, *self._added, *extra]
+        return [*fields, *self._added, *extra, self._credential_field(credential)]
 
     def _credential_field(self, credential: bytes) -> Field:
         if credential != self._credential:

@@ -8,16 +8,20 @@ names to drop. An answer that must not reach the agent becomes an error here.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Final, Protocol
 
-from relay.config import RelaySettings, Timeouts
+from relay.config import HopSettings, RelaySettings, Timeouts
 from relay.credentials.credential import Credential
 from relay.errors import CredentialMissing, UpstreamRedirected
+from relay.http.grammar import Field
 from relay.http.headers import serialize
 from relay.http.message import RequestHead, ResponseHead
 from relay.proxy.credential_injection import Injection
+from relay.proxy.extra_headers import Headers
 from relay.proxy.routing import Target
-from relay.upstream.interface import Body, Limits, Reply
+from relay.upstream.client_connection import Connection
+from relay.upstream.interface import Body, Limits, Patience, Reply
 from relay.upstream.pool import Pool
 from relay.upstream.tls import tls_context
 
@@ -34,48 +38,47 @@ class Timing(Protocol):
     """When the request's head went out."""
 
 
-class Forwarder:
-    """Forwards the calls of one relay."""
+class Sender:
+    """Sends prepared requests to one address: of an API, or of an LLM proxy on the way to it."""
 
-    def __init__(self, relay: RelaySettings, credential: Credential, timeouts: Timeouts) -> None:
-        self.credential = credential
-        self._prefix = relay.upstream.prefix
-        self._host_line = b"Host: %b\r\n" % relay.upstream.authority
-        self._injection = Injection(relay.grant, anthropic=relay.api == "anthropic")
+    def __init__(self, peer: RelaySettings | HopSettings, timeouts: Timeouts) -> None:
+        self._prefix = peer.upstream.prefix
+        self._host_line = b"Host: %b\r\n" % peer.upstream.authority
         self._limits = Limits(timeouts.headers, timeouts.idle, timeouts.write)
-        self._pool = Pool(relay.upstream, tls_context(relay), timeouts.connect)
+        self._pool = Pool(peer.upstream, tls_context(peer), timeouts.connect)
 
-    async def take_credential(self) -> bytes:
-        """Return the credential's value; raise CredentialMissing where there is none."""
-        value = self.credential.value()
-        if value is None:
-            await self.credential.settle()
-            value = self.credential.value()
-        if value is None:
-            raise CredentialMissing
-        return value
+    async def connect(self, timing: Timing) -> Connection:
+        """Return a connection to send a request on.
 
-    async def forward(
-        self, head: RequestHead, target: Target, credential: bytes, body: Body, timing: Timing
+        Raises:
+            UpstreamError: There is none. Nothing has been written.
+        """
+        asked_at = time.perf_counter()
+        connection = self._pool.take() or await self._pool.connect()
+        timing.waited = time.perf_counter() - asked_at
+        return connection
+
+    async def send(
+        self,
+        connection: Connection,
+        request: bytes,
+        body: Body,
+        timing: Timing,
+        patience: Patience | None = None,
+        *,
+        bodiless: bool,
     ) -> Reply:
-        """Send the request; return the reply once its head is there.
+        """Send a prepared request at once; return the reply once its head is there.
 
         Raises:
             UpstreamError: There is none.
         """
-        request = self._prepare(head, target, credential)
-        asked_at = time.perf_counter()
-        connection = self._pool.take() or await self._pool.connect()
-        timing.waited = time.perf_counter() - asked_at
-        answer = connection.begin(request, body, self._limits, bodiless=head.method == b"HEAD")
+        answer = connection.begin(request, body, self._limits, patience, bodiless=bodiless)
         timing.sent_at = time.perf_counter()
-        reply = await answer
-        if reply.head.status == _UNAUTHORIZED:
-            self.credential.refused()
-        return reply
+        return await answer
 
-    def _prepare(self, head: RequestHead, target: Target, credential: bytes) -> bytes:
-        fields = self._injection.apply(head, credential)
+    def prepare(self, head: RequestHead, target: Target, fields: Iterable[Field]) -> bytes:
+        """Return a request's head as it goes out, with these fields in place of the agent's."""
         return b"%b %b%b%b HTTP/1.1\r\n%b%b%b\r\n" % (
             head.method,
             self._prefix,
@@ -88,12 +91,61 @@ class Forwarder:
 
     @property
     def connections(self) -> tuple[int, int]:
-        """How many connections to the upstream are idle, and how many are in use."""
+        """How many connections are idle, and how many are in use."""
         return self._pool.idle, self._pool.active
 
     def close(self) -> None:
         """Close the kept connections; those in use close with their call."""
         self._pool.close()
+
+
+class Forwarder(Sender):
+    """Forwards the calls of one relay to its API, with the credential."""
+
+    def __init__(
+        self,
+        relay: RelaySettings,
+        credential: Credential,
+        timeouts: Timeouts,
+    ) -> None:
+        super().__init__(relay, timeouts)
+        self.credential = credential
+        self.headers = Headers(relay.headers)
+        self._injection = Injection(
+            relay.grant, anthropic=relay.api == "anthropic", extra=self.headers.names
+        )
+
+    async def take_credential(self) -> bytes:
+        """Return the credential's value.
+
+        Raises:
+            CredentialMissing: It has none, or a header that has a source has none.
+        """
+        value = self.credential.value()
+        if value is None:
+            await self.credential.settle()
+            value = self.credential.value()
+        if value is None:
+            raise CredentialMissing
+        await self.headers.settle()
+        return value
+
+    async def forward(
+        self, head: RequestHead, target: Target, credential: bytes, body: Body, timing: Timing
+    ) -> Reply:
+        """Send the request; return the reply once its head is there.
+
+        Raises:
+            UpstreamError: There is none.
+        """
+        fields = self._injection.apply(head, credential, self.headers.fields())
+        request = self.prepare(head, target, fields)
+        connection = await self.connect(timing)
+        bodiless = head.method == b"HEAD"
+        reply = await self.send(connection, request, body, timing, bodiless=bodiless)
+        if reply.head.status == _UNAUTHORIZED:
+            self.credential.refused()
+        return reply
 
 
 def _framing_line(head: RequestHead) -> bytes:

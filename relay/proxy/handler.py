@@ -1,33 +1,29 @@
 """The handling of one call, from its head to its last byte.
 
 Find the route, admit the client, take the credential, forward, stream, observe: each stage
-is a module of its own, and a stage that fails raises one of the relay's errors. Before the
-answer's head an error becomes an answer; after it, the connection breaks off.
+is a module of its own, and a stage that fails raises one of the relay's errors. Where LLM proxies
+are on the way, ``chain`` says what is forwarded where.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from functools import partial
 
 from relay.downstream.server_connection import Request, ServerConnection
-from relay.errors import (
-    BodyTooLarge,
-    Draining,
-    RelayError,
-    RelayFault,
-    UpgradeRefused,
-)
-from relay.http import answer
-from relay.http.headers import expects_continue, list_items
+from relay.errors import Draining, RelayError, RelayFault, UpgradeRefused
+from relay.http.grammar import Field
+from relay.http.headers import list_items
 from relay.http.message import RequestHead
 from relay.http.target import check_target
+from relay.proxy.chain import Chain, ChainedCall
+from relay.proxy.exchange import Exchange
 from relay.proxy.forward import check_reply
 from relay.proxy.lifecycle import Lifecycle
+from relay.proxy.onward import Onward
+from relay.proxy.probe import asks_for_probe, hops_field
 from relay.proxy.request import AgentBody
-from relay.proxy.response import ResponseWriter
+from relay.proxy.response import DIRECT, Way
 from relay.proxy.routing import (
     Target,
     check_path,
@@ -36,12 +32,10 @@ from relay.proxy.routing import (
     split_target,
 )
 from relay.proxy.runtime import Route
-from relay.telemetry.call import CallRecord, first_value
+from relay.telemetry.call import first_value
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recorder import Recorder
 from relay.upstream.interface import Reply
-
-log = logging.getLogger("relay")
 
 
 class Calls:
@@ -56,8 +50,8 @@ class Calls:
         return Call(self._lifecycle, self._observers, connection, request).run()
 
 
-class Call:
-    """One request on its way through the stages."""
+class Call(Exchange):
+    """One call of an agent's."""
 
     def __init__(
         self,
@@ -66,59 +60,44 @@ class Call:
         connection: ServerConnection,
         request: Request,
     ) -> None:
-        self._lifecycle = lifecycle
-        self._runtime = lifecycle.runtime
+        super().__init__(lifecycle, connection, request)
         self._metrics, self._recorder = observers
-        self._connection = connection
-        self._request = request
-        self._record = CallRecord()
         self._measured = True
-        self._continued = False
-        self._reply: Reply | None = None
+        self._chained: ChainedCall | None = None
+        """Its way through LLM proxies, where its relay has any."""
+        self._onward: Onward | None = None
+        """The first leg of that."""
 
     async def run(self) -> bool:
         """Handle the call and observe it; return whether the connection may be kept."""
         self._runtime.enter()
-        try:
-            keep = await self._relay()
-        except asyncio.CancelledError:
-            self._give_up()
-            raise
-        except RelayError as error:
-            keep = await self._fail(error)
-        except Exception:
-            log.exception("a fault of the relay")
-            keep = await self._fail(RelayFault())
-        finally:
-            self._runtime.leave()
-            if self._measured:
-                self._recorder.end(self._record)
-        if not self._connection.writable:
-            await self._connection.catch_up(self._lifecycle.runtime.settings.timeouts.write)
-        return keep
+        return await super().run()
 
     async def _relay(self) -> bool:
         head = self._request.read()
         target = self._read_target(head)
         route = find_relay(target, self._runtime.routes)
         if is_probe(head.method, target):
-            return self._answer_probe(head)
+            self._measured = False  # no call: Claude Code asks whether anybody is there
+            return self._answer_empty(head)
         self._begin(route, target, head)
         self._admit(head, target, route)
-        credential = await route.forwarder.take_credential()
-        self._record.on_finish = partial(route.judge, route.forwarder.credential.version)
-        body = self._open_body(head, route)
-        reply = await self._forward(route, head, target, credential, body)
+        if route.chain is None:
+            reply = await self._forward(route, head, target)
+        else:
+            reply = await self._send_onward(route.chain, route, head, target)
         try:
             self._accept(reply)
-            writer = self._writer(head, reply)
+            way = DIRECT
+            if self._onward is not None:
+                way = Way(added=self._added_fields(), source=self._onward.patience)
+            writer = self._writer(head, reply, way)
             # An answer may take minutes: what asked for it is not kept for as long.
-            del head, target, credential, body
-            self._request.head = None
+            del head, target
             await writer.run()
         finally:
             reply.close()
-        self._record.succeeded()
+        self._succeed()
         return not writer.closes
 
     # The stages
@@ -131,13 +110,6 @@ class Call:
         self._runtime.access.check_origin(head)
         return split_target(head.target)
 
-    def _answer_probe(self, head: RequestHead) -> bool:
-        """Claude Code asks whether anybody is there: no call, and nothing to measure."""
-        self._measured = False
-        close = self._is_last(head)
-        self._connection.write(answer.plain_answer(200, [], b"", head_only=True, close=close))
-        return not close
-
     def _begin(self, route: Route, target: Target, head: RequestHead) -> None:
         self._record.relay = target.relay
         self._record.operation = target.operation
@@ -148,7 +120,10 @@ class Call:
         self._record.agent_id = first_value(head, b"x-claude-code-agent-id")
         self._record.parent_agent_id = first_value(head, b"x-claude-code-parent-agent-id")
         self._record.api = route.settings.api
-        self._recorder.begin(self._record)
+        if route.chain is not None and asks_for_probe(head):
+            self._measured = False
+        else:
+            self._recorder.begin(self._record)
 
     def _admit(self, head: RequestHead, target: Target, route: Route) -> None:
         if any(b"websocket" in list_items(v.lower()) for v in head.values(b"upgrade")):
@@ -158,71 +133,73 @@ class Call:
         if self._lifecycle.draining:
             raise Draining
 
-    def _open_body(self, head: RequestHead, route: Route) -> AgentBody:
-        max_body = route.settings.max_body
-        if max_body is not None and head.length is not None and head.length > max_body:
-            raise BodyTooLarge
-        if expects_continue(head):
-            self._connection.write(answer.CONTINUE)
-            self._continued = True
-        return AgentBody(
-            self._request,
-            self._record,
-            stall_seconds=self._runtime.settings.timeouts.request_body,
-            max_body=max_body,
-        )
-
-    async def _forward(
-        self, route: Route, head: RequestHead, target: Target, credential: bytes, body: AgentBody
-    ) -> Reply:
+    async def _forward(self, route: Route, head: RequestHead, target: Target) -> Reply:
+        credential = await route.forwarder.take_credential()
+        self._record.on_finish = partial(route.judge, route.forwarder.credential.version)
+        body = self._open_body(head, route.settings)
         try:
             reply = await route.forwarder.forward(head, target, credential, body, self._record)
         except RelayError as error:
             route.upstream.failed(error)
             raise
         route.upstream.answered()
+        self._metrics.read_limits(self._record.relay, reply.head.fields)
         return reply
 
+    async def _send_onward(
+        self, chain: Chain, route: Route, head: RequestHead, target: Target
+    ) -> Reply:
+        """Send it on its way through the LLM proxies; what can be refused is refused before."""
+        probe = not self._measured
+        await chain.settle()
+        if not probe:
+            await route.forwarder.take_credential()
+        self._chained = ChainedCall(chain, route, self._runtime, self._record, probe=probe)
+        body: AgentBody = self._open_body(head, route.settings)
+        self._onward = Onward(self._chained, None, self._record, self._metrics)
+        return await self._onward.send(head, target, body)
+
     def _accept(self, reply: Reply) -> None:
-        self._metrics.read_limits(self._record.relay, reply.head.fields)
         check_reply(reply.head)
         self._reply = reply
         self._record.answered(reply.head)
 
-    def _writer(self, head: RequestHead, reply: Reply) -> ResponseWriter:
-        return ResponseWriter(
-            self._connection,
-            head,
-            reply,
-            self._record,
-            write_seconds=self._runtime.settings.timeouts.write,
-            close=self._lifecycle.draining,
-        )
+    def _added_fields(self) -> Sequence[Field]:
+        """Return what the answer says of the way that the call went."""
+        if self._chained is None:
+            return ()
+        if self._chained.probe:
+            return [hops_field(self._chained)]
+        return self._chained.error_fields()
 
     # The ends
 
-    async def _fail(self, error: RelayError) -> bool:
-        """Answer with the error, or break off an answer that has begun."""
-        self._record.failed(error)
-        if self._reply is not None:
-            await self._connection.break_off(self._runtime.settings.timeouts.write)
-            return False
-        head = self._request.head
-        close = error.closes or self._is_last(head)
-        head_only = head is not None and head.method == b"HEAD"
-        self._connection.write(
-            answer.own_answer(error, self._record.api, head_only=head_only, close=close)
-        )
-        return not close
+    def _succeed(self) -> None:
+        """Note that the answer was passed on whole."""
+        self._record.succeeded()
+        if self._chained is not None and self._chained.error_fields():
+            assert self._chained.finding is not None
+            self._record.outcome = self._chained.finding.outcome
+        if self._onward is not None:
+            self._onward.ended()
 
-    def _is_last(self, head: RequestHead | None) -> bool:
-        return answer.ends_connection(
-            head, draining=self._lifecycle.draining, continued=self._continued
-        )
+    async def _fail(self, error: RelayError) -> bool:
+        if self._onward is not None:
+            self._onward.failed(error)
+        return await super()._fail(error)
+
+    def _end(self) -> None:
+        if self._chained is not None:
+            self._chained.close()
+        if self._onward is not None:
+            self._onward.over()
+        self._runtime.leave()
+        if self._measured:
+            self._recorder.end(self._record)
 
     def _give_up(self) -> None:
         """The agent has left, or the relay is cutting what still runs."""
         if self._reply is not None and self._reply.has_ended:
-            self._record.succeeded()
+            self._succeed()
         elif self._lifecycle.cutting:
             self._record.outcome = RelayFault.outcome

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from relay.proxy.hop import Memory
 from relay.proxy.runtime import Runtime
 
 
 class Lifecycle:
     """The configuration in force, and whether the process is on its way out."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, memory: Memory) -> None:
         self.runtime = runtime
         """The configuration in force. A call keeps the one that it began with."""
+        self.memory = memory
+        """What is known of hops, whatever the configuration."""
         self.draining = False
         """Whether the relay is stopping: calls in flight may finish, further ones are refused."""
         self.cutting = False

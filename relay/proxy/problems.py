@@ -7,13 +7,15 @@ says only where they should be.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from relay.credentials.credential import Credential
 from relay.credentials.shape import Remark, remarks
+from relay.proxy.hop import Hop
 from relay.proxy.runtime import Runtime
 from relay.telemetry.metrics import RelayState
+from relay.telemetry.metrics.states import reach_of
 
 log = logging.getLogger("relay")
 
@@ -45,6 +47,38 @@ def subjects_of(runtime: Runtime) -> Iterator[Subject]:
         recovery = f"{route.settings.upstream} answers now"
         yield Subject(f"upstream of relay {name}", route.upstream.problem, recovery)
         yield Subject(f"relay {name}", route.standing.explain(), route.standing.recovery)
+        for header in route.forwarder.headers.credentials:
+            yield _value_of_header(f"header {header.name} of relay {name}", header)
+        for hop in route.hops:
+            yield from _subjects_of_hop(hop)
+
+
+def _value_of_header(name: str, header: Credential) -> Subject:
+    problem = _missing(header, "calls get 503 until it is there")
+    return Subject(name, problem, f"there now, from {header.origin()}")
+
+
+def _subjects_of_hop(hop: Hop) -> Iterator[Subject]:
+    for header in hop.headers.credentials:
+        yield _value_of_header(f"header {header.name} of {hop.place}", header)
+    if hop.source is not None:
+        name = f"pass of {hop.place}"
+        problem = _missing(hop.source, "calls get 503 until it is there")
+        if not problem and not hop.pass_is_strong:
+            problem = (
+                "can be guessed: it holds less than 128 bits; calls get 503 until it is longer"
+            )
+        yield Subject(name, problem, f"there now, from {hop.source.origin()}")
+    yield Subject(str(hop.place), _down(hop), f"{hop.settings.upstream} answers now")
+    yield Subject(f"way of {hop.place}", hop.explain_bypass(), "it comes back to the relay now")
+
+
+def _down(hop: Hop) -> str:
+    """Return what is wrong while a hop is down, and what that does to calls."""
+    problem = hop.state.problem
+    if problem and hop.can_be_skipped:
+        return f"nothing answers at {hop.settings.upstream}; calls go on without it"
+    return problem
 
 
 def value_of_grant(credential: Credential) -> Subject:
@@ -92,6 +126,7 @@ def readiness(runtime: Runtime) -> dict[str, object]:
             state.relay: {
                 "credential": _credential(runtime, state),
                 "upstream": {"url": state.upstream, "state": state.upstream_state},
+                **_hops(runtime.routes[state.relay].hops),
             }
             for state in runtime.states()
         },
@@ -100,6 +135,23 @@ def readiness(runtime: Runtime) -> dict[str, object]:
             for client in runtime.clients
         },
     }
+
+
+def _hops(hops: Sequence[Hop]) -> dict[str, object]:
+    """Return the hops with their states, where there are any."""
+    return {"hops": [_hop(hop) for hop in hops]} if hops else {}
+
+
+def _hop(hop: Hop) -> dict[str, object]:
+    described: dict[str, object] = {
+        "name": hop.settings.name,
+        "url": str(hop.settings.upstream),
+        "state": reach_of(hop.state.up),
+        "ready": hop.ready,
+    }
+    if bypass := hop.explain_bypass():
+        described["bypass"] = bypass
+    return described
 
 
 def _credential(runtime: Runtime, state: RelayState) -> dict[str, object]:

@@ -10,22 +10,31 @@ that falls behind pauses the upstream, and is cut when it takes nothing for as l
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Final, NamedTuple
 
 from relay.downstream.server_connection import ServerConnection
 from relay.downstream.transport import WriteLimit
 from relay.http.body import has_body
 from relay.http.chunked import LAST_CHUNK, chunk
+from relay.http.grammar import Field
 from relay.http.headers import serialize, wants_close
 from relay.http.message import RequestHead, ResponseHead
 from relay.proxy.header_policy import to_agent
 from relay.telemetry.call import CallRecord
-from relay.upstream.interface import Reply
+from relay.upstream.interface import Patience, Reply
 
 
-def relayed_head(head: ResponseHead, *, chunked: bool, close: bool) -> bytes:
-    """Return the head that passes on an upstream's."""
-    lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), serialize(to_agent(head))]
+def relayed_head(
+    head: ResponseHead, *, chunked: bool, close: bool, added: Sequence[Field] = ()
+) -> bytes:
+    """Return the head that passes on an upstream's; ``added`` fields take the place of its own."""
+    fields = to_agent(head)
+    if added:
+        replaced = {field.key for field in added}
+        fields = [*(field for field in fields if field.key not in replaced), *added]
+    lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), serialize(fields)]
     if chunked:
         lines.append(b"transfer-encoding: chunked\r\n")
     elif head.length is not None and head.status != HTTPStatus.NO_CONTENT:
@@ -34,6 +43,22 @@ def relayed_head(head: ResponseHead, *, chunked: bool, close: bool) -> bytes:
         lines.append(b"connection: close\r\n")
     lines.append(b"\r\n")
     return b"".join(lines)
+
+
+class Way(NamedTuple):
+    """How an answer is passed on, beside what it says itself."""
+
+    close: bool = False
+    """Whether the connection is to end with it."""
+    added: Sequence[Field] = ()
+    """Fields of the relay's own, in place of others of their names."""
+    source: Patience | None = None
+    """Of the LLM proxy whose answer it is, if it is one's."""
+    reader: Patience | None = None
+    """Of the LLM proxy that it goes to, if it goes to one."""
+
+
+DIRECT: Final = Way()
 
 
 class ResponseWriter:
@@ -47,12 +72,13 @@ class ResponseWriter:
         record: CallRecord,
         *,
         write_seconds: float,
-        close: bool,
+        way: Way = DIRECT,
     ) -> None:
         self._connection = connection
         self._reply = reply
         self._record = record
         self._write_seconds = write_seconds
+        self._way = way
         self._limit: WriteLimit | None = None
         """Of an agent that has fallen behind."""
         self._paused_at: float | None = None
@@ -60,7 +86,7 @@ class ResponseWriter:
         unsized = has_body(reply.head, request.method) and reply.head.length is None
         self._chunked = unsized and request.minor == 1
         connection.framed = not unsized or self._chunked
-        self.closes = close or wants_close(request) or not connection.framed
+        self.closes = way.close or wants_close(request) or not connection.framed
         """Whether the connection ends with this answer."""
 
     async def run(self) -> None:
@@ -87,7 +113,9 @@ class ResponseWriter:
 
     def _begin(self) -> None:
         """Write the head, and what is there of the body with it, in one write."""
-        head = relayed_head(self._reply.head, chunked=self._chunked, close=self.closes)
+        head = relayed_head(
+            self._reply.head, chunked=self._chunked, close=self.closes, added=self._way.added
+        )
         piece = self._reply.attach(self._pass_on)
         self._connection.write(head + (chunk(piece) if self._chunked else piece))
         if piece:
@@ -108,7 +136,7 @@ class ResponseWriter:
 
     def _follow(self, writable: bool) -> None:  # noqa: FBT001  # it is the state itself
         if self._limit is None:
-            self._limit = WriteLimit(self._connection, self._write_seconds)
+            self._limit = WriteLimit(self._connection, self._write_seconds, self._excused)
         self._limit.stop()
         if writable:
             self._reply.resume()
@@ -116,10 +144,21 @@ class ResponseWriter:
         else:
             self._reply.pause()
             self._limit.start()
-            self._paused_at = self._paused_at or time.perf_counter()
+            if self._paused_at is None:
+                self._paused_at = time.perf_counter()
+                if self._way.source is not None:
+                    self._way.source.unread += 1
+
+    def _excused(self) -> bool:
+        """Whether who takes nothing is not read itself, for somebody further on takes nothing."""
+        return self._way.reader is not None and self._way.reader.unread > 0
 
     def _excuse_upstream(self) -> None:
         """Tell the meter for how long nobody listened: that was no silence of the upstream's."""
-        if self._paused_at is not None and self._record.meter is not None:
+        if self._paused_at is None:
+            return
+        if self._record.meter is not None:
             self._record.meter.excuse(time.perf_counter() - self._paused_at)
+        if self._way.source is not None:
+            self._way.source.unread -= 1
         self._paused_at = None

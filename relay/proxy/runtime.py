@@ -7,17 +7,22 @@ the one they began with, which closes when the last of them is over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from relay.config import RelaySettings, Settings
+from relay.config import HopSettings, RelaySettings, Settings
+from relay.config.returns import return_addresses
 from relay.credentials.credential import Credential, OnRead
+from relay.downstream.listener import interface_addresses
 from relay.proxy.access import NO_CLIENT, AccessPolicy
+from relay.proxy.chain import Chain
 from relay.proxy.forward import Forwarder
+from relay.proxy.hop import Hop, Memory
 from relay.proxy.standing import Standing
 from relay.proxy.upstream_words import UpstreamWords
 from relay.telemetry.call import CallRecord
-from relay.telemetry.metrics import RelayState
+from relay.telemetry.metrics import HopState, RelayState
 from relay.upstream.health import UpstreamState
 
 
@@ -30,6 +35,20 @@ class Route:
     upstream: UpstreamState
     standing: Standing
     words: UpstreamWords
+    chain: Chain | None = None
+    """The LLM proxies on the way, where there are any."""
+
+    @property
+    def hops(self) -> Sequence[Hop]:
+        """The LLM proxies on the way, in order."""
+        return () if self.chain is None else self.chain.hops
+
+    @property
+    def credentials(self) -> Iterator[Credential]:
+        """The sources of further headers, and of what its hops are sent."""
+        yield from self.forwarder.headers.credentials
+        if self.chain is not None:
+            yield from self.chain.credentials
 
     def judge(self, version: int, record: CallRecord) -> None:
         """Take what a call says that is over, sent with this version of the credential."""
@@ -40,8 +59,9 @@ class Route:
 class Runtime:
     """Everything that one configuration brings to life."""
 
-    def __init__(self, settings: Settings, on_read: OnRead) -> None:
+    def __init__(self, settings: Settings, on_read: OnRead, memory: Memory) -> None:
         self.settings = settings
+        self._memory = memory
         self.clients = [Credential(client.name, client.sources) for client in settings.clients]
         self.grants = {
             grant.name: Credential(grant.name, grant.sources, on_read=on_read)
@@ -62,7 +82,18 @@ class Runtime:
             upstream=UpstreamState(relay, timeouts.connect),
             standing=Standing(credential),
             words=UpstreamWords(relay.name, self._secrets),
+            chain=self._chain(relay),
         )
+
+    def _chain(self, relay: RelaySettings) -> Chain | None:
+        if not relay.hops:
+            return None
+        return Chain(relay, self.settings.timeouts, self._memory, partial(self._returns_to, relay))
+
+    def _returns_to(self, relay: RelaySettings, hop: HopSettings) -> str:
+        """Return where a hop is to send on to, as far as there is an address by now."""
+        found = return_addresses(self.settings, relay, hop, interface_addresses)
+        return found[0].url if found else "the relay's return address"
 
     def _secrets(self) -> Iterator[bytes]:
         """Yield every value that no text may hold."""
@@ -77,6 +108,8 @@ class Runtime:
         """Begin what runs in the background: probes, and first runs of commands."""
         for route in self.routes.values():
             self._run(route.upstream.watch())
+            for hop in route.hops:
+                self._run(hop.state.watch())
         for credential in self._credentials():
             self._run(credential.settle())
 
@@ -86,6 +119,8 @@ class Runtime:
     def _credentials(self) -> Iterator[Credential]:
         yield from self.grants.values()
         yield from self.clients
+        for route in self.routes.values():
+            yield from route.credentials
 
     def states(self) -> list[RelayState]:
         """Return what a scrape shows of each relay."""
@@ -103,6 +138,10 @@ class Runtime:
             active_connections=active,
             api=route.settings.api,
             refused=route.standing.refusal is not None,
+            hops=tuple(
+                HopState(hop.settings.name, hop.state.up, str(hop.settings.upstream), hop.bypassed)
+                for hop in route.hops
+            ),
         )
 
     def _grant_of(self, route: Route) -> Credential:
@@ -110,8 +149,11 @@ class Runtime:
 
     @property
     def ready(self) -> bool:
-        """Whether every credential and token has a value."""
-        return all(credential.ready for credential in self._credentials())
+        """Whether every credential and token has a value, and what hops need is there."""
+        hops = (hop for route in self.routes.values() for hop in route.hops)
+        return all(credential.ready for credential in self._credentials()) and all(
+            hop.ready for hop in hops
+        )
 
     def enter(self) -> None:
         """Count a call in."""
@@ -133,5 +175,7 @@ class Runtime:
         if self._retired and not self._calls:
             for route in self.routes.values():
                 route.forwarder.close()
+                if route.chain is not None:
+                    route.chain.close()
             for credential in self._credentials():
                 credential.close()

@@ -20,7 +20,9 @@ from typing import Final, TextIO
 
 import orjson
 
+from relay.telemetry.attempts import known_of, request_id_of
 from relay.telemetry.call import UNKNOWN, CallFields, CallRecord
+from relay.telemetry.hops import HopFields
 from relay.telemetry.line_writer import LineWriter
 
 # How long a relay that stops waits for whoever reads its log to take what is left.
@@ -38,9 +40,10 @@ def call_fields(record: CallRecord) -> CallFields:
     """
     if record.summary is not None:
         return record.summary
-    usage = record.usage
-    known_usage = usage or record.meter
-    fields: dict[str, str | int | float | Mapping[str, int] | None] = {
+    usage, chain = record.usage, record.chain
+    known_usage = usage or (record.meter if chain is None else known_of(chain.attempts))
+    request_id = record.request_id if chain is None else request_id_of(chain.attempts)
+    fields: dict[str, str | int | float | Mapping[str, int] | list[HopFields] | None] = {
         "relay": _known(record.relay),
         "client": _known(record.client),
         "method": record.method or None,
@@ -57,11 +60,13 @@ def call_fields(record: CallRecord) -> CallFields:
         "model": known_usage.model if known_usage else None,
         "tokens": (known_usage.tokens or None) if known_usage else None,
         "tier": usage.tier if usage else None,
-        "request_id": record.request_id or None,
+        "request_id": request_id or None,
         "session_id": record.session_id or None,
         "agent_id": record.agent_id or None,
         "parent_agent_id": record.parent_agent_id or None,
         "grant": record.grant or None,
+        "legs": None if chain is None else len(chain.attempts),
+        "hops": None if chain is None else [each.fields() for each in chain.hops],
         "request_bytes": record.request_bytes,
         "response_bytes": record.response_bytes,
     }
@@ -204,8 +209,17 @@ def _call_text(fields: CallFields) -> str:
     tokens = call.pop("tokens", None)
     if isinstance(tokens, dict):
         call |= tokens
+    if isinstance(hops := call.get("hops"), list):
+        call["hops"] = ",".join(_hop_text(each) for each in hops)
     rest = " ".join(f"{key}={value}" for key, value in call.items())
     return _escaped(f"{method} {path} {status} {outcome} {rest}")
+
+
+def _hop_text(hop: HopFields) -> str:
+    """Return a hop as ``headroom:passed:0.033s``."""
+    seconds = hop.get("seconds")
+    known = (hop["name"], hop.get("outcome", "-"), None if seconds is None else f"{seconds}s")
+    return ":".join(str(each) for each in known if each is not None)
 
 
 def _escaped(text: str) -> str:

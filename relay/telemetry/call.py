@@ -10,11 +10,12 @@ from typing import Final
 
 from relay.errors import Api, ClientError, RelayError
 from relay.http.message import MessageHead, ResponseHead
+from relay.telemetry.attempts import request_id_of, summed
 from relay.telemetry.histogram import OVERHEAD_BOUNDS, Histogram
-from relay.telemetry.hops import ChainRecord
+from relay.telemetry.hops import ChainRecord, HopFields
 from relay.telemetry.usage import End, Meter, Usage
 
-CallFields = dict[str, str | int | float | Mapping[str, int]]
+CallFields = dict[str, str | int | float | Mapping[str, int] | list[HopFields]]
 """What a line of the log says of a call, by the names that it has there."""
 
 ID_LIMIT: Final = 128
@@ -71,7 +72,7 @@ class CallRecord:
     meter: Meter | None = None
     """What reads the usage, once an answer has begun."""
     usage: Usage | None = field(default=None, repr=False)
-    """What it has read, once the call is over."""
+    """What it has read, once the call is over; with a chain, what its attempts' meters have."""
     request_id: str = ""
     """The upstream's, as its answer states it."""
     session_id: str = ""
@@ -136,10 +137,15 @@ class CallRecord:
             self.stop()
         if self.outcome == "client_abort" and self.code is not None and self.code >= 400:
             self.outcome = "upstream_error"  # that is why it left, or it makes no difference
-        if self.meter is None:
-            return
+        if self.meter is not None:
+            self._judge(self.meter)
+        if self.chain is not None:
+            self._sum_up(self.chain.attempts)
+
+    def _judge(self, meter: Meter) -> None:
+        """Have the meter read the rest, and say whether the answer was as good as it went."""
         assert self.finished is not None
-        self.usage = self.meter.finish(self._end(), self.finished)
+        self.usage = meter.finish(self._end(), self.finished)
         if self.outcome in ("ok", "client_abort") and self.usage.stream_error:
             self.outcome = "stream_error"  # agents leave when they read of it
         elif self.outcome == "ok" and self.usage.unusable:
@@ -148,6 +154,23 @@ class CallRecord:
             self.outcome = "truncated"
         elif self.outcome == "client_abort" and self.usage.ended:
             self.outcome = "ok"  # nothing was left to wait for
+
+    def _sum_up(self, attempts: Sequence[CallRecord]) -> None:
+        """Take what the API said from its answers, and not from what a hop made of them."""
+        for each in attempts:
+            if each.finished is None:
+                each.finished = self.finished  # it was cut, for the call had ended
+            each.finish()
+        said = [each.usage for each in attempts if each.usage is not None]
+        self.usage = summed(self.usage, said)
+        self.request_id = request_id_of(attempts)
+
+    def drop_meters(self) -> None:
+        """Let go of what may hold much of a body."""
+        self.meter = None
+        if self.chain is not None:
+            for each in self.chain.attempts:
+                each.meter = None
 
     def _end(self) -> End:
         if self.outcome == "client_abort":

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 HopOutcome = Literal["passed", "answered", "refused", "skipped", "unreachable", "broken", "bypass"]
 HOP_OUTCOMES: Final[tuple[HopOutcome, ...]] = get_args(HopOutcome)
+HopFields = dict[str, str | int | float]
+"""What a line of the log says of one hop of a call, by the names that it has there."""
 
 
 @dataclass(slots=True)
@@ -39,6 +41,12 @@ class HopRecord:
     legs: Counter[str] = field(default_factory=Counter)
     """What came back from it, by operation: accepted returns alone."""
 
+    def begin_attempt(self) -> None:
+        """Forget what an earlier attempt at the hop was like."""
+        self.outcome = None
+        self.sent_at = self.returned_at = self.beyond_at = self.first_byte = None
+        self.bytes_in, self.bytes_out = 0, None
+
     @property
     def request_overhead(self) -> float | None:
         """Seconds from the leg's head out to the return's head in."""
@@ -52,6 +60,26 @@ class HopRecord:
         if self.beyond_at is None or self.first_byte is None:
             return None
         return max(0.0, self.first_byte - self.beyond_at)
+
+    @property
+    def overhead(self) -> float | None:
+        """Seconds of both together, as far as they are known."""
+        known = [
+            each for each in (self.request_overhead, self.response_overhead) if each is not None
+        ]
+        return sum(known) if known else None
+
+    def fields(self) -> HopFields:
+        """Return what the call's line says of it; what is not known is absent."""
+        overhead = self.overhead
+        fields = {
+            "name": self.name,
+            "outcome": self.outcome,
+            "seconds": None if overhead is None else round(overhead, 6),
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+        }
+        return {key: value for key, value in fields.items() if value is not None}
 
 
 @dataclass(slots=True)

@@ -24,9 +24,9 @@ class RecentCalls:
         self._in_flight[id(record)] = record
 
     def end(self, record: CallRecord) -> None:
-        """Note a call's end. Its meter, which may hold much of a body, is not kept."""
+        """Note a call's end. Its meters, which may hold much of a body, are not kept."""
         self._in_flight.pop(id(record), None)
-        record.meter = None
+        record.drop_meters()
         self._recent.append((record, time.time() - record.age))
 
     def describe(self) -> dict[str, object]:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from relay.errors import UpstreamTimeout, UpstreamUnreachable
 from relay.upstream.deadline import Deadline
 from relay.upstream.http1 import Http1Exchange
-from relay.upstream.interface import Body, Limits, Reply
+from relay.upstream.interface import Body, Limits, Patience, Reply
 from relay.upstream.tls import has_ended
 
 
@@ -107,16 +107,25 @@ class Connection(asyncio.Protocol):
 
     # For a call
 
-    def begin(self, head: bytes, body: Body, limits: Limits, *, bodiless: bool) -> Awaitable[Reply]:
+    def begin(
+        self,
+        head: bytes,
+        body: Body,
+        limits: Limits,
+        patience: Patience | None = None,
+        *,
+        bodiless: bool,
+    ) -> Awaitable[Reply]:
         """Send a request's head now; return what waits for the response's.
 
-        ``bodiless`` says that the response has no body whatever its head says (HEAD). What is
-        returned must be awaited. It raises an UpstreamError if there is no valid answer, or
-        what of the relay's errors the body's iterator raised.
+        ``patience`` is for upstreams that have others beyond them; ``bodiless`` says that the
+        response has no body whatever its head says (HEAD). What is returned must be awaited. It
+        raises an UpstreamError if there is no valid answer, or what of the relay's errors the
+        body's iterator raised.
         """
         if not self.is_open:
             raise UpstreamUnreachable
-        exchange = self._exchange = Http1Exchange(self, limits, bodiless=bodiless)
+        exchange = self._exchange = Http1Exchange(self, limits, patience, bodiless=bodiless)
         try:
             exchange.start(head, body)
         except BaseException:

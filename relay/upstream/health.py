@@ -9,7 +9,7 @@ import ssl
 import time
 from typing import Final
 
-from relay.config import RelaySettings
+from relay.config import HopSettings, RelaySettings
 from relay.errors import (
     RelayError,
     UpstreamConnectTimeout,
@@ -25,14 +25,14 @@ TLS_FAILED: Final = "TLS failed"
 
 
 class UpstreamState:
-    """The last that is known of one relay's upstream."""
+    """The last that is known of one relay's upstream, or of a hop."""
 
-    def __init__(self, relay: RelaySettings, connect_seconds: float) -> None:
+    def __init__(self, peer: RelaySettings | HopSettings, connect_seconds: float) -> None:
         self.up: bool | None = None
         self.reason = ""
         """Why there was no connection, where more is known than that nothing answers."""
-        self._address = relay.upstream
-        self._dialer = Dialer(relay.upstream.host, relay.upstream.port)
+        self._address = peer.upstream
+        self._dialer = Dialer(peer.upstream.host, peer.upstream.port)
         self._connect_seconds = min(connect_seconds, PROBE_SECONDS)
         self._known_at = float("-inf")
 

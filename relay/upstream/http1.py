@@ -27,7 +27,7 @@ from relay.http.headers import wants_close
 from relay.http.message import ResponseHead
 from relay.http.parser import ResponseHeadReader
 from relay.upstream.deadline import Deadline
-from relay.upstream.interface import Body, Limits, Reply, Sink
+from relay.upstream.interface import Body, Limits, Patience, Reply, Sink
 
 log = logging.getLogger("relay")
 
@@ -62,10 +62,13 @@ class Line(Protocol):
 class Http1Exchange:
     """A request that goes out, and the reply to it."""
 
-    def __init__(self, line: Line, limits: Limits, *, bodiless: bool) -> None:
+    def __init__(
+        self, line: Line, limits: Limits, patience: Patience | None, *, bodiless: bool
+    ) -> None:
         self._line = line
         self._deadline = line.deadline
         self._limits = limits
+        self._patience = patience
         self._bodiless = bodiless
         self._loop = asyncio.get_running_loop()
         self._reader: ResponseHeadReader | None = ResponseHeadReader()
@@ -105,7 +108,7 @@ class Http1Exchange:
         try:
             async for piece in body.pieces():
                 self._line.write(chunk(piece) if body.chunked else piece)
-                await self._line.drain(self._limits.write)
+                await self._drain()
             if body.chunked:
                 self._line.write(LAST_CHUNK)
         except RelayError as error:
@@ -116,13 +119,32 @@ class Http1Exchange:
         else:
             self._request_sent()
 
+    async def _drain(self) -> None:
+        """Wait until the upstream takes more, as long as what is beyond it does not either."""
+        while True:
+            try:
+                await self._line.drain(self._limits.write)
+            except UpstreamTimeout:
+                if self._excuse(self._limits.write) <= 0:
+                    raise
+            else:
+                return
+
+    def _excuse(self, limit_seconds: float) -> float:
+        """Return for how many seconds more the upstream cannot be called silent, if positive."""
+        return 0.0 if self._patience is None else self._patience.wait(limit_seconds)
+
     def _request_sent(self) -> None:
         self._sent = True
         if self._head is None and not self._over:
             self._deadline.set(self._limits.headers, self._time_out)
 
     def _time_out(self) -> None:
-        self._fail(UpstreamTimeout())
+        wait = self._excuse(self._limits.headers)
+        if wait > 0:
+            self._deadline.set(wait, self._time_out)
+        else:
+            self._fail(UpstreamTimeout())
 
     # Receiving
 
@@ -183,8 +205,9 @@ class Http1Exchange:
         silence = time.perf_counter() - self.heard_at
         # Whoever is not read, or is still being told something, cannot be called silent.
         excused = self._paused or not self._sent
-        if excused or silence < self._limits.idle:
-            wait = self._limits.idle if excused else self._limits.idle - silence
+        wait = self._limits.idle if excused else self._limits.idle - silence
+        wait = max(wait, self._excuse(self._limits.idle))
+        if wait > 0:
             self._deadline.set(wait, self._check_idle)
         else:
             self._fail(UpstreamStalled())

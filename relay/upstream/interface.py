@@ -1,4 +1,4 @@
-"""The seam between forwarding and the sending side: a head and a body go out, a reply comes back.
+"""Types shared by proxy and upstream client: a head and a body go out, a reply comes back.
 
 What forwards and streams knows these forms alone, so that the sending side can be measured,
 and replaced.
@@ -6,6 +6,8 @@ and replaced.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +25,34 @@ class Limits:
     headers: float
     idle: float
     write: float
+
+
+class Patience:
+    """What excuses the silence of an LLM proxy: as long as something of its call is beyond it."""
+
+    __slots__ = ("_free_since", "beyond", "unread")
+
+    def __init__(self) -> None:
+        self.beyond = 0
+        """How many legs of the call are beyond the proxy."""
+        self.unread = 0
+        """How many of its answers are not read for now, for who wants them takes nothing."""
+        self._free_since = -math.inf
+
+    def enter(self) -> None:
+        """Note that a leg has gone beyond it."""
+        self.beyond += 1
+
+    def leave(self) -> None:
+        """Note that a leg beyond it has ended: its clock starts anew."""
+        self.beyond -= 1
+        self._free_since = time.perf_counter()
+
+    def wait(self, limit_seconds: float) -> float:
+        """Return for how many seconds more, at least, it cannot be called silent."""
+        if self.beyond:
+            return limit_seconds
+        return self._free_since + limit_seconds - time.perf_counter()
 
 
 class Body(Protocol):

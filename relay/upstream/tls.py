@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-from relay.config import RelaySettings
+from relay.config import HopSettings, RelaySettings
 
 
-def tls_context(relay: RelaySettings) -> ssl.SSLContext | None:
-    """Return how TLS is spoken with a relay's upstream, or None where it is not."""
-    if not relay.upstream.tls:
+def tls_context(peer: RelaySettings | HopSettings) -> ssl.SSLContext | None:
+    """Return how TLS is spoken with a relay's upstream or a hop, or None where it is not."""
+    if not peer.upstream.tls:
         return None
-    context = ssl.create_default_context(cafile=relay.ca_file)
+    context = ssl.create_default_context(cafile=peer.ca_file)
     context.set_alpn_protocols(["http/1.1"])
     # As curl has it. Since 3.13 Python refuses CAs that lack an extension that RFC 5280 asks for,
     # as many a company's own does; before, one below the root could not be trusted by itself.

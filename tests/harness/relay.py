@@ -41,12 +41,17 @@ class Relay:
         self.log = log
         self.port = 0
         self.admin_port = 0
+        self.return_port = 0
         self._agents: list[Agent] = []
 
     async def find_ports(self) -> None:
         """Learn from the log where it listens."""
         self.admin_port = int((await self.log.says(r"^admin pages on .*:(\d+)$"))[1])
         self.port = int((await self.log.says(r"^relays on .*:(\d+)$"))[1])
+
+    async def find_return_port(self) -> None:
+        """Learn from the log where hops come back."""
+        self.return_port = int((await self.log.says(r"^returns on .*:(\d+)$"))[1])
 
     async def agent(self, *, receive_buffer: int | None = None, port: int = 0) -> Agent:
         """Connect an agent."""

@@ -63,6 +63,10 @@ class Upstream:
         """Answer every request on connections to come with these bytes."""
         self._play = answer if callable(answer) else lambda _: answer
 
+    def credentials(self) -> list[bytes]:
+        """Return the keys that the answered requests came with, in order."""
+        return [value for each in self.requests for value in each.values("x-api-key")]
+
     async def accepted(self) -> Caller:
         """Return the next connection, once there is one."""
         async with asyncio.timeout(FUSE_SECONDS):

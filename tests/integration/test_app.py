@@ -17,6 +17,9 @@ from typing import NoReturn
 import pytest
 
 from relay import app
+from relay.admin.application import AdminListener
+from relay.app import App
+from relay.config import load
 from relay.credentials import file as file_module
 from relay.credentials import sources
 from relay.credentials.credential import CommandValue
@@ -627,6 +630,54 @@ async def test_a_taken_port_is_exit_status_1(
     assert process.returncode == 1
     assert b"relay: cannot listen" in errors
     assert b"Traceback" not in errors
+
+
+async def test_calls_do_not_wait_for_the_admin_pages(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are served while what serves the pages is still being imported; the pages wait."""
+    may_load = threading.Event()
+    load_now = App._load_admin
+
+    def load_late(app: App) -> AdminListener:
+        assert may_load.wait(FUSE_SECONDS)
+        return load_now(app)
+
+    monkeypatch.setattr(App, "_load_admin", load_late)
+    upstream.answer_with(OK)
+    async with running_relay(tmp_path, configuration(upstream.port)) as relay:
+        page = await relay.agent(port=relay.admin_port)
+        await page.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        hasty = await relay.agent(port=relay.admin_port)
+        await hasty.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        hasty.leave()
+        assert (await relay.ask(request())).status == 200
+        may_load.set()
+        assert (await page.answer()).status == 200
+        assert (await relay.page("/readyz")).status == 200
+
+
+async def test_all_is_loaded_once_the_pages_are(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is done then, such as what the collector is to keep, is done for them as well."""
+    order = []
+    load_now = App._load_admin
+
+    def load_and_say(app: App) -> AdminListener:
+        order.append("pages")
+        return load_now(app)
+
+    monkeypatch.setattr(App, "_load_admin", load_and_say)
+    running = App(load(write_configuration(tmp_path, configuration(upstream.port))))
+
+    def go_on() -> None:
+        order.append("all")
+        running.stop()
+
+    async with asyncio.timeout(FUSE_SECONDS):
+        await running.run(go_on)
+    assert order == ["pages", "all"]
 
 
 async def test_the_start_says_what_is_served(two_relays: LocalRelay, upstream: Upstream) -> None:

@@ -95,6 +95,14 @@ def test_aiohttp_is_not_imported_without_need(command: str, file: Path) -> None:
     assert done.returncode == 0
 
 
+def test_aiohttp_is_not_imported_before_the_relay_listens() -> None:
+    """It takes longer to import than the rest of a start."""
+    check = "import sys, relay.app; sys.exit('aiohttp' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", check], env=environment, check=False)
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("command", ["serve", "check", "env", "doctor"])
 def test_mistaken_configuration_has_status_2(command: str, file: Path, capsys: Output) -> None:
     """Each mistake on a line of its own, all of them, and their number."""

@@ -9,46 +9,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from relay.errors import Api
 from relay.http.grammar import Field
 from relay.telemetry.call import UNKNOWN, CallRecord
 from relay.telemetry.metrics.catalogue import Catalogue
 from relay.telemetry.metrics.costs import CostCounters, Pricing
 from relay.telemetry.metrics.families import Families
 from relay.telemetry.metrics.limits import LimitGauges
+from relay.telemetry.metrics.states import HopState, RelayState
 from relay.telemetry.rate_limits import LimitState
 from relay.telemetry.usage import Usage
+
+__all__ = ["HopState", "Metrics", "RelayState"]
 
 MODEL_LIMIT: Final = 32
 OTHER: Final = "other"
 _GOOD_OUTCOMES: Final = frozenset({"ok", "client_abort"})
-
-
-@dataclass(frozen=True, slots=True)
-class RelayState:
-    """What a scrape asks of a relay at that moment; ``up`` is None where nobody knows yet."""
-
-    relay: str
-    grant: str
-    ready: bool
-    up: bool | None
-    upstream: str
-    idle_connections: int
-    active_connections: int
-    api: Api = "anthropic"
-    refused: bool = False
-    """Whether the API refuses the credential."""
-
-    @property
-    def upstream_state(self) -> str:
-        """``up``, in a word."""
-        return "unknown" if self.up is None else "up" if self.up else "down"
 
 
 class Metrics:
@@ -65,7 +45,7 @@ class Metrics:
         """Make the children of these relays, their grants and clients, and let go of others'."""
         states, clients = list(states), list(clients)
         for state in states:
-            self._all.make_children(state.relay, state.api, state.grant, clients)
+            self._all.make_children(state, clients)
         self._keep_only(states)
 
     def _keep_only(self, states: Iterable[RelayState]) -> None:
@@ -88,6 +68,18 @@ class Metrics:
         record.in_flight = True
         record.piece_overheads = self._all.overhead[relay, "chunk"]
         self._all.in_flight[(relay,)].value += 1
+
+    def begin_leg(self, record: CallRecord) -> None:
+        """Take what the pieces of a further leg cost; the call itself is counted once."""
+        record.piece_overheads = self._all.overhead[record.relay, "chunk"]
+
+    def end_leg(self, record: CallRecord) -> None:
+        """Take what the request of a further leg cost, once that is over."""
+        self._observe_request_overhead(record)
+
+    def refused_return(self, reason: str) -> None:
+        """Count what came back from a hop, or claimed to, and was refused: no call of its own."""
+        self._all.rejections[(reason,)].value += 1
 
     def read_limits(self, relay: str, fields: Sequence[Field]) -> None:
         """Take the rate limits and quotas that a response states."""
@@ -112,6 +104,8 @@ class Metrics:
                 self._observe_times(record)
             if record.usage is not None:
                 self._observe_usage(record, record.usage)
+            if record.chain is not None:
+                self._all.hops.observe(record)
 
     def _observe_bytes(self, record: CallRecord) -> None:
         self._all.request_bytes[(record.relay,)].value += record.request_bytes
@@ -119,9 +113,8 @@ class Metrics:
 
     def _observe_times(self, record: CallRecord) -> None:
         """Observe how long a call took; a refused one's time says nothing of any API."""
-        relay, request_id, overhead = record.relay, record.request_id, record.request_overhead
-        if overhead is not None:
-            self._all.overhead[relay, "request"].observe(overhead)
+        relay, request_id = record.relay, record.request_id
+        self._observe_request_overhead(record)
         outcome_class = "ok" if record.outcome in _GOOD_OUTCOMES else "error"
         duration = self._all.duration[relay, record.operation, outcome_class]
         if request_id:
@@ -132,7 +125,25 @@ class Metrics:
         if first_byte is not None:
             self._all.first_byte[(relay,)].observe(first_byte)
 
+    def _observe_request_overhead(self, record: CallRecord) -> None:
+        overhead = record.request_overhead
+        if overhead is not None:
+            self._all.overhead[record.relay, "request"].observe(overhead)
+
     def _observe_usage(self, record: CallRecord, usage: Usage) -> None:
+        """Observe how the answer went, and what the API said in it, or in each attempt's."""
+        if record.chain is None:
+            self._observe_said(record, usage)
+        else:
+            for each in record.attempts:
+                if each.usage is not None:
+                    self._observe_said(record, each.usage)
+        if usage.max_gap is not None:
+            self._all.max_gap[(record.relay,)].observe(usage.max_gap)
+        if usage.first_token_at is not None:
+            self._observe_stream(record, usage)
+
+    def _observe_said(self, record: CallRecord, usage: Usage) -> None:
         relay = record.relay
         if usage.error_type is not None and usage.error_where is not None:
             self._all.upstream_errors[relay, usage.error_type, usage.error_where].value += 1
@@ -142,27 +153,21 @@ class Metrics:
             self._all.usage_missing[relay, usage.missing].value += 1
         for tool, requests in usage.server_tool_requests.items():
             self._all.server_tools[relay, tool].value += requests
-        if usage.max_gap is not None:
-            self._all.max_gap[(relay,)].observe(usage.max_gap)
-        self._observe_model(record, usage)
+        self._observe_tokens(record, usage)
 
-    def _observe_model(self, record: CallRecord, usage: Usage) -> None:
+    def _observe_tokens(self, record: CallRecord, usage: Usage) -> None:
         relay, client = record.relay, record.client
-        labels = [
-            self._models.get(each.model) or self._model_label(each.model) for each in usage.parts
-        ]
+        labels = [self._model_label(each.model) for each in usage.parts]
         for part, label in zip(usage.parts, labels, strict=True):
             for kind, count in part.tokens.items():
                 self._all.tokens[relay, client, label, kind].value += count
         if self._costs is not None:
             self._costs.take(record, usage, labels)
-        model = labels[0]
         if usage.reasoning_tokens:
-            self._all.reasoning[relay, model].value += usage.reasoning_tokens
-        if usage.first_token_at is not None:
-            self._observe_stream(record, usage, model)
+            self._all.reasoning[relay, labels[0]].value += usage.reasoning_tokens
 
-    def _observe_stream(self, record: CallRecord, usage: Usage, model: str) -> None:
+    def _observe_stream(self, record: CallRecord, usage: Usage) -> None:
+        model = self._model_label(usage.model)
         first_token = record.time_to_first_token
         if first_token is not None:
             self._all.first_token[record.relay, model].observe(first_token)
@@ -171,10 +176,12 @@ class Metrics:
             self._all.per_token[record.relay, model].observe(pace)
 
     def _model_label(self, model: str | None) -> str:
-        """Return the name of a model that is new, or ``other`` once there have been too many.
+        """Return a model's name, or ``other`` of one that is new when there have been too many.
 
         A name with a lone surrogate, which JSON can spell, could not be exposed.
         """
+        if (known := self._models.get(model)) is not None:
+            return known
         if model is None or not model.isprintable() or len(self._models) > MODEL_LIMIT:
             return OTHER
         self._models[model] = model
@@ -209,6 +216,7 @@ class Metrics:
         for gauge in (self._all.ready, self._all.refused, self._all.up, self._all.connections):
             gauge.clear()
         self._all.upstream_info.clear()
+        self._all.hops.show(states)
         for state in states:
             self._all.ready[state.relay, state.grant].value = state.ready
             self._all.refused[state.relay, state.grant].value = state.refused

@@ -11,10 +11,11 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Info
 
 from relay import __version__
-from relay.errors import Api
 from relay.telemetry.call import UNKNOWN
 from relay.telemetry.histogram import OVERHEAD_BOUNDS
 from relay.telemetry.metrics.families import Families, make_cells
+from relay.telemetry.metrics.hops import HopMetrics
+from relay.telemetry.metrics.states import RelayState
 from relay.telemetry.operations import OPERATIONS_BY_API
 from relay.telemetry.usage import SERVER_TOOLS
 
@@ -27,6 +28,7 @@ LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 REJECTIONS: Final = (
     *("token", "host", "origin", "target", "path"),
     *("relay", "framing", "too_large", "draining"),
+    *("limit", "pass", "leg"),
 )
 MISSING_REASONS: Final = ("client_abort", "truncated", "encoding", "parse", "too_large", "absent")
 RELOAD_RESULTS: Final = ("changed", "unchanged", "failed")
@@ -49,6 +51,8 @@ _ENDS_FROM_THE_START: Final = (
     ("no_credential", UNKNOWN),
     *(("upstream_error", code) for code in _ERROR_CODES),
 )
+# Of a relay with hops: one that goes past it is told so by the API, which gets a pass.
+_ENDS_WITH_HOPS: Final = (("hop_bypass", "401"),)
 
 
 class Catalogue:
@@ -180,15 +184,18 @@ class Catalogue:
         self.upstream_info = Info(
             "relay_upstream", "Where a relay forwards to.", ["relay"], registry=registry
         )
+        self.hops = HopMetrics(families)
         make_cells(self.rejections, REJECTIONS)
         make_cells(self.config_reloads, ("success", "failure"))
         self.make_requests(UNKNOWN, UNKNOWN, ["other"], [("rejected", UNKNOWN)])
 
-    def make_children(self, relay: str, api: Api, grant: str, clients: Iterable[str]) -> None:
+    def make_children(self, state: RelayState, clients: Iterable[str]) -> None:
         """Make a relay's children, so that rate() sees a first failure."""
-        operations = OPERATIONS_BY_API[api]
+        relay, grant, operations = state.relay, state.grant, OPERATIONS_BY_API[state.api]
+        ends = _ENDS_FROM_THE_START + (_ENDS_WITH_HOPS if state.hops else ())
         for client in clients:
-            self.make_requests(relay, client, operations, _ENDS_FROM_THE_START)
+            self.make_requests(relay, client, operations, ends)
+        self.hops.make_children(relay, state.api, [hop.name for hop in state.hops])
         # A call whose token was refused belongs to no client.
         self.make_requests(relay, UNKNOWN, operations, [("rejected", UNKNOWN)])
         make_cells(self.duration, [relay], operations, ("ok", "error"))

@@ -6,7 +6,14 @@
 sockets, clocks or metrics, and nothing that an answer may hold can make them raise.
 """
 
-from relay.telemetry.usage.counts import ERROR_TYPES, SERVER_TOOLS, TOKEN_TYPES, Missing, Part
+from relay.telemetry.usage.counts import (
+    ERROR_TYPES,
+    SERVER_TOOLS,
+    TOKEN_TYPES,
+    Missing,
+    Part,
+    merge,
+)
 from relay.telemetry.usage.meter import Meter
 from relay.telemetry.usage.statement import End, Usage
 
@@ -19,4 +26,5 @@ __all__ = [
     "Missing",
     "Part",
     "Usage",
+    "merge",
 ]

@@ -75,3 +75,86 @@ async def test_check_says_what_is_wrong_with_values(folder: Path) -> None:
         ),
     ]
     assert API_KEY[4:] not in "\n".join(lines)
+
+
+CHAIN = """\
+grants: [{name: anthropic, source: {file: key}}]
+claude:
+  hops:
+    - {name: headroom, url: http://localhost:8787}
+    - name: guard
+      url: http://guard.example:9000/in
+      if_down: skip
+      pass: {file: pass}
+      headers: {X-Guard: {env: NO_SUCH_VARIABLE_OF_OURS}}
+relays:
+  anthropic:
+    headers: {X-Team: {file: key}}
+"""
+
+
+def part(lines: list[str], begin: str, end: str) -> list[str]:
+    """Return the lines from the first that begins so up to the next that begins so."""
+    first = next(index for index, line in enumerate(lines) if line.startswith(begin))
+    length = next(index for index, line in enumerate(lines[first:]) if line.startswith(end))
+    return lines[first : first + length]
+
+
+async def test_check_draws_a_chain_and_says_what_to_set(folder: Path) -> None:
+    """Leg by leg, with the place of the credential; for each hop where it sends on to."""
+    (folder / "pass").write_text(TOKEN)
+    lines = await describe(settings_of(folder, CHAIN + "returns: ['127.0.0.1:1', '10.9.9.1:2']\n"))
+    assert part(lines, "returns", "client") == [
+        "returns   127.0.0.1:1",
+        "returns   10.9.9.1:2",
+        "relay     /relay/anthropic forwards to https://api.anthropic.com, API anthropic",
+        "            chain       agent -> headroom http://localhost:8787",
+        "                        -> guard http://guard.example:9000/in, skipped while it is down",
+        "                        -> https://api.anthropic.com, credential in x-api-key",
+        "            paths       /v1/messages /v1/models /v1/files /v1/complete",
+        f"            credential  anthropic, is there, from {folder}/key",
+        f"            header      X-Team, is there, from {folder}/key",
+        "hop       anthropic/headroom at http://localhost:8787",
+        "            is to send on to http://127.0.0.1:1/anthropic/headroom",
+        "            in Headroom:",
+        "              ANTHROPIC_TARGET_API_URL=http://127.0.0.1:1/anthropic/headroom",
+        "            in LiteLLM, or as api_base in its model_list:",
+        "              ANTHROPIC_API_BASE=http://127.0.0.1:1/anthropic/headroom",
+        "hop       anthropic/guard at http://guard.example:9000/in",
+        "            is to send on to http://10.9.9.1:2/anthropic/guard",
+        "            in Headroom:",
+        "              ANTHROPIC_TARGET_API_URL=http://10.9.9.1:2/anthropic/guard",
+        "            in LiteLLM, or as api_base in its model_list:",
+        "              ANTHROPIC_API_BASE=http://10.9.9.1:2/anthropic/guard",
+        f"            pass        is there, from {folder}/pass",
+        "            header      X-Guard, is MISSING: $NO_SUCH_VARIABLE_OF_OURS is not set",
+    ]
+    shown = "\n".join(lines)
+    assert API_KEY[6:] not in shown
+    assert TOKEN[6:] not in shown
+
+
+async def test_check_says_where_a_hop_may_not_come_back(folder: Path) -> None:
+    """Where only this host is listened on, or nothing that there is."""
+    local = "            which only this host reaches: name another in returns for a hop elsewhere"
+    lines = await describe(settings_of(folder, CHAIN))
+    assert lines.count(local) == 1
+    assert lines[lines.index(local) - 1].endswith("http://127.0.0.1:8485/anthropic/guard")
+    lines = await describe(settings_of(folder, CHAIN + "returns: 'no-such-one0:1'\n"))
+    later = "            is to send on to an address of returns: none of them is there yet"
+    assert lines.count(later) == 2
+
+
+async def test_check_names_the_variables_of_openais_api(folder: Path) -> None:
+    """Of which one LLM proxy wants ``/v1`` in the address."""
+    text = "grants: [openai]\nrelays: {openai: {hops: [{name: h, url: http://localhost:1}]}}\n"
+    lines = [line.strip() for line in await describe(settings_of(folder, text))]
+    assert "-> https://api.openai.com, credential in Authorization" in lines
+    assert "OPENAI_TARGET_API_URL=http://127.0.0.1:8485/openai/h" in lines
+    assert "OPENAI_BASE_URL=http://127.0.0.1:8485/openai/h/v1" in lines
+
+
+async def test_check_shows_returns_only_where_hops_come_back(folder: Path) -> None:
+    """Without hops nobody listens there."""
+    lines = await describe(settings_of(folder, SHORT))
+    assert not any(line.startswith(("returns", "hop")) for line in lines)

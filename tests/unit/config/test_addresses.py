@@ -220,3 +220,52 @@ def test_url_of_a_listener_is_known(url: str, listener: str) -> None:
 def test_url_of_another_place_is_not_taken_for_a_listener(url: str, listener: str) -> None:
     """What only a resolver or the kernel knows is not guessed."""
     assert not parse_listen(listener).is_reached_at(parse_upstream(url))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://localhost", True),
+        ("http://LocalHost.:1", True),
+        ("http://headroom.localhost", True),
+        ("http://127.9.9.9", True),
+        ("http://[::1]", True),
+        ("http://[::ffff:127.0.0.1]", True),
+        ("http://0.0.0.0", True),
+        ("http://headroom", False),
+        ("http://10.84.86.2", False),
+        ("http://[fe80::1]", False),
+    ],
+)
+def test_upstream_on_loopback_is_known(url: str, *, expected: bool) -> None:
+    """As far as the name tells."""
+    assert parse_upstream(url).is_loopback is expected
+
+
+@pytest.mark.parametrize(
+    ("url", "other", "expected"),
+    [
+        ("http://h:1", "http://h:1", True),
+        ("http://h:1", "http://H.:1/", True),
+        ("http://h:443", "https://h", True),
+        ("http://h", "http://h/a", True),
+        ("http://h/a", "http://h/a/b", True),
+        ("http://h/a", "http://h/b", False),
+        ("http://h/a", "http://h/ab", False),
+        ("http://h:1", "http://h:2", False),
+        ("http://h", "http://other", False),
+        ("http://localhost:1", "http://127.0.0.1:1", True),
+        ("http://localhost:1", "http://[::1]:1", True),
+        ("http://a.localhost:1", "http://0.0.0.0:1", True),
+        ("http://127.0.0.1:1", "http://[::ffff:127.0.0.1]:1", True),
+        ("http://127.0.0.1:1", "http://127.0.0.2:1", False),
+        ("http://localhost:1", "http://10.0.0.1:1", False),
+        ("http://localhost:1", "http://h:1", False),
+    ],
+)
+def test_upstreams_overlap_where_one_is_in_the_other(
+    url: str, other: str, *, expected: bool
+) -> None:
+    """Both ways round, whatever the scheme: one port is one listener's."""
+    one, two = parse_upstream(url), parse_upstream(other)
+    assert (one.overlaps(two), two.overlaps(one)) == (expected, expected)

@@ -196,7 +196,7 @@ async def relay_in_memory(
         record.answered(reply.head)
         record.meter = record.meter if tap else None
         head = request_head()
-        await ResponseWriter(downstream, head, reply, record, write_seconds=9, close=False).run()
+        await ResponseWriter(downstream, head, reply, record, write_seconds=9).run()
         reply.close()
         record.succeeded()
 
@@ -319,7 +319,7 @@ async def test_while_the_agent_takes_nothing_the_upstream_is_not_silent(
     connection.data_received(answer_head(STREAM) + chunk(message_events()[0]))
     reply = await begun
     record.answered(reply.head)
-    writer = ResponseWriter(agent, request_head(), reply, record, write_seconds=9, close=False)
+    writer = ResponseWriter(agent, request_head(), reply, record, write_seconds=9)
     running = asyncio.create_task(writer.run())
     await asyncio.sleep(0)  # its first turn, to where it waits for more
     clock.now += 2.0

@@ -19,7 +19,7 @@ from relay import __version__, errors
 from relay.errors import Api
 from relay.telemetry import call as call_module
 from relay.telemetry.call import CallRecord
-from relay.telemetry.metrics import Metrics, RelayState, limits
+from relay.telemetry.metrics import HopState, Metrics, RelayState, limits
 from relay.telemetry.metrics.catalogue import DURATION_BUCKETS
 from tests.harness.messages import response_head
 from tests.harness.model_answers import (
@@ -53,7 +53,10 @@ ENDS = [
         for code in ("400", "401", "403", "404", "413", "429", "500", "502", "503", "529")
     ),
 ]
-REASONS = ["token", "host", "origin", "target", "path", "relay", "framing", "too_large", "draining"]
+REASONS = [
+    *("token", "host", "origin", "target", "path", "relay", "framing", "too_large", "draining"),
+    *("limit", "pass", "leg"),
+]
 MISSING = ["client_abort", "truncated", "encoding", "parse", "too_large", "absent"]
 ERROR_TYPES = [
     *("rate_limit_error", "overloaded_error", "api_error", "authentication_error"),
@@ -236,6 +239,11 @@ CATALOGUE = {
     "relay_event_loop_lag_seconds": ("histogram", ""),
     "relay_log_lines_dropped_total": ("counter", ""),
     "relay_credential_refused": ("gauge", "relay grant"),
+    "relay_hop_calls_total": ("counter", "relay hop outcome"),
+    "relay_hop_legs_total": ("counter", "relay hop operation"),
+    "relay_hop_overhead_seconds": ("histogram", "relay hop phase"),
+    "relay_hop_request_bytes_total": ("counter", "relay hop side"),
+    "relay_hop_up": ("gauge", "relay hop"),
     "relay_build_info": ("info", "version"),
     "relay_upstream_info": ("info", "relay upstream"),
 }
@@ -250,6 +258,7 @@ BUCKETS = {
     "relay_time_per_output_token_seconds": PER_TOKEN,
     "relay_stream_max_gap_seconds": GAP,
     "relay_overhead_seconds": OVERHEAD,
+    "relay_hop_overhead_seconds": [*OVERHEAD, 2.5, 5, 10, 30],
     "relay_event_loop_lag_seconds": LAG,
 }
 SUFFIXES = {
@@ -308,8 +317,10 @@ DOCUMENT = ("content-type", JSON)
 def everything() -> Metrics:
     """Return metrics in which there is a sample of each."""
     metrics = Metrics(CollectorRegistry())
-    metrics.prepare([state("anthropic", "claude")], ["agent"])
-    metrics.show([state("anthropic", "claude")])
+    hop = HopState("headroom", up=True, url="http://headroom:8787")
+    states = [replace(state("anthropic", "claude"), hops=(hop,))]
+    metrics.prepare(states, ["agent"])
+    metrics.show(states)
     metrics.loop_was_late(0.01)
     metrics.credential_read("claude", "changed")
     metrics.reloaded(succeeded=True)

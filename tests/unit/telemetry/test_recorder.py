@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from relay.telemetry.access_log import Journal, JsonFormatter
 from relay.telemetry.call import CallRecord
+from relay.telemetry.hops import ChainRecord
 from relay.telemetry.line_writer import LineWriter
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
@@ -193,3 +194,17 @@ async def test_lines_that_nobody_took_are_counted() -> None:
         pipe.dropped = dropped
         recorder.settle()
         assert registry.get_sample_value("relay_log_lines_dropped_total") == expected
+
+
+async def test_attempts_say_what_they_have_to_once_the_call_is_over() -> None:
+    """Each to whom it was sent by; the call to whom wants to know of that."""
+    recorder = recorder_to(Pipe())
+    heard: list[tuple[CallRecord, bool]] = []
+    first, silent, last = CallRecord(), CallRecord(), CallRecord()
+    record = call("/1")
+    record.chain = ChainRecord(attempts=[first, silent, last])
+    for each in (record, first, last):
+        each.on_finish = lambda told: heard.append((told, told.finished is not None))
+    recorder.end(record)
+    recorder.settle()
+    assert heard == [(record, True), (first, True), (last, True)]

@@ -265,6 +265,16 @@ def test_what_is_below_an_endpoint_counts(operation: str) -> None:
     assert read(Meter("count_tokens", 200, JSON, is_endpoint=False), [b"{}"]).missing is None
 
 
+@pytest.mark.parametrize("operation", ["count_tokens", "batches", "files"])
+def test_what_is_below_an_endpoint_without_usage_is_not_read(operation: str) -> None:
+    """A file's content, or a batch's results, may hold an error that is none of the call's."""
+    body = compact({"error": {"type": "api_error", "message": "of a line in a batch"}})
+    reading = read(Meter(operation, 200, JSON, is_endpoint=False), [body])
+    assert (reading.error_type, reading.error_where, reading.error_message) == (None, None, "")
+    refused = read(Meter(operation, 404, JSON, is_endpoint=False), [body])
+    assert (refused.error_type, refused.error_where) == ("api_error", "http")
+
+
 def test_an_agent_that_leaves_after_an_error_aborted_nothing() -> None:
     """SDKs close the connection at an error; the error was there first."""
     reading = read_stream("messages", [message_start(), OVERLOADED], "aborted")

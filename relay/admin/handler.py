@@ -1,0 +1,43 @@
+"""What answers the admin listener's connections from the first one on.
+
+The application brings all of aiohttp, whose import takes longer than the rest of a start. So the
+listeners are open and calls are passed on meanwhile, and a request for a page waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from relay import threads
+from relay.downstream.server_connection import Request, ServerConnection
+
+if TYPE_CHECKING:
+    from relay.admin.application import AdminListener
+
+
+class AdminHandler:
+    """Answers the requests of the admin listener's connections, once it can."""
+
+    def __init__(self, load: Callable[[], AdminListener]) -> None:
+        self._load = load
+        self._listener: AdminListener | None = None
+        self._started = asyncio.Event()
+
+    async def start(self) -> None:
+        """Import and make the application, in a thread: calls do not wait for that."""
+        self._listener = await threads.run(self._load)
+        await self._listener.start()
+        self._started.set()
+
+    async def stop(self) -> None:
+        """Give what is being answered a moment to end, and then end it."""
+        if self._listener is not None:
+            await self._listener.stop()
+
+    async def handle(self, connection: ServerConnection, request: Request) -> bool:
+        """Answer one request; return whether another may follow on its connection."""
+        await self._started.wait()
+        assert self._listener is not None
+        return await self._listener.handle(connection, request)

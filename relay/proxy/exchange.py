@@ -1,0 +1,126 @@
+"""One request that the relay answers by what an upstream says: what calls and returns share.
+
+The stages that do not depend on who asks: the body, the answer, and the ends. Before the answer's
+head an error becomes an answer; after it, the connection breaks off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+
+from relay.config import RelaySettings
+from relay.downstream.server_connection import Request, ServerConnection
+from relay.errors import BodyTooLarge, RelayError, RelayFault
+from relay.http import answer
+from relay.http.headers import expects_continue
+from relay.http.message import RequestHead
+from relay.proxy.lifecycle import Lifecycle
+from relay.proxy.request import AgentBody
+from relay.proxy.response import DIRECT, ResponseWriter, Way
+from relay.proxy.runtime import Runtime
+from relay.telemetry.call import CallRecord
+from relay.upstream.interface import Reply
+
+log = logging.getLogger("relay")
+
+
+class Exchange(ABC):
+    """One request on its way through the stages."""
+
+    def __init__(
+        self, lifecycle: Lifecycle, connection: ServerConnection, request: Request
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._runtime: Runtime = lifecycle.runtime
+        """The configuration that it is handled by to its end."""
+        self._connection = connection
+        self._request = request
+        self._record = CallRecord()
+        self._continued = False
+        self._reply: Reply | None = None
+
+    async def run(self) -> bool:
+        """Handle the request and observe it; return whether the connection may be kept."""
+        try:
+            keep = await self._relay()
+        except asyncio.CancelledError:
+            self._give_up()
+            raise
+        except RelayError as error:
+            keep = await self._fail(error)
+        except Exception:
+            log.exception("a fault of the relay")
+            keep = await self._fail(RelayFault())
+        finally:
+            self._end()
+        if not self._connection.writable:
+            await self._connection.catch_up(self._lifecycle.runtime.settings.timeouts.write)
+        return keep
+
+    @abstractmethod
+    async def _relay(self) -> bool:
+        """Handle the request; return whether the connection may be kept."""
+
+    @abstractmethod
+    def _give_up(self) -> None:
+        """Note that whoever asked has left, or is being cut off."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """Note that it is over, however it ended."""
+
+    # The stages
+
+    def _open_body(self, head: RequestHead, relay: RelaySettings) -> AgentBody:
+        max_body = relay.max_body
+        if max_body is not None and head.length is not None and head.length > max_body:
+            raise BodyTooLarge
+        if expects_continue(head):
+            self._connection.write(answer.CONTINUE)
+            self._continued = True
+        return AgentBody(
+            self._request,
+            self._record,
+            stall_seconds=self._runtime.settings.timeouts.request_body,
+            max_body=max_body,
+        )
+
+    def _writer(self, head: RequestHead, reply: Reply, way: Way = DIRECT) -> ResponseWriter:
+        self._request.head = None  # an answer may take minutes: what asked is not kept as long
+        return ResponseWriter(
+            self._connection,
+            head,
+            reply,
+            self._record,
+            write_seconds=self._runtime.settings.timeouts.write,
+            way=way._replace(close=True) if self._lifecycle.draining else way,
+        )
+
+    # The ends
+
+    async def _fail(self, error: RelayError) -> bool:
+        """Answer with the error, or break off an answer that has begun."""
+        self._record.failed(error)
+        if self._reply is not None:
+            await self._connection.break_off(self._runtime.settings.timeouts.write)
+            return False
+        head = self._request.head
+        close = error.closes or self._is_last(head)
+        head_only = head is not None and head.method == b"HEAD"
+        self._connection.write(
+            answer.own_answer(error, self._record.api, head_only=head_only, close=close)
+        )
+        return not close
+
+    def _answer_empty(self, head: RequestHead) -> bool:
+        """Say that the relay is there, to who asks for no more; return whether to go on."""
+        close = self._is_last(head)
+        self._connection.write(answer.plain_answer(200, [], b"", head_only=True, close=close))
+        return not close
+
+    def _is_last(self, head: RequestHead | None) -> bool:
+        return answer.ends_connection(
+            head, draining=self._lifecycle.draining, continued=self._continued
+        )

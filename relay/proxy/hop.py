@@ -1,0 +1,185 @@
+"""One LLM proxy at work: where it is, what it is sent, and what is known of its ways.
+
+It never gets a credential: a pass goes in its place, in the same header (``passes``), and what
+the hop wants for itself beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from relay.config import HopSettings, RelaySettings, Timeouts
+from relay.credentials.credential import Credential
+from relay.errors import CredentialMissing
+from relay.http.grammar import Field
+from relay.http.headers import field as header_field
+from relay.http.message import RequestHead
+from relay.proxy.answer_ids import AnswerIds
+from relay.proxy.credential_injection import Injection
+from relay.proxy.extra_headers import Headers
+from relay.proxy.forward import Sender
+from relay.proxy.passes import CALL_ID, Passes, Place, is_strong, new_pass
+from relay.upstream.health import TLS_FAILED, UpstreamState
+
+if TYPE_CHECKING:
+    from relay.proxy.chain import HopCall
+
+QUIET_SECONDS: Final = 60.0
+"""How often, at most, the log says of a hop what it does wrong: agents retry all the while."""
+
+log = logging.getLogger("relay")
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is known of hops and outlives a configuration: see ``passes`` and ``answer_ids``."""
+
+    passes: Passes = field(default_factory=Passes)
+    answers: AnswerIds = field(default_factory=AnswerIds)
+    bypassing: set[Place] = field(default_factory=set)
+    """Hops that went past the relay with a call, and have not come back with one since."""
+    refused_at: dict[Place, float] = field(default_factory=dict)
+    """When a return of each was last refused, on ``time.perf_counter``'s clock."""
+
+
+ReturnsTo = Callable[[HopSettings], str]
+"""What tells the address that a hop must send on to."""
+
+
+class Hop:
+    """One LLM proxy at work."""
+
+    def __init__(
+        self,
+        relay: RelaySettings,
+        settings: HopSettings,
+        timeouts: Timeouts,
+        memory: Memory,
+        returns_to: ReturnsTo,
+    ) -> None:
+        self.settings = settings
+        self.place = Place(relay.name, settings.name)
+        self.state = UpstreamState(settings, timeouts.connect)
+        self.sender = Sender(settings, timeouts)
+        self.headers = Headers(settings.headers)
+        self._memory = memory
+        self._returns_to = returns_to
+        self._quiet_until = -1.0
+        self.has_warned = False
+        """Whether it was said that it asked for more than a call may."""
+        self._grant = relay.grant
+        kind = settings.pass_
+        self.source = None if isinstance(kind, str) else Credential("pass", kind)
+        """Of a pass that the hop sends of itself; it gets none from the relay."""
+        self._injection = Injection(
+            relay.grant,
+            anthropic=relay.api == "anthropic",
+            extra={*self.headers.names, CALL_ID},
+        )
+
+    @property
+    def returns_to(self) -> str:
+        """The address that it must send on to."""
+        return self._returns_to(self.settings)
+
+    @property
+    def can_be_skipped(self) -> bool:
+        """Whether a call goes on without it where there is no connection to it."""
+        return self.settings.if_down == "skip"
+
+    @property
+    def is_known_down(self) -> bool:
+        """Whether nothing answered there when last tried; TLS that fails is no silence."""
+        return self.state.up is False and not self.state.reason.startswith(TLS_FAILED)
+
+    @property
+    def credentials(self) -> Iterator[Credential]:
+        """The sources of what it is sent, and of the pass that it sends."""
+        yield from self.headers.credentials
+        if self.source is not None:
+            yield self.source
+
+    async def settle(self) -> None:
+        """Wait for the first readings of all sources; raise CredentialMissing without one."""
+        await self.headers.settle()
+        if self.source is not None and self.source.value() is None:
+            await self.source.settle()
+        if not self.pass_is_strong:
+            raise CredentialMissing
+
+    @property
+    def pass_is_strong(self) -> bool:
+        """Whether a pass that the hop sends of itself is there, and can't be guessed."""
+        return self.source is None or is_strong(self.source.value() or b"")
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is everything that it is sent, and sends."""
+        return self.pass_is_strong and all(each.ready for each in self.credentials)
+
+    def pass_for(self, client: str) -> bytes:
+        """Return what a new call of a client's gets in the credential's place, or nothing."""
+        if self.settings.pass_ == "client":  # noqa: S105  # a kind, not a password
+            return self._memory.passes.of_client(client, self.place, self._grant.name)
+        return new_pass(self._grant.name) if self.source is None else b""
+
+    def fields(self, head: RequestHead, call: HopCall) -> list[Field]:
+        """Return the fields that go to the hop: a pass, never a credential, and the call's id."""
+        key = self._grant.header.lower()
+        secret = self.headers.value(key) or call.pass_ or None
+        extra = [*self.headers.fields(without=key), header_field(CALL_ID, call.id)]
+        return self._injection.apply(head, secret, extra)
+
+    def own_fields_off(self, head: RequestHead) -> RequestHead:
+        """Return a return's head without what the hop is sent for itself."""
+        names = self.headers.names
+        if not names:
+            return head
+        return replace(head, fields=tuple(f for f in head.fields if f.key not in names))
+
+    def note_bypass(self) -> None:
+        """Note that an answer of the API's came from it by a way that is not the relay's."""
+        if self.place not in self._memory.bypassing:
+            self._memory.bypassing.add(self.place)
+            log.warning("%s", self.explain_bypass())
+
+    @property
+    def bypassed(self) -> bool:
+        """Whether it went past the relay with a call, and has not come back with one since."""
+        return self.place in self._memory.bypassing
+
+    def note_return(self) -> None:
+        """Note that it came back with a call."""
+        self._memory.bypassing.discard(self.place)
+
+    def explain_bypass(self) -> str:
+        """Return what is wrong where it went past the relay, and the remedy; or nothing."""
+        if not self.bypassed:
+            return ""
+        return (
+            f"{self.place} has a key of its own and went past the relay: such calls are under "
+            "no limit and are not counted; take its key away, and have it send on to "
+            f"{self.returns_to}"
+        )
+
+    def note_refusal(self, since: float) -> None:
+        """Log why it answered 401, where that was not said lately."""
+        if time.monotonic() < self._quiet_until:
+            return
+        self._quiet_until = time.monotonic() + QUIET_SECONDS
+        if self._memory.refused_at.get(self.place, -1.0) >= since:
+            log.warning(
+                "%s answers 401: what it sent on was refused at the return address, as said above",
+                self.place,
+            )
+            return
+        log.warning(
+            "%s answers 401 without coming back: it went past the relay, then have it send on to "
+            "%s; or it wants a key of its own, then name that in its headers",
+            self.place,
+            self.returns_to,
+        )

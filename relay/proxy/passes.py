@@ -1,0 +1,149 @@
+"""What LLM proxies get in the credential's place, and what they must show when they come back.
+
+Two things together say which call in flight a return belongs to: the pass, which is of a client,
+and the id, which is of one call and one hop. Both are random and worth nothing anywhere else, nor
+here once the call is over. Passes of clients last as long as the process, for hops key their
+caches and limits by the credential; so this outlives configurations.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from relay.config import GrantSettings
+from relay.errors import PassRefused
+from relay.http.message import RequestHead
+from relay.proxy.access import presented_tokens
+
+if TYPE_CHECKING:
+    from relay.proxy.chain import HopCall
+
+CALL_ID: Final = b"X-Relay-Call"
+"""The header that says which call, and at which hop."""
+PASS_BITS: Final = 128
+"""What a pass that comes from a source must hold at least, as its own passes do."""
+
+_ID_KEY: Final = CALL_ID.lower()
+_RANDOM_BYTES: Final = 32  # 43 characters
+# Headroom, among others, decides by its beginning what a credential is.
+_BEGINNINGS: Final = {
+    "anthropic": "sk-ant-api03-",
+    "claude": "sk-ant-oat01-",
+    "openai": "sk-",
+}
+
+Cause = Literal["none", "wrong", "unknown", "no id", "over"]
+"""What is wrong with what a return shows: no pass, a wrong one, a relay or hop that there is not,
+a right pass that does not say which call, or an id of no call in flight."""
+
+
+class NoSuchCall(PassRefused):
+    """No call in flight owns what a return shows."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__()
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A hop of a relay, by their names."""
+
+    relay: str
+    hop: str
+
+    def __str__(self) -> str:
+        return f"hop {self.hop} of relay {self.relay}"
+
+
+def new_id() -> bytes:
+    """Return an id for one call at one hop: 128 random bits."""
+    return secrets.token_hex(PASS_BITS // 8).encode()
+
+
+def new_pass(grant: str) -> bytes:
+    """Return a pass in the shape of a grant's credential."""
+    return (_BEGINNINGS.get(grant, "") + secrets.token_urlsafe(_RANDOM_BYTES)).encode()
+
+
+def is_strong(value: bytes) -> bool:
+    """Whether a pass that was chosen by somebody else can hold 128 bits."""
+    digits = all(byte in b"0123456789abcdefABCDEF-" for byte in value)
+    return len(value) * (4 if digits else 6) >= PASS_BITS
+
+
+class Passes:
+    """The passes of all clients, and the calls in flight by what they are known by."""
+
+    def __init__(self) -> None:
+        self._of_clients: dict[tuple[str, Place, str], bytes] = {}
+        """By client, place and grant."""
+        self._by_id: dict[tuple[Place, bytes], HopCall] = {}
+        self._by_pass: dict[tuple[Place, bytes], HopCall] = {}
+        """Of hops whose passes are of one call each."""
+
+    def __repr__(self) -> str:
+        return f"<Passes {len(self._by_id)} calls>"
+
+    def of_client(self, client: str, place: Place, grant: str) -> bytes:
+        """Return the pass of a client at a hop: the same until the process ends."""
+        key = (client, place, grant)
+        if key not in self._of_clients:
+            self._of_clients[key] = new_pass(grant)
+        return self._of_clients[key]
+
+    def expect(self, call: HopCall) -> None:
+        """Let returns of a call in flight come from a hop."""
+        self._by_id[call.place, call.id] = call
+        if call.is_known_by_pass:
+            self._by_pass[call.place, call.pass_] = call
+
+    def forget(self, call: HopCall) -> None:
+        """Let no return of a call come from a hop any more."""
+        self._by_id.pop((call.place, call.id), None)
+        if call.is_known_by_pass:
+            self._by_pass.pop((call.place, call.pass_), None)
+
+    def find(self, place: Place, head: RequestHead, grant: GrantSettings | None) -> HopCall:
+        """Return the call in flight that a return belongs to.
+
+        ``grant`` is the relay's: in which headers a pass may stand.
+
+        Raises:
+            NoSuchCall: None owns it, whatever else is right about it.
+        """
+        ids = {value for value in head.values(_ID_KEY) if value}
+        shown = presented_tokens(head, grant)
+        if len(ids) > 1 or (not shown and not ids):
+            raise NoSuchCall("wrong" if ids else "none")
+        if not ids:
+            return self._find_by_pass(place, shown)
+        call = self._by_id.get((place, ids.pop()))
+        if call is None:
+            raise NoSuchCall("over")
+        if not shown:
+            raise NoSuchCall("none")
+        if not all(_is_same(each, call.expected_pass()) for each in shown):
+            raise NoSuchCall("wrong")
+        return call
+
+    def _find_by_pass(self, place: Place, shown: Sequence[bytes | None]) -> HopCall:
+        calls = [self._by_pass.get((place, each or b"")) for each in shown]
+        call = calls[0]
+        if call is not None and all(each is call for each in calls):
+            return call
+        raise NoSuchCall("no id" if self._owns(place, shown) else "wrong")
+
+    def _owns(self, place: Place, shown: Sequence[bytes | None]) -> bool:
+        """Whether a pass is right, and says only whose a call is."""
+        passes = [each for key, each in self._of_clients.items() if key[1] == place]
+        passes += [each.expected_pass() for key, each in self._by_id.items() if key[0] == place]
+        return any(_is_same(each, right) for each in shown for right in passes)
+
+
+def _is_same(shown: bytes | None, right: bytes) -> bool:
+    return bool(shown and right) and hmac.compare_digest(shown or b"", right)

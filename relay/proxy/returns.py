@@ -1,0 +1,231 @@
+"""The return address: where LLM proxies send calls on, and each goes one leg further.
+
+``/<relay>/<hop>/<rest>`` belongs to a call in flight, by what it shows (``passes``), or is
+refused. It is read as strictly as an agent's request, may do no more than its call, and ends with
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Final
+
+from relay.downstream.server_connection import Request, ServerConnection
+from relay.errors import LegRefused, OriginRefused, RelayError, UpgradeRefused
+from relay.http.headers import list_items
+from relay.http.memo import Memo
+from relay.http.message import RequestHead
+from relay.http.target import check_target
+from relay.proxy.access import check_host_form, comes_from_page
+from relay.proxy.chain import HopCall
+from relay.proxy.exchange import Exchange
+from relay.proxy.forward import check_reply
+from relay.proxy.hop import QUIET_SECONDS
+from relay.proxy.lifecycle import Lifecycle
+from relay.proxy.onward import Onward
+from relay.proxy.passes import Cause, NoSuchCall, Place
+from relay.proxy.response import Way
+from relay.proxy.routing import Target, check_path
+from relay.telemetry.metrics import Metrics
+from relay.upstream.interface import Reply
+
+log = logging.getLogger("relay")
+
+_HINTS: Final[Mapping[Cause, str]] = {
+    "none": "it shows no pass: have it carry on the credential that it is sent",
+    "wrong": "it shows a wrong pass: have it carry on the credential that it is sent, or, where "
+    "it sends a key of its own, name that as its pass",
+    "unknown": "",
+    "no id": "its pass is right and does not say which call: have it carry on x-relay-call, or "
+    "set pass: call, or, where it sends a key of its own, name that as its pass",
+    "over": "the call that it belongs to is over, or was another hop's",
+}
+
+
+class Returns:
+    """Handles what comes to the return address."""
+
+    def __init__(self, lifecycle: Lifecycle, metrics: Metrics) -> None:
+        self._lifecycle = lifecycle
+        self._metrics = metrics
+        self._quiet_until: dict[Place, float] = {}
+        self._warned: set[Place] = set()
+
+    def handle(self, connection: ServerConnection, request: Request) -> Coroutine[None, None, bool]:
+        """Answer one request; return whether another may follow on its connection."""
+        return Leg(self._lifecycle, self._metrics, self, connection, request).run()
+
+    def say_refused(self, place: Place | None, error: NoSuchCall) -> None:
+        """Log why a return was refused: once a minute and hop, and nothing of unknown ones."""
+        if place is None:
+            return
+        memory = self._lifecycle.memory
+        memory.refused_at[place] = time.perf_counter()
+        now = time.monotonic()
+        if now >= self._quiet_until.get(place, 0.0):
+            self._quiet_until[place] = now + QUIET_SECONDS
+            log.warning("%s came back and got 401: %s", place, _HINTS[error.cause])
+
+    def say_too_much(self, place: Place, operation: str, of_call: str) -> None:
+        """Log once that a hop asks for more than its call may."""
+        if place not in self._warned:
+            self._warned.add(place)
+            log.warning(
+                "%s asked for %s within a call of %s, or for too much at once: refused with 403",
+                place,
+                operation,
+                of_call,
+            )
+
+
+class Leg(Exchange):
+    """What came back from a hop, on its way one leg further."""
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        metrics: Metrics,
+        returns: Returns,
+        connection: ServerConnection,
+        request: Request,
+    ) -> None:
+        super().__init__(lifecycle, connection, request)
+        self._metrics = metrics
+        self._returns = returns
+        self._task: asyncio.Task[object] | None = None
+        self._from: HopCall | None = None
+        """The call's dealings with the hop that it came back from, once it is accepted."""
+        self._onward: Onward | None = None
+
+    def cut(self) -> None:
+        """End it at once: its call is over."""
+        if self._task is not None:
+            self._task.cancel()
+        self._connection.abort()
+
+    async def _relay(self) -> bool:
+        self._task = asyncio.current_task()
+        head = self._request.read()
+        place, target = self._read_target(head)
+        if target is None:
+            return self._answer_empty(head)
+        came_from = self._find_call(place, head)
+        self._admit(came_from, target)
+        body = self._open_body(head, came_from.call.route.settings)
+        self._onward = Onward(came_from.call, came_from, self._record, self._metrics)
+        reply = await self._onward.send(came_from.hop.own_fields_off(head), target, body)
+        try:
+            self._accept(reply, came_from)
+            way = Way(source=self._onward.patience, reader=came_from.patience)
+            writer = self._writer(head, reply, way)
+            del head, target, body
+            await writer.run()
+        finally:
+            reply.close()
+        self._record.succeeded()
+        self._onward.ended()
+        return not writer.closes
+
+    # The stages
+
+    def _read_target(self, head: RequestHead) -> tuple[Place, Target | None]:
+        """Return where it came from and what it asks for: nothing, where a hop looks around."""
+        check_target(head.method, head.target)
+        check_host_form(head)
+        if comes_from_page(head):
+            raise OriginRefused
+        if any(b"websocket" in list_items(v.lower()) for v in head.values(b"upgrade")):
+            raise UpgradeRefused
+        place, target = _split[head.target]
+        self._record.method = head.method.decode("ascii")
+        if target.rest or target.query or head.method not in (b"HEAD", b"GET"):
+            return place, target
+        if not self._is_known(place):
+            raise NoSuchCall("unknown")
+        return place, None
+
+    def _is_known(self, place: Place) -> bool:
+        route = self._runtime.routes.get(place.relay)
+        hops = () if route is None or route.chain is None else route.chain.hops
+        return any(hop.place == place for hop in hops)
+
+    def _find_call(self, place: Place, head: RequestHead) -> HopCall:
+        route = self._runtime.routes.get(place.relay)
+        grant = None if route is None else route.settings.grant
+        if route is not None:
+            self._record.api = route.settings.api
+        try:
+            return self._lifecycle.memory.passes.find(place, head, grant)
+        except NoSuchCall as error:
+            self._returns.say_refused(place if self._is_known(place) else None, error)
+            raise
+
+    def _admit(self, came_from: HopCall, target: Target) -> None:
+        call, record = came_from.call, self._record
+        self._runtime = call.runtime
+        record.path = target.rest.decode("ascii")
+        record.relay, record.client = call.record.relay, call.record.client
+        record.operation, record.grant = target.operation, call.record.grant
+        record.is_endpoint, record.is_billed = target.is_endpoint, target.is_billed
+        record.session_id = call.record.session_id
+        record.api = call.route.settings.api
+        check_path(target.rest, call.route.settings.allow)
+        try:
+            came_from.admit(self, target, record)
+        except LegRefused:
+            self._returns.say_too_much(came_from.place, target.operation, call.record.operation)
+            raise
+        self._from = came_from
+        if not call.probe:
+            self._metrics.begin_leg(record)
+
+    def _accept(self, reply: Reply, came_from: HopCall) -> None:
+        check_reply(reply.head)
+        self._reply = reply
+        self._record.answered(reply.head)
+        came_from.call.finding = None
+        summary = came_from.record
+        if summary.first_byte is None and self._record.operation == came_from.call.record.operation:
+            summary.beyond_at = self._record.first_byte
+
+    # The ends
+
+    async def _fail(self, error: RelayError) -> bool:
+        if self._from is not None:
+            self._from.call.finding = error
+            if self._onward is not None:
+                self._onward.failed(error)
+        elif error.rejection is not None:
+            self._metrics.refused_return(error.rejection)
+        return await super()._fail(error)
+
+    def _give_up(self) -> None:
+        """The hop has left, or the call is over."""
+        if self._reply is not None and self._reply.has_ended:
+            self._record.succeeded()
+            if self._onward is not None:
+                self._onward.ended()
+
+    def _end(self) -> None:
+        if self._from is None:
+            return
+        self._from.leg_over(self, self._record)
+        if self._onward is not None:
+            self._onward.over()
+        if not self._from.call.probe:
+            self._metrics.end_leg(self._record)
+
+
+def _split_target(target: bytes) -> tuple[Place, Target]:
+    """Return the parts of ``/<relay>/<hop>/<rest>?<query>``."""
+    path, mark, query = target.partition(b"?")
+    relay, _, rest = path[1:].decode("ascii", "replace").partition("/")
+    hop, slash, rest = rest.partition("/")
+    place = Place(relay, hop)
+    return place, Target(relay, (slash + rest).encode(), mark + query)
+
+
+_split: Final = Memo(_split_target)
