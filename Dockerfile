@@ -35,7 +35,7 @@ COPY --from=build /opt/relay /opt/relay
 # uid it is the next time can replace the variables that are kept. And no program of the base lends
 # anyone another user's rights, however the container is started.
 RUN ln -s /opt/relay/entry /usr/local/bin/relay \
- && mkdir -m 1777 /run/relay && mkdir -m 0777 /run/variables \
+ && mkdir -m 1777 /run/relay /run/hop && mkdir -m 0777 /run/variables \
  && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 WORKDIR /
 USER 10001:10001
