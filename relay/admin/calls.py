@@ -17,11 +17,17 @@ async def show(request: web.Request) -> web.Response:
 
 
 def _describe(source: Source, state: RelayState) -> dict[str, object]:
+    """Return how a relay stands; of hops nothing, where it has none."""
     limits, quotas = source.metrics.current_limits(state.relay)
-    return {
+    described: dict[str, object] = {
         "upstream": state.upstream_state,
         "credential": state.ready,
         "refused": state.refused,
         "limits": [{"kind": limit.name, **limit.stated()} for limit in limits],
         "quotas": [{"window": quota.name, **quota.stated()} for quota in quotas],
     }
+    if state.hops:
+        described["hops"] = [
+            {"name": hop.name, "state": hop.reach, "bypassed": hop.bypassed} for hop in state.hops
+        ]
+    return described

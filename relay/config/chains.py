@@ -137,11 +137,11 @@ def _remark_on_sharing(checker: Checker, chains: Sequence[Chain]) -> None:
 
 
 def _remark_on_ends(checker: Checker, chains: Sequence[Chain]) -> None:
-    """Remark on an end that is a hop elsewhere: hops are there so that it gets no credential."""
+    """Remark on an end that is another relay's hop, which is one so that it gets no credential."""
     hops = [(chain.relay, hop) for chain in chains for hop in chain.relay.hops]
     for chain in chains:
         for relay, hop in hops:
-            if relay is not chain.relay and chain.relay.upstream.overlaps(hop.upstream):
+            if chain.relay.upstream.overlaps(hop.upstream):
                 checker.remark(
                     chain.end_path,
                     f'is hop "{hop.name}" of relays.{relay.name}, and gets the credential here; '

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from relay.config.addresses import ListenAddress, parse_listen
+from relay.config.addresses import ListenAddress
 from relay.config.grants import DeclaredGrant, locate, read_grants
-from relay.config.hops import has_hops
+from relay.config.listeners import Listeners
 from relay.config.problems import ConfigurationError, Problem, in_order
 from relay.config.problems import Path as FieldPath
 from relay.config.relays import read_relays
@@ -36,12 +36,6 @@ SECTIONS: Final = (
 DEFAULT_LISTEN: Final = "127.0.0.1:8484"
 DEFAULT_ADMIN: Final = "127.0.0.1:9484"
 DEFAULT_RETURNS: Final = "127.0.0.1:8485"
-ADDRESS_VARIABLES: Final = {
-    "listen": "RELAY_LISTEN",
-    "admin": "RELAY_ADMIN",
-    "returns": "RELAY_RETURNS",
-}
-"""What overrides the addresses that agent.yaml says."""
 PLACES: Final = ("agent.yaml", "/etc/relay/agent.yaml")
 SECRETS_FOLDER: Final = "/run/secrets"
 DEFAULT_CLIENT: Final = "agent"
@@ -106,28 +100,26 @@ class _Loader:
             raise ConfigurationError(checker.problems)
         grants = read_grants(checker, data.get("grants"), self._folder, self._secrets)
         clients = self._clients()
-        listen = self._listeners("listen", DEFAULT_LISTEN)
-        admin = self._listeners("admin", DEFAULT_ADMIN)
-        returns = self._listeners("returns", DEFAULT_RETURNS)
-        # Without hops nobody listens there, and something else may.
-        own = (*listen, *admin, *(returns if has_hops(data) else ()))
-        relays = read_relays(checker, data, grants, self._folder, own)
-        self._check_exposure(listen)
-        self._check_overlap(listen, admin, returns)
+        defaults = {"listen": DEFAULT_LISTEN, "admin": DEFAULT_ADMIN, "returns": DEFAULT_RETURNS}
+        listeners = Listeners(checker, data, self._environment, defaults)
+        relays = read_relays(checker, data, grants, self._folder, listeners.open)
+        self._check_exposure(listeners.listen)
+        listeners.check()
         timeouts = checker.model(("timeouts",), Timeouts, self._section("timeouts"))
         prices = self._prices()
         drain = checker.model((), Drain, {k: v for k, v in data.items() if k == "drain"})
         if checker.problems or timeouts is None or drain is None:
             self._name_misspelt_sections(checker.complain)
             raise ConfigurationError(checker.problems)
-        self._remark(grants, relays, admin)
+        self._remark(grants, relays)
+        listeners.remark()
         return Settings(
             file=str(self._path),
             relays=tuple(relays),
             clients=clients,
-            listen=tuple(listen),
-            admin=tuple(admin),
-            returns=tuple(returns),
+            listen=listeners.listen,
+            admin=listeners.admin,
+            returns=listeners.returns,
             timeouts=timeouts,
             drain=drain.drain,
             prices=prices,
@@ -175,42 +167,7 @@ class _Loader:
                 prices[model] = price.model_dump(exclude_none=True)
         return prices
 
-    def _override(self, section: str) -> str:
-        """Return what the section's variable says, or nothing where the file counts."""
-        return self._environment.get(ADDRESS_VARIABLES[section], "").strip()
-
-    def _place_of(self, section: str) -> FieldPath:
-        return (f"${ADDRESS_VARIABLES[section]}" if self._override(section) else section,)
-
-    def _listeners(self, section: str, default: str) -> list[ListenAddress]:
-        if override := self._override(section):
-            place = self._place_of(section)
-            parts = [part.strip() for part in override.split(",") if part.strip()]
-            if not parts:
-                self._checker.complain(place, "names no address")
-            return [
-                address for part in parts if (address := self._listener(place, part)) is not None
-            ]
-        data = self._data.get(section)
-        if isinstance(data, str):
-            data = [data]
-        items = self._checker.sequence((section,), [default] if data is None else data)
-        if not items and not self._checker.complains_of((section,)):
-            self._checker.complain((section,), "must not be empty")
-        read = (self._listener((section, index), item) for index, item in enumerate(items))
-        return [address for address in read if address is not None]
-
-    def _listener(self, path: tuple[str | int, ...], item: Data) -> ListenAddress | None:
-        if not isinstance(item, str):
-            self._checker.complain(path, 'must be text like "127.0.0.1:8484"; put it in quotes')
-            return None
-        try:
-            return parse_listen(item)
-        except ValueError as error:
-            self._checker.complain(path, str(error))
-            return None
-
-    def _check_exposure(self, listen: list[ListenAddress]) -> None:
+    def _check_exposure(self, listen: tuple[ListenAddress, ...]) -> None:
         if self._data.get("clients") or self._has_default_token():
             return
         if any(not address.is_loopback for address in listen):
@@ -220,53 +177,19 @@ class _Loader:
                 f"or give ${TOKEN_VARIABLE}",
             )
 
-    def _check_overlap(
-        self,
-        listen: list[ListenAddress],
-        admin: list[ListenAddress],
-        returns: list[ListenAddress],
-    ) -> None:
-        if _overlap(listen, admin):
-            self._checker.complain(("admin",), "must not be the same address as a listener")
-        if not has_hops(self._data) and not self._says("returns"):
-            return
-        for section, addresses in (("listen", listen), ("admin", admin)):
-            if _overlap(addresses, returns):
-                message = f"must not be an address of {section}; name another"
-                self._checker.complain(self._place_of("returns"), message)
-
-    def _says(self, section: str) -> bool:
-        """Whether the addresses of a section are given, and not the default."""
-        return bool(self._override(section)) or self._data.get(section) is not None
-
-    def _remark(
-        self, grants: list[DeclaredGrant], relays: list[RelaySettings], admin: list[ListenAddress]
-    ) -> None:
+    def _remark(self, grants: list[DeclaredGrant], relays: list[RelaySettings]) -> None:
         remark = self._checker.remark
         self._name_misspelt_sections(remark)
         used = {relay.grant.name for relay in relays}
         for index, grant in enumerate(grants):
             if grant.name not in used:
                 remark(("grants", index), f'grant "{grant.name}" serves no relay')
-        if self._data.get("returns") is not None and not has_hops(self._data):
-            remark(("returns",), "is where hops come back, and no relay has any")
-        for address in admin:
-            if not address.is_loopback:
-                remark(
-                    self._place_of("admin"),
-                    f"shows metrics and calls to whoever reaches {address}, without a token; "
-                    "127.0.0.1 shows them to this host alone",
-                )
 
     def _name_misspelt_sections(self, say: Callable[[FieldPath, str], None]) -> None:
         """Say which top-level keys are nearly the relay's; all others are other tools'."""
         for key in self._data:
             if key not in SECTIONS and (meant := _meant(key)):
                 say((key,), f"a top-level key is not the relay's; {meant}")
-
-
-def _overlap(some: list[ListenAddress], others: list[ListenAddress]) -> bool:
-    return any(address.port and address in some for address in others)
 
 
 def _meant(key: str) -> str:

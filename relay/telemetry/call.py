@@ -157,6 +157,8 @@ class CallRecord:
 
     def _sum_up(self, attempts: Sequence[CallRecord]) -> None:
         """Take what the API said from its answers, and not from what a hop made of them."""
+        if attempts and attempts[0] is self:
+            return  # all hops were left out
         for each in attempts:
             if each.finished is None:
                 each.finished = self.finished  # it was cut, for the call had ended

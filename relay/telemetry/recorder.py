@@ -89,9 +89,6 @@ class Recorder:
         record.finish()
         self._history.end(record)
         self._metrics.observe(record)
-        if record.on_finish is not None:
-            record.on_finish(record)
-        if record.chain is not None:
-            for each in record.chain.attempts:
-                if each.on_finish is not None:
-                    each.on_finish(each)
+        for each in record.attempts:
+            if each.on_finish is not None:
+                each.on_finish(each)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from .answers import Answer
 from .arguments import Arguments
 from .connection import Connection
+from .forwarder import Forwarder
 from .record import Exchange
 from .wire import LAST_CHUNK, Header, RequestHead, chunk, response_head
 
@@ -31,6 +32,7 @@ class Answering:
     arguments: Arguments
     body: AsyncIterator[bytes]
     gap_seconds: float
+    forwarder: Forwarder | None = None
     keep: bool = True
     _chunked: bool = field(default=False, init=False)
 

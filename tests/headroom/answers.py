@@ -11,6 +11,7 @@ from email.utils import formatdate
 from itertools import cycle, islice
 
 from . import anthropic, openai
+from .compression import Tokens
 from .misrouting import OPENAI_PATHS, path_of
 from .record import Exchange
 from .wire import Header, response_head
@@ -65,7 +66,7 @@ def own_answer(
     streamed: bool = False,
 ) -> Answer:
     """Return an answer that Headroom gives by itself, without asking its upstream."""
-    fields = (*_uvicorn_headers(), ("content-type", content_type), *headers, *GUARDING_HEADERS)
+    fields = (*uvicorn_headers(), ("content-type", content_type), *headers, *GUARDING_HEADERS)
     return Answer(status, reason, fields, (body,), streamed)
 
 
@@ -81,16 +82,12 @@ def relayed_answer(
     """Return an answer of Headroom's upstream, with the headers of both."""
     provider = _openai_headers if speaks_openai(exchange) else _anthropic_headers
     fields = (
-        *_uvicorn_headers(),
+        *uvicorn_headers(),
         ("date", formatdate(usegmt=True)),
         ("content-type", content_type),
         *provider(exchange.id),
         *headers,
-        ("x-headroom-tokens-before", "40"),
-        ("x-headroom-tokens-after", "25"),
-        ("x-headroom-tokens-saved", "15"),
-        ("x-headroom-model", model_of(exchange)),
-        *GUARDING_HEADERS,
+        *headroom_headers(exchange, Tokens(before=40, after=25)),
     )
     return Answer(status, reason, fields, tuple(pieces), content_type == EVENT_STREAM)
 
@@ -201,7 +198,19 @@ def _model_details(exchange: Exchange, name: str) -> bytes:
     return anthropic.model_details(name)
 
 
-def _uvicorn_headers() -> tuple[Header, ...]:
+def headroom_headers(exchange: Exchange, tokens: Tokens) -> tuple[Header, ...]:
+    """Return what Headroom adds to every answer of its upstream."""
+    return (
+        ("x-headroom-tokens-before", str(tokens.before)),
+        ("x-headroom-tokens-after", str(tokens.after)),
+        ("x-headroom-tokens-saved", str(tokens.saved)),
+        ("x-headroom-model", model_of(exchange)),
+        *GUARDING_HEADERS,
+    )
+
+
+def uvicorn_headers() -> tuple[Header, ...]:
+    """Return what the server under Headroom adds to every answer."""
     return (("date", formatdate(usegmt=True)), ("server", "uvicorn"))
 
 

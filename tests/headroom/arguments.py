@@ -20,6 +20,17 @@ NAMES = {
     "location": "value of location",
     "bytes": "the answer, byte for byte (latin-1)",
     "duplex": "1: echo each piece as it arrives",
+    # Of a hop, for what it sends on:
+    "to": "where it goes, in place of the upstream's address",
+    "path": "what is asked there, as `POST /v1/messages/batches`",
+    "also": "what is asked before it, in the same way",
+    "key": "the credential, in place of the caller's",
+    "drop": "names of headers that do not go on, with commas between them",
+    "add": "a header that goes on as well, as `name: value`",
+    "attempts": "how often it is tried at most",
+    "rounds": "how often it is asked, one after the other; the last answer is passed on",
+    "times": "how often it is asked at once; one answer is passed on",
+    "deaf": "1: read on when the client has gone",
 }
 
 

@@ -80,6 +80,11 @@ class Connection(asyncio.Protocol):
         if not self._closing:
             self._task.cancel()
 
+    @property
+    def peer(self) -> str:
+        """Return the address that the client calls from."""
+        return str(self._transport.get_extra_info("peername")[0])
+
     async def wait_for_input(self) -> None:
         """Return as soon as there is something to read."""
         while not self._buffer:

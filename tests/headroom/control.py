@@ -4,6 +4,7 @@
     DELETE /standin/requests                          forget them
     POST   /standin/next {"mode": "429", ...}         play a mode for the next request
     DELETE /standin/next                              forget what was to be played
+    POST   /standin/replay                            send the last request on once more (a hop)
 
 They are never recorded themselves.
 """
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs
 
 from .answers import JSON, Answer, own_answer
 from .arguments import ArgumentError, Arguments
+from .forwarder import Forwarder
 from .modes import MODES
 from .record import Exchange, Record
 from .wire import RequestHead
@@ -44,6 +46,7 @@ class Control:
 
     record: Record
     scripts: deque[Script]
+    forwarder: Forwarder | None = None
 
     async def answer(self, head: RequestHead, body: bytes) -> Answer:
         """Answer a request for one of the pages."""
@@ -52,18 +55,30 @@ class Control:
             match (head.method, path.removeprefix(PREFIX)):
                 case ("GET", "requests"):
                     return await self._requests(dict(parse_qs(query)))
-                case ("DELETE", "requests"):
-                    self.record.clear()
-                    return _answer(200, "OK", {})
-                case ("POST", "next"):
-                    self.scripts.append(parse_script(body))
-                    return _answer(200, "OK", {"waiting": len(self.scripts)})
-                case ("DELETE", "next"):
-                    self.scripts.clear()
-                    return _answer(200, "OK", {})
+                case ("POST", "replay"):
+                    return await self._replay()
+                case order:
+                    return self._obey(order, body)
         except (ArgumentError, ValueError) as error:
             return _answer(400, "Bad Request", {"error": str(error)})
-        return _answer(404, "Not Found", {"error": "no such page of the stand-in"})
+
+    def _obey(self, order: tuple[str, str], body: bytes) -> Answer:
+        match order:
+            case ("DELETE", "requests"):
+                self.record.clear()
+            case ("DELETE", "next"):
+                self.scripts.clear()
+            case ("POST", "next"):
+                self.scripts.append(parse_script(body))
+            case _:
+                return _answer(404, "Not Found", {"error": "no such page of the stand-in"})
+        return _answer(200, "OK", {"waiting": len(self.scripts)})
+
+    async def _replay(self) -> Answer:
+        leg = await self.forwarder.replay() if self.forwarder else None
+        if leg is None:
+            return _answer(409, "Conflict", {"error": "nothing was sent on yet"})
+        return _answer(200, "OK", leg.as_json())
 
     async def _requests(self, query: dict[str, list[str]]) -> Answer:
         state = query.get("state", [None])[0]

@@ -6,6 +6,7 @@ have the shape of the API that was called.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 from .answering import Answering
 from .answers import (
@@ -19,8 +20,7 @@ from .answers import (
     too_large,
 )
 from .anthropic import error_event
-
-UNREACHABLE = "Failed to connect to upstream API"
+from .passage import UNREACHABLE
 
 
 def unauthorized(answering: Answering) -> Answer:
@@ -92,6 +92,20 @@ def redirect(answering: Answering) -> Answer:
     return relayed_answer(exchange, 307, reason, "text/plain", (b"",), headers=fields)
 
 
+def guarded(answering: Answering) -> Answer:
+    """Refuse as a guard does who has read the prompt, without asking the upstream."""
+    del answering
+    body = json.dumps({"error": "this prompt is against the rules of the house"}).encode()
+    return own_answer(403, "Forbidden", JSON, body)
+
+
+def nameless(answering: Answering) -> Answer:
+    """Answer as usual, without the id that the API gives a request."""
+    usual = answering.usual
+    ids = ("request-id", "x-request-id")
+    return replace(usual, headers=tuple(each for each in usual.headers if each[0] not in ids))
+
+
 FAILURES: dict[str, Callable[[Answering], Answer]] = {
     "401": unauthorized,
     "413": over_limit,
@@ -104,4 +118,6 @@ FAILURES: dict[str, Callable[[Answering], Answer]] = {
     "503text": locally_busy,
     "not_ready": not_ready,
     "redirect": redirect,
+    "guard": guarded,
+    "nameless": nameless,
 }

@@ -75,8 +75,8 @@ def routed_to(head: RequestHead) -> str | None:
 
 
 def effective_beta(head: RequestHead) -> str | None:
-    """Return what is left of `anthropic-beta`: Headroom keeps the first line only."""
-    return head.first("anthropic-beta")
+    """Return what is left of `anthropic-beta`: Headroom keeps the last line only."""
+    return next(reversed(head.values("anthropic-beta")), None)
 
 
 def _under(path: str, prefixes: tuple[str, ...]) -> bool:

@@ -14,18 +14,19 @@ from dataclasses import dataclass, replace
 from . import failures
 from .answering import Answering
 from .answers import Answer, own_answer, relayed_answer
-from .anthropic import PING, error_event
+from .anthropic import PING
+from .hop_modes import (
+    EVENTS_BEFORE_FAULT,
+    HOP_MODES,
+    PING_INTERVAL_SECONDS,
+    RESET_DELAY_SECONDS,
+)
+from .passage import INTERRUPTED
 from .wire import response_head
 
 BINARY = "application/octet-stream"
-# Pings before a late answer, as observed.
-PING_INTERVAL_SECONDS = 0.25
-# Lets what was written reach the client before the reset overtakes it.
-RESET_DELAY_SECONDS = 0.02
 # What a `big` body repeats: every byte value in order.
 BLOCK = bytes(range(256)) * 256
-# Two deltas of a message have been sent by then.
-EVENTS_BEFORE_FAULT = 5
 
 Play = Callable[[Answering], Awaitable[None]]
 
@@ -66,7 +67,7 @@ async def play_error_midstream(answering: Answering) -> None:
         await answering.whole(failures.unreachable(answering))
         return
     await _begin_and_break(answering)
-    await answering.send([error_event("api_error", "Upstream connection was interrupted")])
+    await answering.send([INTERRUPTED])
     await answering.end()
 
 
@@ -195,4 +196,6 @@ MODES: dict[str, Mode] = {
     "early": Mode(play_early, reads_body=False),
     "upgrade": Mode(play_upgrade),
     "raw": Mode(play_raw),
-} | {name: Mode(_answers(build)) for name, build in failures.FAILURES.items()}
+}
+MODES |= {name: Mode(_answers(build)) for name, build in failures.FAILURES.items()}
+MODES |= {name: Mode(play, reads_body=False) for name, play in HOP_MODES.items()}

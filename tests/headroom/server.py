@@ -9,22 +9,24 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
+from .access import access_refusal, check_host
 from .answering import Answering
 from .answers import WORDS, Answer, malformed, own_answer, too_large, usual_answer, words_of
 from .arguments import ArgumentError, Arguments, parse_arguments
 from .connection import Connection
 from .control import PREFIX, Control, Script
+from .forwarder import Forwarder
 from .misrouting import effective_beta, kind_of, routed_to
 from .modes import MODES
-from .record import Exchange, Record
+from .record import Exchange, Leg, Record
+from .settings import Settings
 from .steering import steered_answer
 from .wire import MalformedRequestError, RequestHead, read_body, read_head
 
-# uvicorn's own default, observed on Headroom.
-IDLE_LIMIT_SECONDS = 5.0
-# Observed: Headroom's limit of a request body.
-BODY_LIMIT_BYTES = 100 * 1024 * 1024
+# Of a hop, so that what it answers by itself bears a request id that no API has given.
+FIRST_ID_OF_HOPS = 900_000_001
 # Recorded for bytes that are no request; what was read of them becomes the body.
 NO_HEAD = RequestHead(method="", target="", version="", headers=())
 
@@ -36,26 +38,29 @@ class BodyTooLargeError(Exception):
 class Headroom:
     """One stand-in: a listener and its record."""
 
-    def __init__(
-        self,
-        *,
-        default_mode: str = "ok",
-        idle_limit_seconds: float = IDLE_LIMIT_SECONDS,
-        body_limit_bytes: int = BODY_LIMIT_BYTES,
-        allowed_base_urls: str | None = None,
-    ) -> None:
-        """Play `default_mode` for requests that ask for none."""
-        self.record = Record()
+    def __init__(self, settings: Settings) -> None:
+        """Be a hop if there is an upstream, else the API behind one."""
+        self.record = Record(FIRST_ID_OF_HOPS if settings.is_hop else 1)
         self.url = ""
         self.port = 0
-        self._default = Script(default_mode)
-        self._idle_limit_seconds = idle_limit_seconds
-        self._body_limit_bytes = body_limit_bytes
-        self._allowed_base_urls = allowed_base_urls
+        self._settings = settings
+        self._default = Script(settings.mode, Arguments(settings.default_arguments))
+        self._forwarder = Forwarder(self.record, settings) if settings.is_hop else None
         self._scripts: deque[Script] = deque()
-        self._control = Control(self.record, self._scripts)
+        self._control = Control(self.record, self._scripts, self._forwarder)
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
+
+    def aim(self, upstream: str) -> None:
+        """Send on to another address from now on, as a hop that was started with it."""
+        assert self._forwarder is not None
+        self._settings = replace(self._settings, upstream=upstream)
+        self._forwarder.settings = self._settings
+        self._forwarder.check_upstreams()
+
+    async def replay(self) -> Leg | None:
+        """Send the last request of a hop on once more; return what came of it."""
+        return await self._forwarder.replay() if self._forwarder else None
 
     def play_next(self, mode: str, **arguments: object) -> None:
         """Play a mode for the next request that names none itself."""
@@ -63,11 +68,14 @@ class Headroom:
         self._scripts.append(Script(mode, Arguments(given)))
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen; `port` and `url` say where."""
+        """Listen; `port` and `url` say where. NoTokenError where Headroom refuses to."""
+        check_host(host, self._settings)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Connection(self._serve), host, port)
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        if self._forwarder is not None:
+            self._forwarder.check_upstreams()
 
     async def stop(self) -> None:
         """Close the listener and drop every connection."""
@@ -75,6 +83,8 @@ class Headroom:
             self._server.close()
         for connection in list(self._connections):
             await connection.shut()
+        if self._forwarder is not None:
+            await self._forwarder.close()
         await asyncio.sleep(0)  # for the transports to close
 
     async def _serve(self, connection: Connection) -> None:
@@ -89,7 +99,7 @@ class Headroom:
     async def _hear_more(self, connection: Connection) -> bool:
         """Wait for another request; as with uvicorn, its first byte ends the idle limit."""
         try:
-            async with asyncio.timeout(self._idle_limit_seconds):
+            async with asyncio.timeout(self._settings.idle_limit_seconds):
                 await connection.wait_for_input()
         except TimeoutError:
             return False
@@ -159,12 +169,12 @@ class Headroom:
         self, connection: Connection, head: RequestHead, exchange: Exchange
     ) -> AsyncGenerator[bytes, None]:
         """Yield the request body, recorded on its way; BodyTooLargeError beyond the limit."""
-        if head.length() > self._body_limit_bytes:
+        if head.length() > self._settings.body_limit_bytes:
             raise BodyTooLargeError
         async with aclosing(read_body(connection, head, exchange.trailers)) as pieces:
             async for piece in pieces:
                 exchange.body.feed(piece)
-                if exchange.body.size > self._body_limit_bytes:
+                if exchange.body.size > self._settings.body_limit_bytes:
                     raise BodyTooLargeError
                 yield piece
         self.record.move(exchange, "answering")
@@ -176,6 +186,9 @@ class Headroom:
         exchange: Exchange,
         body: AsyncIterator[bytes],
     ) -> bool:
+        if refusal := access_refusal(head, connection.peer, self._settings):
+            await _refuse(connection, refusal)
+            return False
         script = self._script(head, exchange)
         mode, arguments = MODES[script.mode], script.arguments
         exchange.mode = script.mode
@@ -187,11 +200,12 @@ class Headroom:
             connection=connection,
             head=head,
             exchange=exchange,
-            usual=steered_answer(exchange, self._allowed_base_urls)
+            usual=steered_answer(exchange, self._settings.allowed_base_urls)
             or usual_answer(exchange, words),
             arguments=arguments,
             body=body,
             gap_seconds=arguments.number("gap", mode.gap_seconds),
+            forwarder=self._forwarder,
         )
         await asyncio.sleep(arguments.number("delay", mode.delay_seconds))
         await mode.play(answering)
@@ -216,26 +230,15 @@ async def _refuse(connection: Connection, answer: Answer) -> None:
     await connection.linger()
 
 
+ANSWERING = Settings()
+
+
 @asynccontextmanager
 async def running_headroom(
-    host: str = "127.0.0.1",
-    port: int = 0,
-    *,
-    default_mode: str = "ok",
-    idle_limit_seconds: float = IDLE_LIMIT_SECONDS,
-    body_limit_bytes: int = BODY_LIMIT_BYTES,
-    allowed_base_urls: str | None = None,
+    settings: Settings = ANSWERING, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[Headroom]:
-    """Run a stand-in for the length of the context; port 0 takes a free one.
-
-    `allowed_base_urls` is what HEADROOM_ALLOWED_BASE_URLS would be.
-    """
-    headroom = Headroom(
-        default_mode=default_mode,
-        idle_limit_seconds=idle_limit_seconds,
-        body_limit_bytes=body_limit_bytes,
-        allowed_base_urls=allowed_base_urls,
-    )
+    """Run a stand-in for the length of the context; port 0 takes a free one."""
+    headroom = Headroom(settings)
     await headroom.start(host, port)
     try:
         yield headroom

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,7 +12,8 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 
 from relay.app import ADMIN_CONNECTIONS
-from relay.telemetry.metrics import Metrics
+from relay.proxy.runtime import Runtime
+from relay.telemetry.metrics import HopState, Metrics
 from tests.harness.configuration import configuration
 from tests.harness.messages import CHUNKED, EVENTS, MESSAGES, OK, chunk, request
 from tests.harness.model_answers import MESSAGE_STREAM, MESSAGE_TOKENS, MODEL
@@ -334,6 +336,20 @@ async def test_calls_show_their_relays_too(relay: LocalRelay, upstream: Upstream
             "quotas": [{"window": "5h", "utilization": 0.25, "reset": float(reset)}],
         }
     }
+
+
+@pytest.mark.parametrize(("up", "word"), [(True, "up"), (False, "down"), (None, "unknown")])
+async def test_calls_show_how_each_hop_stands(
+    relay: LocalRelay, monkeypatch: pytest.MonkeyPatch, up: bool | None, word: str
+) -> None:
+    """In the chain's order; where it listens is in no page."""
+    hops = tuple(HopState(name, up, "http://localhost:8787", bypassed=True) for name in "ba")
+    states = Runtime.states
+    monkeypatch.setattr(
+        Runtime, "states", lambda self: [replace(state, hops=hops) for state in states(self)]
+    )
+    shown = (await calls_page(relay))["relays"]["anthropic"]["hops"]
+    assert shown == [{"name": name, "state": word, "bypassed": True} for name in "ba"]
 
 
 async def test_calls_show_what_is_missing(two_relays: LocalRelay, upstream: Upstream) -> None:

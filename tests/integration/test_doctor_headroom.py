@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness.secrets import SECRETS
 from tests.harness.upstream import Upstream
-from tests.headroom import Headroom, running_headroom
+from tests.headroom import Headroom, Settings, running_headroom
 from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed, host, listening, openly
 
 pytestmark = pytest.mark.asyncio_loop
@@ -41,7 +41,7 @@ async def test_what_headroom_lets_its_callers_choose(
     tmp_path: Path, allowed: str | None, level: str, says: str
 ) -> None:
     """Told by its verdict on a message that goes nowhere, without the credential."""
-    async with running_headroom(allowed_base_urls=allowed) as headroom:
+    async with running_headroom(Settings(allowed_base_urls=allowed)) as headroom:
         diagnosis = await diagnosed(tmp_path, openly(headroom.port))
         targets = own_calls(headroom)
     assert diagnosis.levels["credential"] == "ok"
@@ -83,7 +83,7 @@ async def test_an_allow_list_that_opens_headrooms_pages(
     tmp_path: Path, allow: list[str], pages: str
 ) -> None:
     """They are not the agent's."""
-    async with running_headroom(allowed_base_urls="x") as headroom:
+    async with running_headroom(Settings(allowed_base_urls="x")) as headroom:
         relays = {"r": {"url": headroom.url, "grant": "anthropic", "allow": allow}}
         diagnosis = await diagnosed(tmp_path, openly(headroom.port, claude=None, relays=relays))
     warnings = [each for each in diagnosis.of("headroom") if each.level == "warn"]
@@ -96,7 +96,7 @@ async def test_an_allow_list_that_opens_headrooms_pages(
 @pytest.mark.parametrize("address", ["0.0.0.0", "192.168.1.4"])
 async def test_headroom_beyond_loopback(tmp_path: Path, address: str) -> None:
     """Agents reach it, and its pages, around the relay."""
-    async with running_headroom(allowed_base_urls="x") as headroom:
+    async with running_headroom(Settings(allowed_base_urls="x")) as headroom:
         host(tmp_path, proc__net__tcp=listening((address, headroom.port), ("127.0.0.1", 1)))
         diagnosis = await diagnosed(tmp_path, openly(headroom.port))
         assert f"listens beyond loopback, at {address}:{headroom.port}" in told(diagnosis)[1]

@@ -59,6 +59,18 @@ async def test_all_is_well(relay: LocalRelay, upstream: Upstream, tmp_path: Path
     assert TOKEN not in repr(through)
 
 
+async def test_warnings_of_the_configuration_are_shown(upstream: Upstream, tmp_path: Path) -> None:
+    """Whether a relay runs or not; they are no failure."""
+    upstream.answer_with(api(models=answer()))
+    config = configuration(upstream.port, admin="127.0.0.1:1", timeout=5)
+    diagnosis = await diagnosed(tmp_path, config)
+    found = diagnosis.the("config")
+    assert found.level == "warn"
+    assert found.text.startswith(f"{tmp_path}/agent.yaml:1: timeout: ")
+    assert "mend it there" in found.remedy
+    assert diagnosis.status == 0
+
+
 async def test_no_relay_runs(upstream: Upstream, tmp_path: Path) -> None:
     """That is no fault: one may ask before it is started."""
     upstream.answer_with(api(models=answer()))

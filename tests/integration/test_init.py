@@ -458,6 +458,18 @@ def test_configuration_that_its_environment_spoils_has_status_2(
     assert "$RELAY_ADMIN" in capsys.readouterr().err
 
 
+def test_warnings_of_what_was_written_are_shown(capsys: Output) -> None:
+    """As relay check shows them: with file, line and place."""
+    url = "https://api.anthropic.com/v1"
+    assert main(["init", "--yes", "--credential", "anthropic", "--upstream", url]) == OK
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+    assert main(["check"]) == OK
+    checked = capsys.readouterr().out.splitlines()
+    assert len(shown) == 1
+    assert ": ends with what agents send too: " in shown[0]
+    assert shown[0] in checked
+
+
 def test_no_terminal_no_question(folder: Path) -> None:
     """A process whose input is closed ends by itself, without --yes."""
     done = subprocess.run(

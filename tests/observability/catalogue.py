@@ -12,6 +12,11 @@ from typing import Final, Literal
 Kind = Literal["counter", "gauge", "histogram", "info"]
 
 _FIRST: Final = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0)
+_OVERHEAD: Final = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005),
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
+)
+_HOP_OVERHEAD: Final = (*_OVERHEAD, 2.5, 5.0, 10.0, 30.0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ METRICS: Final = (
         "relay_overhead_seconds",
         "histogram",
         ("relay", "phase"),
-        (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1),
+        _OVERHEAD,
     ),
     Metric("relay_tokens_total", "counter", ("relay", "client", "model", "type")),
     Metric("relay_reasoning_tokens_total", "counter", ("relay", "model")),
@@ -85,6 +90,11 @@ METRICS: Final = (
         (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
     ),
     Metric("relay_log_lines_dropped_total", "counter"),
+    Metric("relay_hop_calls_total", "counter", ("relay", "hop", "outcome")),
+    Metric("relay_hop_legs_total", "counter", ("relay", "hop", "operation")),
+    Metric("relay_hop_overhead_seconds", "histogram", ("relay", "hop", "phase"), _HOP_OVERHEAD),
+    Metric("relay_hop_request_bytes_total", "counter", ("relay", "hop", "side")),
+    Metric("relay_hop_up", "gauge", ("relay", "hop")),
     Metric("relay_build_info", "info", ("version",)),
     Metric("relay_upstream_info", "info", ("relay", "upstream")),
     # Only where the estimate of the cost is configured.

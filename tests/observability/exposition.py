@@ -33,6 +33,7 @@ _OPERATIONS: Final = {
 _ENDS: Final = (
     *(("none", outcome) for outcome in ("connect_error", "timeout", "rejected")),
     *(("none", outcome) for outcome in ("internal_error", "no_credential")),
+    ("401", "hop_bypass"),
     *(("200", outcome) for outcome in ("stream_error", "truncated")),
     *((code, "upstream_error") for code in ("400", "401", "403", "429", "500", "529")),
 )
@@ -45,8 +46,10 @@ _TOKENS: Final = {
     "output": 900,
 }
 _MISSING: Final = ("client_abort", "truncated", "encoding", "parse", "too_large", "absent")
+_HOP_TROUBLE: Final = ("answered", "refused", "skipped", "unreachable", "broken", "bypass")
 _REJECTIONS: Final = (
     *("token", "host", "origin", "target", "path", "relay", "framing", "too_large", "draining"),
+    *("limit", "pass", "leg"),
 )
 
 
@@ -84,6 +87,7 @@ class Relay(Collector):
                 self._call(relay, client, model)
             self._measure(relay, model)
             self._state(relay)
+            self._pass_hop(relay, "headroom")
         self._own_state()
         return []
 
@@ -147,6 +151,20 @@ class Relay(Collector):
         self._set("relay_upstream_connections", 3, relay, "active")
         self._set("relay_upstream_connections", 1, relay, "idle")
         self._set("relay_upstream_info", 1, relay, "http://localhost:8787")
+
+    def _pass_hop(self, relay: str, hop: str) -> None:
+        trouble = int(self._troubled)
+        self._count("relay_hop_calls_total", 40, relay, hop, "passed")
+        for outcome in _HOP_TROUBLE:
+            self._count("relay_hop_calls_total", trouble, relay, hop, outcome)
+        for operation in _OPERATIONS[relay]:
+            self._count("relay_hop_legs_total", 13 + 13 * trouble, relay, hop, operation)
+        for phase, seconds in (("request", 0.03), ("response", 0.002)):
+            overhead = self._histograms["relay_hop_overhead_seconds"]
+            overhead.labels(relay, hop, phase).observe(seconds)
+        for side, size in (("in", 90_000), ("out", 40_000)):
+            self._count("relay_hop_request_bytes_total", size, relay, hop, side)
+        self._set("relay_hop_up", 1 - trouble, relay, hop)
 
     def _limits(self, relay: str) -> None:
         soon = time.time() + 3600

@@ -13,7 +13,7 @@ import yaml
 
 from relay.commands.arguments import parser
 from relay.config import DEFAULT_ADMIN, load
-from relay.config.loading import DEFAULT_LISTEN, SECTIONS
+from relay.config.loading import DEFAULT_LISTEN, DEFAULT_RETURNS, SECTIONS
 from tests.harness import ROOT
 from tests.reference import PAGES, written_anew
 
@@ -115,8 +115,8 @@ def section_of_configuration(heading: str) -> str:
 def test_every_section_of_the_configuration_is_explained(key: str) -> None:
     """With a heading of its own; the addresses with their defaults."""
     text = section_of_configuration(f"### `{key}`")
-    default = {"listen": DEFAULT_LISTEN, "admin": DEFAULT_ADMIN}.get(key, "")
-    assert default in text
+    defaults = {"listen": DEFAULT_LISTEN, "admin": DEFAULT_ADMIN, "returns": DEFAULT_RETURNS}
+    assert defaults.get(key, "") in text
 
 
 def test_the_examples_of_the_configuration_load(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_every_variable_of_the_relay_is_listed() -> None:
     """All that its code names, and none besides; `relay init` names Compose's, for its .env."""
     files = (each for each in (ROOT / "relay").rglob("*.py") if "init" not in each.parts)
     code = "".join(path.read_text("utf-8") for path in files)
-    named = set(re.findall(r"\"(RELAY_[A-Z_]+)\"", code)) | {"RELAY_LISTEN", "RELAY_ADMIN"}
+    named = set(re.findall(r"\"(RELAY_[A-Z_]+)\"", code))
     assert set(listed(section_of_configuration("## Variables of the relay"))) == named
 
 

@@ -6,126 +6,21 @@ import hashlib
 import itertools
 import json
 import signal
-import socket
-import struct
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 import pytest
 
-from tests.headroom import MODES, Exchange, Headroom, running_headroom
+from tests.harness.raw_client import FUSE_SECONDS, Client, Response, ask, connected, event_names
+from tests.headroom import MODES, Exchange, Headroom, Settings, running_headroom
 
 pytestmark = pytest.mark.asyncio_loop
 
-# A fuse, never a measure.
-FUSE_SECONDS = 5.0
 STREAM = b'{"model":"claude-test","stream": true}'
 ANTHROPIC = {"anthropic-version": "2023-06-01"}
 ROOT = Path(__file__).parents[2]
-
-
-@dataclass
-class Response:
-    """A response as far as it came; `complete` tells whether its framing said so."""
-
-    status_line: str
-    headers: list[tuple[str, str]]
-    pieces: list[bytes] = field(default_factory=list)
-    complete: bool = False
-
-    @property
-    def status(self) -> int:
-        """Return the status code."""
-        return int(self.status_line.split(" ")[1])
-
-    @property
-    def body(self) -> bytes:
-        """Return the body without its framing."""
-        return b"".join(self.pieces)
-
-    def values(self, name: str) -> list[str]:
-        """Return the values of the header `name`."""
-        return [value for header, value in self.headers if header == name]
-
-
-class Client:
-    """One connection of a client that reads and writes what it is told."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take an open connection."""
-        self.reader = reader
-        self.writer = writer
-
-    async def send(self, data: bytes) -> None:
-        """Write bytes."""
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def request(
-        self, target: str, headers: dict[str, str] | None = None, body: bytes | None = None
-    ) -> None:
-        """Send a request: a POST if there is a body."""
-        fields = {"host": "headroom", **(headers or {})}
-        if body is not None:
-            fields["content-length"] = str(len(body))
-        method = "GET" if body is None else "POST"
-        lines = [f"{method} {target} HTTP/1.1", *(f"{key}: {fields[key]}" for key in fields)]
-        await self.send("\r\n".join([*lines, "", ""]).encode() + (body or b""))
-
-    async def response(self) -> Response:
-        """Read one response, as far as it comes."""
-        async with asyncio.timeout(FUSE_SECONDS):
-            response = await self.response_head()
-            try:
-                await self._read_body(response)
-            except (asyncio.IncompleteReadError, ConnectionResetError) as error:
-                response.pieces.append(getattr(error, "partial", b""))
-            else:
-                response.complete = True
-        return response
-
-    async def response_head(self) -> Response:
-        """Read the head of a response."""
-        head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        status_line, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
-        pairs = (line.split(": ", 1) for line in lines)
-        return Response(status_line, [(name, value) for name, value in pairs])
-
-    async def _read_body(self, response: Response) -> None:
-        if not response.values("transfer-encoding"):
-            await self._read_counted(response, int(response.values("content-length")[0]))
-            return
-        while size := int(await self.reader.readuntil(b"\r\n"), 16):
-            response.pieces.append(await self.reader.readexactly(size))
-            await self.reader.readexactly(2)
-        await self.reader.readexactly(2)
-
-    async def _read_counted(self, response: Response, length: int) -> None:
-        # Piece by piece: a reader that waits for all of it forgets what it has on a reset.
-        while missing := length - len(response.body):
-            piece = await self.reader.read(missing)
-            if not piece:
-                raise asyncio.IncompleteReadError(b"", missing)
-            response.pieces.append(piece)
-
-    async def rest(self) -> bytes:
-        """Read until the other side closes."""
-        async with asyncio.timeout(FUSE_SECONDS):
-            return await self.reader.read()
-
-    def leave(self) -> None:
-        """Close without a word."""
-        self.writer.close()
-
-    def reset(self) -> None:
-        """Reset the connection."""
-        held = self.writer.get_extra_info("socket")
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
 
 
 @pytest.fixture
@@ -133,28 +28,6 @@ async def headroom() -> AsyncIterator[Headroom]:
     """Run a stand-in for one test."""
     async with running_headroom() as running:
         yield running
-
-
-@asynccontextmanager
-async def connected(headroom: Headroom) -> AsyncIterator[Client]:
-    """Connect to a stand-in."""
-    client = Client(*await asyncio.open_connection("127.0.0.1", headroom.port))
-    try:
-        yield client
-    finally:
-        client.leave()
-
-
-async def ask(
-    headroom: Headroom,
-    target: str = "/v1/messages",
-    headers: dict[str, str] | None = None,
-    body: bytes | None = None,
-) -> Response:
-    """Send one request on a connection of its own and read the answer."""
-    async with connected(headroom) as client:
-        await client.request(target, headers, body)
-        return await client.response()
 
 
 async def play(headroom: Headroom, mode: str, arguments: str = "", body: bytes = b"{}") -> Response:
@@ -167,12 +40,6 @@ async def recorded(headroom: Headroom, state: str, count: int = 1) -> list[Excha
     """Wait until exchanges have come to a state."""
     async with asyncio.timeout(FUSE_SECONDS):
         return await headroom.record.wait_for(state, count)
-
-
-def event_names(response: Response) -> list[str]:
-    """Return the names of the events of a stream."""
-    lines = response.body.decode().splitlines()
-    return [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
 
 
 FULL_STREAM = [
@@ -450,6 +317,8 @@ def test_every_mode_is_there() -> None:
     assert set(MODES) == {
         *("ok", "slow", "burst", "late", "pings", "401", "413", "429", "500", "529", "local429"),
         *("503text", "502stream", "502json", "error_midstream", "truncated", "reset", "stall"),
+        *("guard", "nameless", "forward", "forward_burst", "forward_pings", "forward_truncated"),
+        *("forward_reset", "forward_stall"),
         *("gzip", "not_ready", "echo", "big", "redirect", "cookie", "early", "upgrade", "raw"),
     }
 
@@ -494,7 +363,7 @@ async def test_list_of_requests_tells_all_that_was_received(headroom: Headroom) 
     assert listed["target"] == "/v1/messages?beta=true"
     assert (listed["body"], listed["body_bytes"]) == ("\xff\x00", 2)
     assert listed["body_sha256"] == hashlib.sha256(b"\xff\x00").hexdigest()
-    assert listed["beta_effective"] == "one"
+    assert listed["beta_effective"] == "two"
     assert listed["started"] <= listed["events"][0] <= listed["ended"]
 
 
@@ -620,7 +489,7 @@ async def test_connection_is_kept_and_numbered(headroom: Headroom) -> None:
 async def test_idle_connection_is_closed_after_an_answer() -> None:
     """The idle limit begins with the end of an answer."""
     async with (
-        running_headroom(idle_limit_seconds=0.05) as headroom,
+        running_headroom(Settings(idle_limit_seconds=0.05)) as headroom,
         connected(headroom) as client,
     ):
         await client.request("/livez")
@@ -667,7 +536,10 @@ async def test_head_request_gets_no_body(headroom: Headroom) -> None:
 async def test_body_over_the_limit_is_refused(known_length: bool) -> None:
     """The refusal arrives, whether the length was announced or not."""
     framing = b"content-length: 11" if known_length else b"transfer-encoding: chunked"
-    async with running_headroom(body_limit_bytes=10) as headroom, connected(headroom) as client:
+    async with (
+        running_headroom(Settings(body_limit_bytes=10)) as headroom,
+        connected(headroom) as client,
+    ):
         await client.send(b"POST /v1/messages HTTP/1.1\r\nhost: h\r\n%b\r\n\r\n" % framing)
         await client.send(b"b\r\nhello world\r\n0\r\n\r\n")
         response = await client.response()

@@ -34,6 +34,11 @@ OF_CHECK, OF_OTHERS = (
 
 URL: Final = "claude: {base_url: 'http://localhost:8787'}\n"
 SHORT: Final = "grants: [anthropic]\n" + URL
+CHAIN: Final = """\
+grants: [anthropic]
+claude:
+  hops: [{name: headroom, url: 'http://localhost:8787'}]
+"""
 KEY: Final = "sk-ant-api03-u8Qm2Lx7Vt0RcY5dWk1Zp9Hs3Nf6Bj4Gg-eA7oQw"
 TLS: Final = "relays: {anthropic: {url: 'https://localhost', ca_file: nothing.pem}}\n"
 
@@ -55,8 +60,12 @@ MISTAKES: Final = [
     ),
     "grants: [anthropic]\nclaude: {base_url: 'https://api.anthropic.com/v1'}\n",
     "grants: [anthropic]\nclaude:\nbase_url: 'http://localhost:8787'\n",
+    CHAIN + "  base_url: 'http://localhost:8787'\n",
+    CHAIN + "returns: '127.0.0.1:8484'\n",
+    CHAIN.replace("8787", "8485"),
+    CHAIN.replace("[", "[openai, ", 1) + "relays: {openai: {url: 'http://localhost:8787'}}\n",
 ]
-ALLOWED: Final = ("\ngrant:", "0.0.0.0:9484", "api_key:", "/v1'")
+ALLOWED: Final = ("relays: {openai:", "\ngrant:", "0.0.0.0:9484", "api_key:", "/v1'")
 """What is in those that serve all the same, with a warning."""
 
 

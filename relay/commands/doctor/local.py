@@ -24,6 +24,8 @@ async def examine(
     settings: Settings, clients: list[Credential], working: list[RelaySettings], http: Client
 ) -> Findings:
     """Find out about the running relay; ``working`` are those whose upstream takes calls."""
+    for warning in settings.warnings:
+        yield warn("config", warning, f"mend it there; where the relay runs already, {_RELOAD}")
     for client in clients:
         yield _token(client)
         for problem, remedy in remarks(client.reading, None):

@@ -70,13 +70,15 @@ class Setup:
             yield f"{state:<9} {path}"
 
     async def check(self) -> list[str]:
-        """Return what would be served, as ``relay check`` shows it.
+        """Return what would be served, and what is hardly meant, as ``relay check`` shows it.
 
         Raises:
             ConfigurationError: What was written cannot be used.
         """
-        lines = [line.partition(" ") for line in await describe(self._load())]
-        return [f"serves    {text.strip()}" for word, _, text in lines if word == "relay"]
+        settings = self._load()
+        lines = [line.partition(" ") for line in await describe(settings)]
+        served = [f"serves    {text.strip()}" for word, _, text in lines if word == "relay"]
+        return served + [f"warning   {warning}" for warning in settings.warnings]
 
     def next_steps(self) -> Iterator[str]:
         """Yield the commands that come now."""

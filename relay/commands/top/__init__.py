@@ -4,8 +4,9 @@ It knows the relay by the page ``/calls`` alone: `page` turns that into values, 
 computes, `format` and `layout` show. Run against a terminal, it draws until Ctrl-C; with
 ``--once``, or where the output is no terminal, it prints one picture.
 
-``--json`` prints one JSON object instead. All keys are always there, null where a value is
-unknown; times and durations are seconds, ``time`` and ``reset`` since the epoch, shares 0 to 1::
+``--json`` prints one JSON object instead. All keys are always there, but for ``legs`` and
+``hops`` where there are no hops, and null where a value is unknown; times and durations are
+seconds, ``time`` and ``reset`` since the epoch, shares 0 to 1::
 
     time                      by the relay's clock
     rate_seconds              the time that the rates are over: 60, or less under load
@@ -14,6 +15,8 @@ unknown; times and durations are seconds, ``time`` and ``reset`` since the epoch
       age first_byte first_token
       tokens                  null, or by type: input, cache_read, cache_write_5m,
                               cache_write_1h, cache_write_unknown, output
+      legs                    how often the API was asked
+      hops[]                  name, outcome, seconds that it added
     relays.<name>             "none" for calls to no known relay
       upstream                "up", "down" or "unknown"
       credential              whether it has a value
@@ -28,6 +31,7 @@ unknown; times and durations are seconds, ``time`` and ``reset`` since the epoch
       tokens_per_minute       by type, as above
       quotas[]                window, utilization, left (a share), reset, reset_in
       limits[]                kind, limit, remaining, left (a share), reset, reset_in
+      hops[]                  name, state (as "upstream"), bypassed, overhead_p50
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Final
 from relay.commands.top.page import (
     TOKEN_TYPES,
     Call,
+    HopState,
     Limit,
     Quota,
     RelayState,
@@ -32,6 +33,17 @@ _SHORTEST_RATE_SECONDS: Final = 1.0
 # What is no fault of the relay or of its upstream: the metrics' outcome class `ok`.
 _WELL: Final = frozenset({"ok", "client_abort"})
 _DIGITS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class HopFigures:
+    """What is shown of one of a relay's hops; None is unknown."""
+
+    name: str
+    state: str
+    bypassed: bool | None
+    overhead_p50: float | None
+    """Seconds that it adds to a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,7 @@ class RelayFigures:
     """Of all tokens that went in, those read from the cache: 0 to 1."""
     outcomes: Mapping[str, int]
     """How many calls ended how, the most frequent first."""
+    hops: tuple[HopFigures, ...]
 
     @property
     def errors(self) -> int:
@@ -99,9 +112,10 @@ def _relay_figures(name: str, snapshot: Snapshot, now: float, span: float) -> Re
     latest = [call for call in calls if call.finished is not None and call.finished > now - span]
     per_minute = 60.0 / span
     first_tokens = [call.first_token for call in calls if call.first_token is not None]
+    state = snapshot.relays.get(name, RelayState())
     return RelayFigures(
         name=name,
-        state=snapshot.relays.get(name, RelayState()),
+        state=state,
         in_flight=sum(call.relay == name for call in snapshot.in_flight),
         calls=len(calls),
         calls_per_minute=len(latest) * per_minute,
@@ -110,7 +124,14 @@ def _relay_figures(name: str, snapshot: Snapshot, now: float, span: float) -> Re
         first_token_p95=percentile(first_tokens, 0.95),
         cache_read_share=_cache_read_share(_sum_tokens(calls)),
         outcomes=dict(Counter(call.outcome or "unknown" for call in calls).most_common()),
+        hops=tuple(_hop_figures(hop, calls) for hop in state.hops),
     )
+
+
+def _hop_figures(hop: HopState, calls: Iterable[Call]) -> HopFigures:
+    visits = [visit for call in calls for visit in call.hops or () if visit.name == hop.name]
+    times = [visit.seconds for visit in visits if visit.seconds is not None]
+    return HopFigures(hop.name, hop.state, hop.bypassed, percentile(times, 0.50))
 
 
 def _sum_tokens(calls: Iterable[Call]) -> dict[str, int]:
@@ -162,8 +183,10 @@ def to_json(figures: Figures) -> dict[str, object]:
 
 
 def _call_json(call: Call) -> dict[str, object]:
-    ended = ("finished", "duration", "outcome", "reason")
-    return {key: value for key, value in asdict(call).items() if key not in ended}
+    hidden = {"finished", "duration", "outcome", "reason"}
+    if call.hops is None:
+        hidden |= {"legs", "hops"}
+    return {key: value for key, value in asdict(call).items() if key not in hidden}
 
 
 def _relay_json(relay: RelayFigures, now: float) -> dict[str, object]:
@@ -192,7 +215,7 @@ def _relay_json(relay: RelayFigures, now: float) -> dict[str, object]:
             | {"left": _rounded(limit_left(limit)), "reset_in": seconds_until(limit.reset, now)}
             for limit in relay.state.limits
         ],
-    }
+    } | ({"hops": [asdict(hop) for hop in relay.hops]} if relay.hops else {})
 
 
 def _rounded(value: float | None) -> float | None:

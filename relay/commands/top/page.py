@@ -31,6 +31,16 @@ class NotThePageError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Hop:
+    """What a call did at one LLM proxy on its way."""
+
+    name: str
+    outcome: str | None = None
+    seconds: float | None = None
+    """That it added."""
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A call in flight or finished; times are seconds, None is unknown."""
 
@@ -51,6 +61,10 @@ class Call:
     duration: float | None = None
     outcome: str | None = None
     reason: str | None = None
+    legs: int | None = None
+    """How often the API was asked, where there are hops."""
+    hops: tuple[Hop, ...] | None = None
+    """None without a chain."""
 
     @property
     def prompt_tokens(self) -> int | None:
@@ -83,6 +97,16 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class HopState:
+    """How one of a relay's hops stands."""
+
+    name: str
+    state: str = "unknown"
+    bypassed: bool | None = None
+    """Whether it goes past the relay."""
+
+
+@dataclass(frozen=True, slots=True)
 class RelayState:
     """What a relay's page says of one of its relays."""
 
@@ -92,6 +116,8 @@ class RelayState:
     """Whether the API refuses the credential."""
     quotas: tuple[Quota, ...] = ()
     limits: tuple[Limit, ...] = ()
+    hops: tuple[HopState, ...] = ()
+    """In the order in which calls go through them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +209,16 @@ def _call(fields: _Fields) -> Call:
         duration=fields.number("duration"),
         outcome=fields.text("outcome"),
         reason=fields.text("reason"),
+        legs=fields.count("legs"),
+        hops=_hops(fields) if "hops" in fields.names() else None,
+    )
+
+
+def _hops(fields: _Fields) -> tuple[Hop, ...]:
+    return tuple(
+        Hop(name, item.text("outcome"), item.number("seconds"))
+        for item in fields.items("hops")
+        if (name := item.text("name")) is not None
     )
 
 
@@ -205,5 +241,10 @@ def _relay_state(fields: _Fields) -> RelayState:
             Limit(kind, item.number("limit"), item.number("remaining"), item.number("reset"))
             for item in fields.items("limits")
             if (kind := item.text("kind")) is not None
+        ),
+        hops=tuple(
+            HopState(name, item.text("state") or "unknown", item.flag("bypassed"))
+            for item in fields.items("hops")
+            if (name := item.text("name")) is not None
         ),
     )

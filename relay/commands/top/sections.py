@@ -15,6 +15,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from relay.commands.top import chains
 from relay.commands.top import format as words
 from relay.commands.top.figures import (
     Figures,
@@ -75,9 +76,17 @@ def relays(figures: Figures, *, wide: bool) -> RenderableType:
     )
     for relay in figures.relays:
         table.add_row(*_relay_row(relay, wide=wide))
-    failures = [_failures(relay) for relay in figures.relays if set(relay.outcomes) - {"ok"}]
+    ways = [_note(relay, chains.line(relay)) for relay in figures.relays if relay.hops]
+    failures = [
+        _note(relay, _failures(relay)) for relay in figures.relays if set(relay.outcomes) - {"ok"}
+    ]
     empty = _nothing("no relay is configured")
-    return _section("Relays", note, Group(table, *failures) if figures.relays else empty)
+    return _section("Relays", note, Group(table, *ways, *failures) if figures.relays else empty)
+
+
+def _note(relay: RelayFigures, text: Text) -> RenderableType:
+    line = Text.assemble(("└ ", "dim"), f"{_relay_name(relay.name)}: ", text)
+    return Padding(line, (0, 1))
 
 
 def _relay_row(relay: RelayFigures, *, wide: bool) -> Iterable[Text]:
@@ -119,14 +128,12 @@ def _credential(relay: RelayFigures) -> Text:
     return Text("ready", "green") if relay.state.credential else Text("missing", "bold red")
 
 
-def _failures(relay: RelayFigures) -> RenderableType:
-    parts = [
+def _failures(relay: RelayFigures) -> Text:
+    return Text(", ").join(
         Text(f"{count} {words.outcome(outcome)}", _outcome_style(outcome))
         for outcome, count in relay.outcomes.items()
         if outcome != "ok"
-    ]
-    line = Text.assemble(("└ ", "dim"), f"{_relay_name(relay.name)}: ", Text(", ").join(parts))
-    return Padding(line, (0, 1))
+    )
 
 
 def _outcome_style(outcome: str | None) -> str:
@@ -183,14 +190,17 @@ def in_flight(figures: Figures, rows: int, *, wide: bool) -> RenderableType:
     _add_columns(table, ("age", "right"))
     _add_names(table, "relay", "client")
     _add_subject(table, wide=wide)
+    shown = figures.in_flight[:rows]
+    with_hops = chains.add_column(table, shown)
     _add_columns(table, ("first token", "right"))
     _add_token_columns(table, wide=wide)
-    for call in figures.in_flight[:rows]:
+    for call in shown:
         table.add_row(
             Text(words.duration(call.age)),
             Text(_relay_name(call.relay)),
             Text(_client(call)),
             *_subject(call, wide=wide),
+            *([chains.cell(call, wide=wide)] if with_hops else []),
             _progress(call),
             *_token_cells(call, wide=wide),
         )
@@ -211,15 +221,18 @@ def recent(figures: Figures, rows: int, *, wide: bool) -> RenderableType:
     _add_names(table, "relay", *(["client"] if wide else []))
     _add_columns(table, ("result", "left"))
     _add_subject(table, wide=wide)
+    shown = figures.recent[:rows]
+    with_hops = chains.add_column(table, shown)
     _add_columns(table, ("took", "right"))
     _add_token_columns(table, wide=wide)
-    for call in figures.recent[:rows]:
+    for call in shown:
         table.add_row(
             _ended(call, figures.time),
             Text(_relay_name(call.relay)),
             *([Text(_client(call))] if wide else []),
             _result(call, wide=wide),
             *_subject(call, wide=wide),
+            *([chains.cell(call, wide=wide)] if with_hops else []),
             Text(words.duration(call.duration)),
             *_token_cells(call, wide=wide),
         )

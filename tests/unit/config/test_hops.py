@@ -203,11 +203,13 @@ def test_one_headroom_is_a_hop_of_both_apis(file: Path) -> None:
         ("{name: a, url: http://h:1/a}", "{name: b, url: http://h:1/b}"),
         ("{name: a, url: http://h:1}", "{name: b, url: http://h:2}"),
         ("{name: a, url: http://127.0.0.1:1}", "{name: b, url: http://127.0.0.2:1}"),
+        ("{name: a, url: http://h:1}", "{name: b, url: http://h:1/b}"),
     ],
 )
 def test_hops_may_share_a_host(file: Path, hops: tuple[str, str]) -> None:
     """On ports or below paths of their own."""
-    assert len(read(file, short(*hops)).relays[0].hops) == 2
+    settings = read(file, short(*hops))
+    assert (len(settings.relays[0].hops), settings.warnings) == (2, ())
 
 
 def test_ca_file_of_a_hop_is_found_beside_the_configuration(file: Path) -> None:
@@ -273,6 +275,7 @@ def test_returns_are_at_addresses_of_their_own(file: Path, section: str) -> None
     assert mistakes(file, default) == [f"1: returns: {expected}"]
     without = f"grants: [anthropic]\nclaude: {{base_url: http://h}}\n{section}: '127.0.0.1:1'\n"
     assert mistakes(file, without + "returns: 127.0.0.1:1\n") == [f"4: returns: {expected}"]
+    assert not read(file, without, RELAY_RETURNS="127.0.0.1:1").has_hops
 
 
 # Mistakes
@@ -383,6 +386,10 @@ MISTAKES = [
         "4: claude.hops[0].headers.x-a: is said twice, in upper and lower case; keep one",
     ),
     (
+        hop_with("headers: {x-a: {env: A}, X-A: {env: B}}"),
+        "4: claude.hops[0].headers.X-A: is said twice, in upper and lower case; keep one",
+    ),
+    (
         relay_with("url: http://h, headers: {X-A: {env: A}, x-a: {env: B}}"),
         "4: relays.r.headers.x-a: is said twice, in upper and lower case; keep one",
     ),
@@ -470,6 +477,12 @@ returns: x
         ["8", "relays.r.hops[2].url"],
         ["9", "returns[0]"],
     ]
+
+
+def test_hops_that_are_no_list_are_one_mistake(file: Path) -> None:
+    """That there is no relay without them goes without saying."""
+    text = "grants: [anthropic]\nclaude: {hops: headroom}\n"
+    assert mistakes(file, text) == ["2: claude.hops: must be a list"]
 
 
 def test_mistake_in_the_variable_of_returns_is_said_to_be_there(file: Path) -> None:

@@ -197,14 +197,26 @@ async def test_lines_that_nobody_took_are_counted() -> None:
 
 
 async def test_attempts_say_what_they_have_to_once_the_call_is_over() -> None:
-    """Each to whom it was sent by; the call to whom wants to know of that."""
+    """Each to whom it was sent by."""
     recorder = recorder_to(Pipe())
     heard: list[tuple[CallRecord, bool]] = []
     first, silent, last = CallRecord(), CallRecord(), CallRecord()
     record = call("/1")
     record.chain = ChainRecord(attempts=[first, silent, last])
-    for each in (record, first, last):
+    for each in (first, last):
         each.on_finish = lambda told: heard.append((told, told.finished is not None))
     recorder.end(record)
     recorder.settle()
-    assert heard == [(record, True), (first, True), (last, True)]
+    assert heard == [(first, True), (last, True)]
+
+
+async def test_a_call_that_goes_straight_on_is_its_own_attempt() -> None:
+    """Where all hops were left out, what the API says is heard once, and of the call itself."""
+    recorder = recorder_to(Pipe())
+    heard: list[CallRecord] = []
+    record = call("/1")
+    record.chain = ChainRecord(attempts=[record])
+    record.on_finish = heard.append
+    recorder.end(record)
+    recorder.settle()
+    assert [each is record for each in heard] == [True]
