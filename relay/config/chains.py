@@ -21,8 +21,14 @@ class Chain:
 
     relay: RelaySettings
     path: FieldPath
-    end_path: FieldPath
+    url_path: FieldPath | None
+    """Where the end is named; None where it is the default."""
     hop_paths: tuple[FieldPath, ...]
+
+    @property
+    def end_path(self) -> FieldPath:
+        """The place that the end is from."""
+        return self.url_path or self.path
 
     @property
     def hops(self) -> list[tuple[FieldPath, HopSettings]]:
@@ -48,13 +54,21 @@ def _check_end(checker: Checker, chain: Chain, own: Sequence[ListenAddress]) -> 
         message = "is the relay's own address; name what it should forward to"
         checker.complain(chain.end_path, message)
     _remark_on_prefix(checker, chain.end_path, relay.upstream.prefix, relay)
-    for hop in relay.hops:
+    for path, hop in chain.hops:
         if relay.upstream.overlaps(hop.upstream):
-            checker.complain(
-                chain.end_path,
-                f'is the address of hop "{hop.name}", which would get the credential; '
-                + _what_ends_it(relay),
-            )
+            _complain_of_end(checker, chain, path, hop)
+
+
+def _complain_of_end(checker: Checker, chain: Chain, path: FieldPath, hop: HopSettings) -> None:
+    if chain.url_path is None:
+        message = "is the API that the chain ends at by itself; leave this hop out"
+        checker.complain((*path, "url"), message)
+        return
+    checker.complain(
+        chain.url_path,
+        f'is the address of hop "{hop.name}", which would get the credential; '
+        + _what_ends_it(chain.relay),
+    )
 
 
 def _what_ends_it(relay: RelaySettings) -> str:

@@ -155,10 +155,10 @@ class _RelayReader:
             return None
         return DEFAULT_END[api]
 
-    def _path_of_url(self, path: FieldPath, name: str, relay: Relay) -> FieldPath:
+    def _path_of_url(self, path: FieldPath, name: str, relay: Relay) -> FieldPath | None:
         if self._has_base_url and name == SHORTHAND_RELAY:
             return ("claude", "base_url")
-        return (*path, "url") if relay.url is not None else path
+        return (*path, "url") if relay.url is not None else None
 
     def _choose_grant(self, path: FieldPath, relay_name: str, raw: Data) -> Served | None:
         """Read from the raw data, so that a mistake elsewhere in the relay hides none here."""

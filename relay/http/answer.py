@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
 from relay.errors import Api, RelayError
+from relay.http.grammar import Field
 from relay.http.headers import expects_continue, wants_close
 from relay.http.message import RequestHead
 
@@ -24,10 +26,13 @@ def ends_connection(head: RequestHead | None, *, draining: bool, continued: bool
     return expects_continue(head) and not continued
 
 
-def own_answer(error: RelayError, api: Api, *, head_only: bool, close: bool) -> bytes:
-    """Return the relay's answer to a call that failed."""
+def own_answer(
+    error: RelayError, api: Api, added: Sequence[Field] = (), *, head_only: bool, close: bool
+) -> bytes:
+    """Return the relay's answer to a call that failed, with further fields."""
     body, close = error.body(api), close or error.closes
-    return plain_answer(error.status, error_headers(error), body, head_only=head_only, close=close)
+    headers = [*error_headers(error), *((field.name, field.value) for field in added)]
+    return plain_answer(error.status, headers, body, head_only=head_only, close=close)
 
 
 def error_headers(error: RelayError) -> list[tuple[bytes, bytes]]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from relay.config import RelaySettings
 from relay.downstream.server_connection import Request, ServerConnection
 from relay.errors import BodyTooLarge, RelayError, RelayFault
 from relay.http import answer
+from relay.http.grammar import Field
 from relay.http.headers import expects_continue
 from relay.http.message import RequestHead
 from relay.proxy.lifecycle import Lifecycle
@@ -110,9 +112,19 @@ class Exchange(ABC):
         close = error.closes or self._is_last(head)
         head_only = head is not None and head.method == b"HEAD"
         self._connection.write(
-            answer.own_answer(error, self._record.api, head_only=head_only, close=close)
+            answer.own_answer(
+                error,
+                self._record.api,
+                self._error_fields(),
+                head_only=head_only,
+                close=close,
+            )
         )
         return not close
+
+    def _error_fields(self) -> Sequence[Field]:
+        """Return what an error of the relay's own says beside the error."""
+        return ()
 
     def _answer_empty(self, head: RequestHead) -> bool:
         """Say that the relay is there, to who asks for no more; return whether to go on."""

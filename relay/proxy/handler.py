@@ -188,6 +188,11 @@ class Call(Exchange):
             self._onward.failed(error)
         return await super()._fail(error)
 
+    def _error_fields(self) -> Sequence[Field]:
+        if self._chained is not None and self._chained.probe:
+            return [hops_field(self._chained)]
+        return ()
+
     def _end(self) -> None:
         if self._chained is not None:
             self._chained.close()

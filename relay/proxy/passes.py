@@ -44,7 +44,7 @@ a right pass that does not say which call, or an id of no call in flight."""
 class NoSuchCall(PassRefused):
     """No call in flight owns what a return shows."""
 
-    def __init__(self, cause: Cause) -> None:
+    def __init__(self, cause: Cause = "wrong") -> None:
         super().__init__()
         self.cause = cause
 

@@ -42,7 +42,6 @@ def call_fields(record: CallRecord) -> CallFields:
         return record.summary
     usage, chain = record.usage, record.chain
     known_usage = usage or (record.meter if chain is None else known_of(chain.attempts))
-    request_id = record.request_id if chain is None else request_id_of(chain.attempts)
     fields: dict[str, str | int | float | Mapping[str, int] | list[HopFields] | None] = {
         "relay": _known(record.relay),
         "client": _known(record.client),
@@ -60,16 +59,18 @@ def call_fields(record: CallRecord) -> CallFields:
         "model": known_usage.model if known_usage else None,
         "tokens": (known_usage.tokens or None) if known_usage else None,
         "tier": usage.tier if usage else None,
-        "request_id": request_id or None,
+        "request_id": record.request_id or None,
         "session_id": record.session_id or None,
         "agent_id": record.agent_id or None,
         "parent_agent_id": record.parent_agent_id or None,
         "grant": record.grant or None,
-        "legs": None if chain is None else len(chain.attempts),
-        "hops": None if chain is None else [each.fields() for each in chain.hops],
         "request_bytes": record.request_bytes,
         "response_bytes": record.response_bytes,
     }
+    if chain is not None:
+        fields["request_id"] = request_id_of(chain.attempts) or None
+        fields["legs"] = len(chain.attempts)
+        fields["hops"] = [each.fields() for each in chain.hops]
     known = {key: value for key, value in fields.items() if value is not None}
     if record.finished is not None:
         record.summary = known

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from tests.harness.configuration import Config, configuration
 from tests.harness.messages import request
@@ -72,8 +72,14 @@ def returned(  # noqa: PLR0913  # what a test may have wrong about a return
     )
 
 
+class Listening(Protocol):
+    """Whoever listens on loopback: what a test plays, or a stand-in."""
+
+    port: int
+
+
 def chain_configuration(
-    api: Upstream, hops: Mapping[str, Upstream], *, changes: Config | None = None, **hop: object
+    api: Listening, hops: Mapping[str, Listening], *, changes: Config | None = None, **hop: object
 ) -> Config:
     """Return a configuration with these hops, in order; ``hop`` is said of each of them."""
     declared = [

@@ -8,9 +8,14 @@ a real credential, or an agent's token, ever came to it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from tests.harness.chain import HOP, chain_configuration
+from tests.harness.configuration import Config
+from tests.harness.relay import LocalRelay, running_relay
 from tests.harness.secrets import SECRETS
 from tests.headroom import Headroom, Settings, running_headroom
 
@@ -46,3 +51,48 @@ def credential_seen(api: Headroom) -> list[str | None]:
         exchange.header("x-api-key") or exchange.header("authorization")
         for exchange in api.record.exchanges
     ]
+
+
+@dataclass
+class StandInChain:
+    """A relay, the stand-ins on the way of its calls, and the one at their end."""
+
+    relay: LocalRelay
+    hops: dict[str, Headroom]
+    api: Headroom
+
+    @property
+    def hop(self) -> Headroom:
+        """The first hop."""
+        return next(iter(self.hops.values()))
+
+    def return_address(self, hop: str = HOP) -> str:
+        """Return where a hop is to send on."""
+        return f"http://127.0.0.1:{self.relay.return_port}/anthropic/{hop}"
+
+
+@asynccontextmanager
+async def running_stand_ins(
+    folder: Path,
+    *names: str,
+    settings: Settings = AIMLESS,
+    changes: Config | None = None,
+    hop: Config | None = None,
+) -> AsyncIterator[StandInChain]:
+    """Run a relay with stand-ins for hops of these names, each set up alike and told its way on.
+
+    ``hop`` is said of each hop in the relay's configuration.
+    """
+    names = names or (HOP,)
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(running_api())
+        hops = {name: await stack.enter_async_context(running_hop(settings)) for name in names}
+        config = chain_configuration(api, hops, changes=changes, **(hop or {}))
+        relay = await stack.enter_async_context(running_relay(folder, config))
+        await relay.find_return_port()
+        chain = StandInChain(relay, hops, api)
+        for name, each in hops.items():
+            each.aim(chain.return_address(name))
+            await each.record.wait_for_legs("done")
+            each.record.clear()
+        yield chain

@@ -9,10 +9,10 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from tests.headroom import Headroom
+from tests.harness.chain import Listening
 
 # A fuse, never a measure.
 FUSE_SECONDS = 5.0
@@ -119,23 +119,25 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(headroom: Headroom) -> AsyncIterator[Client]:
-    """Connect to a stand-in."""
-    client = Client(*await asyncio.open_connection("127.0.0.1", headroom.port))
+async def connected(server: Listening) -> AsyncIterator[Client]:
+    """Connect to a server on loopback."""
+    client = Client(*await asyncio.open_connection("127.0.0.1", server.port))
     try:
         yield client
     finally:
         client.leave()
+        with suppress(OSError):
+            await client.writer.wait_closed()
 
 
 async def ask(
-    headroom: Headroom,
+    server: Listening,
     target: str = "/v1/messages",
     headers: dict[str, str] | None = None,
     body: bytes | None = None,
 ) -> Response:
     """Send one request on a connection of its own and read the answer."""
-    async with connected(headroom) as client:
+    async with connected(server) as client:
         await client.request(target, headers, body)
         return await client.response()
 

@@ -43,9 +43,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._task: asyncio.Task[None]
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP: always a full transport
         """Start to serve."""
-        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._task = asyncio.get_running_loop().create_task(self._serve(self))
 

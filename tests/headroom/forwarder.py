@@ -69,7 +69,7 @@ class Forwarder:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        self._upstream.close()
+        await self._upstream.close()
 
     async def forward(self, call: Call) -> Passage:
         """Send a request on; return what is passed on of its answer."""

@@ -81,10 +81,10 @@ class Headroom:
         """Close the listener and drop every connection."""
         if self._server is not None:
             self._server.close()
-        for connection in list(self._connections):
-            await connection.shut()
         if self._forwarder is not None:
             await self._forwarder.close()
+        for connection in list(self._connections):
+            await connection.shut()
         await asyncio.sleep(0)  # for the transports to close
 
     async def _serve(self, connection: Connection) -> None:

@@ -7,7 +7,7 @@ it is for others.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -197,10 +197,13 @@ class Upstream:
         connection.kept_since = time.monotonic()
         self._kept.setdefault(address, []).append(connection)
 
-    def close(self) -> None:
-        """Close every connection."""
+    async def close(self) -> None:
+        """Drop every connection, and see each closed."""
         for connection in self._open:
-            connection.close()
+            connection.writer.transport.abort()
+        for connection in self._open:
+            with suppress(OSError):
+                await connection.writer.wait_closed()
         self._kept.clear()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -128,6 +129,20 @@ def test_the_examples_of_the_configuration_load(tmp_path: Path) -> None:
         assert load(tmp_path / "agent.yaml", {}).relays
         assert set(yaml.safe_load(example)) <= set(SECTIONS)
     assert set(yaml.safe_load(examples[1])) == set(SECTIONS)
+
+
+def test_the_examples_of_chains_load(tmp_path: Path) -> None:
+    """In short and in full, with the same first hop but for what it wants for itself."""
+    file = tmp_path / "agent.yaml"
+    chains = []
+    for example in blocks(section_of_configuration("## Chains"), "yaml"):
+        file.write_text(f"grants: [anthropic]\n{example}")
+        settings = load(file, {})
+        assert settings.warnings == ()
+        chains.append(settings.relays[0])
+    short, full = chains
+    assert (short.name, short.upstream) == (full.name, full.upstream)
+    assert short.hops == (replace(full.hops[0], headers=()),)
 
 
 def listed(text: str) -> dict[str, str]:

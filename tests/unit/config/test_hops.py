@@ -155,6 +155,13 @@ relays:
         (relay_with(f"hops: [{HEADROOM}]", "[openai]"), "https://api.openai.com"),
         (relay_with(f"hops: [{HEADROOM}], url: http://h", f"[{CUSTOM}]"), "http://h"),
         ("grants: [anthropic]\nclaude: {base_url: http://h, hops: []}\n", "http://h"),
+        (
+            (
+                "grants: [anthropic]\nclaude: {base_url: http://h}\n"
+                f"relays: {{anthropic: {{hops: [{HEADROOM}]}}}}\n"
+            ),
+            "http://h",
+        ),
     ],
 )
 def test_chain_ends_where_it_says_or_at_the_grants_api(file: Path, text: str, end: str) -> None:
@@ -322,6 +329,10 @@ MISTAKES = [
             '4: relays.r.url: is the address of hop "headroom", which would get the credential; '
             "name the API behind the hops"
         ),
+    ),
+    (
+        short("{name: a, url: https://api.anthropic.com}"),
+        "4: claude.hops[0].url: is the API that the chain ends at by itself; leave this hop out",
     ),
     # The relay itself
     (short("{name: a, url: http://localhost:8484}"), f"4: claude.hops[0].url: {OWN_ADDRESS}"),

@@ -84,14 +84,14 @@ def test_json_has_the_hops_as_objects() -> None:
 @pytest.mark.parametrize(
     ("hops", "expected"),
     [
-        ([hop()], " legs=1 hops=headroom:passed:0.033s "),
-        ([hop(), hop("litellm")], " hops=headroom:passed:0.033s,litellm:passed:0.033s "),
-        ([HopRecord("headroom", "skipped")], " hops=headroom:skipped "),
-        ([HopRecord("headroom")], " hops=headroom:- "),
+        ([hop()], " legs=1 hops=headroom:passed:0.033s"),
+        ([hop(), hop("litellm")], " hops=headroom:passed:0.033s,litellm:passed:0.033s"),
+        ([HopRecord("headroom", "skipped")], " hops=headroom:skipped"),
+        ([HopRecord("headroom")], " hops=headroom:-"),
     ],
 )
 def test_text_has_the_hops_in_a_few_letters(hops: list[HopRecord], expected: str) -> None:
     """Their bytes are for machines."""
     fields = call_fields(chained(CallRecord(), hops=hops))
-    assert expected in TextFormatter().format_call(fields, NOW)
+    assert TextFormatter().format_call(fields, NOW).endswith(expected)
     assert isinstance(fields["hops"], list)
