@@ -105,6 +105,7 @@ def _init(options: argparse.Namespace) -> int:
         case=options.case,
         credentials=tuple(dict.fromkeys(options.credential or ())),
         upstream=options.upstream,
+        chain=options.chain,
         bridge=options.bridge,
         store=options.store,
         port=options.port,

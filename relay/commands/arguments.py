@@ -98,6 +98,11 @@ def _add_init(init: argparse.ArgumentParser) -> None:
     )
     init.add_argument("--upstream", metavar="URL", help="where calls go; by default Headroom's")
     init.add_argument(
+        "--chain",
+        action=argparse.BooleanOptionalAction,
+        help="have Headroom send on to the relay, so that it never sees the credential",
+    )
+    init.add_argument(
         "--bridge",
         action=argparse.BooleanOptionalAction,
         help="listen on docker0 too, for agents in ordinary containers",

@@ -1,8 +1,9 @@
 """The current value of a grant or a client token, from its sources.
 
 A value is asked for on every call, and at hand: variables never change, files are followed, and
-a command runs in the background when its time to live has passed. Nothing here shows a value: not
-in a repr, not in a log.
+a command runs in the background when its time to live has passed. A variable that the process does
+not have may be kept in a file by whoever started it. Nothing here shows a value: not in a repr, not
+in a log.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from relay.config import CommandSource, EnvSource, FileSource, Sources
 from relay.credentials.command import Command
 from relay.credentials.file import FileValue
 from relay.credentials.sources import (
+    NOT_SET,
     NOT_THERE,
     Reading,
     Result,
@@ -27,6 +29,8 @@ from relay.credentials.sources import (
     read_environment,
 )
 
+KEPT_VARIABLES: Final = "RELAY_VARIABLES"
+"""Names the folder in which a variable that is not set is looked for, as a file of its name."""
 REFUSED_INTERVAL_SECONDS: Final = 5.0
 """How often, at most, values are read again because the upstream answered 401."""
 
@@ -66,6 +70,15 @@ class FixedValue:
 
     def close(self) -> None:
         """Nothing runs."""
+
+
+class KeptVariable(FileValue):
+    """A variable that the process does not have, and whoever started it keeps in a file."""
+
+    @property
+    def reading(self) -> Reading:
+        reading = super().reading
+        return Reading(problem=NOT_SET) if reading.problem == NOT_THERE else reading
 
 
 class CommandValue:
@@ -121,7 +134,10 @@ def _value_of(
     on_read: Callable[[Result], None],
 ) -> Value:
     if isinstance(source, EnvSource):
-        return FixedValue(read_environment(source, environment))
+        reading, folder = read_environment(source, environment), environment.get(KEPT_VARIABLES)
+        if reading.problem != NOT_SET or not folder:
+            return FixedValue(reading)
+        return KeptVariable(FileSource(file=f"{folder}/{source.env}"), on_read)
     if isinstance(source, FileSource):
         return FileValue(source, on_read)
     return CommandValue(source, on_read)

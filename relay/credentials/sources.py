@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from relay.config import CommandSource, EnvSource, FileSource
 
+NOT_SET: Final = "is not set"
 NOT_THERE: Final = "is not there"
 _MARK: Final = "\ufeff"
 # No credential is larger; a mistaken path to something huge must not fill the memory.
@@ -69,7 +70,7 @@ def read_environment(source: EnvSource, environment: Mapping[str, str]) -> Readi
     """Read a variable; an empty one has no value."""
     text = environment.get(source.env, "")
     if not text.strip():
-        return Reading(problem="is not set")
+        return Reading(problem=NOT_SET)
     value = usable(text)
     return Reading(value) if value else Reading(problem="holds characters that no header may")
 

@@ -92,11 +92,13 @@ class Stack:
     """Whether agents on ordinary networks are served as well."""
 
     def __post_init__(self) -> None:
-        relay, admin, headroom, prometheus = free_ports(4)
+        relay, admin, headroom, prometheus, back = free_ports(5)
         third = os.getpid() % 200 + 20 + (len(self.name) % 7)
         self.relay_port, self.admin_port = relay, admin
         self.headroom_port, self.prometheus_port = headroom, prometheus
+        self.return_port = back
         self.gateway = f"10.86.{third}.1"
+        self.hops_gateway, self.hop_address = f"10.88.{third}.1", f"10.88.{third}.2"
         self.network = f"{self.name}-agents"
         self.token_volume = f"{self.name}-token"
         self.uid = os.getuid() or 12345
@@ -111,6 +113,10 @@ class Stack:
             "PROMETHEUS_PORT": str(prometheus),
             "RELAY_SUBNET": f"10.86.{third}.0/24",
             "RELAY_GATEWAY": self.gateway,
+            "RELAY_RETURN_PORT": str(back),
+            "RELAY_HOPS_SUBNET": f"10.88.{third}.0/24",
+            "RELAY_HOPS_GATEWAY": self.hops_gateway,
+            "HEADROOM_ADDRESS": self.hop_address,
             "RELAY_NETWORK": self.network,
             "RELAY_INTERNET_NETWORK": f"{self.name}-internet",
             "RELAY_INTERNET_SUBNET": f"10.87.{third}.0/24",

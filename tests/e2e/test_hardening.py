@@ -14,7 +14,13 @@ from tests.e2e.stack import Agent, Stack, eventually
 
 RUNNING = ("relay", "demo-headroom")
 # Where each of those that run once may write: what it is there to make.
-RUN_ONCE = {"token": ["/run/relay"], "demo-key": ["/run/demo"], "demo-agent": []}
+RUN_ONCE = {
+    "token": ["/run/relay"],
+    "hop-token": ["/run/hop"],
+    "variables": ["/run/variables"],
+    "demo-key": ["/run/demo"],
+    "demo-agent": [],
+}
 
 # Which files, and which processes' variables and arguments, hold any of the lines of stdin.
 SEARCH = """
@@ -88,7 +94,8 @@ def test_prometheus_can_do_nothing_but_its_work(stack: Stack) -> None:
 
 def test_the_relay_sees_only_the_folders_it_is_given(relays: dict[str, Any]) -> None:
     """Each of them read-only; nothing of the host's but these."""
-    given = {"/etc/relay", "/run/secrets", "/run/relay", "/run/demo"}
+    given = {"/etc/relay", "/run/secrets", "/run/variables", "/run/relay", "/run/demo"}
+    given |= {"/run/home/.claude", "/run/hop"}
     dockers = {"/", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts", "/usr/sbin/docker-init"}
     mounts = relays["mounts"]
     kernels = {each for each in mounts if each.startswith(("/proc", "/sys", "/dev"))}

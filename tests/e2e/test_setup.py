@@ -20,6 +20,7 @@ KEY = "sk-ant-api03-e2eInitKey0000000000000000000000000000000000AA"
 LOGIN = "sk-ant-oat01-e2eFirstLogin000000000000000000000000000AA"
 RENEWED = "sk-ant-oat01-e2eRenewedLogin0000000000000000000000000AA"
 CLAUDE_SUBSCRIPTION = "examples/claude-subscription"
+EARLIER_FILES = f"compose.yaml:{CLAUDE_SUBSCRIPTION}/compose.yaml"
 
 
 def write_login(stack: Stack, token: str) -> None:
@@ -78,21 +79,21 @@ def call(stack: Stack) -> dict[str, str]:
     return {name.lower(): value for name, value in headers}
 
 
-def test_container_with_the_login_follows_it(bare_stack: Stack) -> None:
-    """The example's file beside compose.yaml; the login replaced by rename, mode 0600."""
+@pytest.mark.parametrize("earlier", [{}, {"COMPOSE_FILE": EARLIER_FILES}], ids=["now", "earlier"])
+def test_container_with_the_login_follows_it(bare_stack: Stack, earlier: dict[str, str]) -> None:
+    """By one variable, with a .env of an earlier version too; replaced by rename, mode 0600."""
     text = (PROJECT / CLAUDE_SUBSCRIPTION / "agent.yaml").read_text()
     bare_stack.write_config(text.replace("http://localhost:8787", "{headroom}"))
     write_login(bare_stack, LOGIN)
-    files = f"compose.yaml:{CLAUDE_SUBSCRIPTION}/compose.yaml"
     login = str(bare_stack.folder / ".claude")
-    with up(bare_stack, COMPOSE_FILE=files, CLAUDE_CREDENTIALS_DIR=login):
+    with up(bare_stack, CLAUDE_CREDENTIALS_DIR=login, **earlier):
         assert call(bare_stack)["authorization"] == f"Bearer {LOGIN}"
         write_login(bare_stack, RENEWED)
         assert call(bare_stack)["authorization"] == f"Bearer {RENEWED}"
 
 
 def test_example_mounts_the_home_folders_login_unless_told_otherwise(tmp_path: Path) -> None:
-    """As Compose itself resolves it, with the rest of the service as it was."""
+    """As Compose itself resolves an earlier .env, with the rest of the service as it was."""
     command = ["docker", "compose", "-f", "compose.yaml"]
     command += ["-f", f"{CLAUDE_SUBSCRIPTION}/compose.yaml", "config", "--format", "json"]
     given = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
@@ -111,10 +112,7 @@ def test_example_mounts_the_home_folders_login_unless_told_otherwise(tmp_path: P
 def test_folder_without_a_login_is_not_made(bare_stack: Stack) -> None:
     """Docker would make it as root's, and Claude Code could not log in."""
     missing = bare_stack.folder / "missing"
-    bare_stack.variables |= {
-        "COMPOSE_FILE": f"compose.yaml:{CLAUDE_SUBSCRIPTION}/compose.yaml",
-        "CLAUDE_CREDENTIALS_DIR": str(missing),
-    }
+    bare_stack.variables["CLAUDE_CREDENTIALS_DIR"] = str(missing)
     bare_stack._env_file()
     with pytest.raises(AssertionError, match="bind source path does not exist"):
         bare_stack.docker("up", "--no-deps", "-d", "relay")

@@ -319,25 +319,40 @@ def test_login_is_used_where_it_is(
 
 
 def test_login_is_mounted_by_compose(compose: Path, capsys: Output) -> None:
-    """By the example's file beside compose.yaml; a later choice of a key takes it away again."""
+    """By a variable, and by no further file; a later choice of a key takes it away again."""
     home = compose.parent / "home/.claude"
     log_in(home)
     assert main(["init", "--yes"]) == OK
     env = (compose / ".env").read_text()
     assert f"RELAY_UID={os.getuid()}\n" in env
-    assert f"COMPOSE_FILE=compose.yaml:{finding_file()}\n" in env
+    assert "COMPOSE_FILE" not in env
     assert f"CLAUDE_CREDENTIALS_DIR={home}\n" in env
     assert main(["init", "--yes", "--force", "--credential", "anthropic"]) == OK
+    assert "CLAUDE_CREDENTIALS_DIR" not in (compose / ".env").read_text()
+
+
+def test_login_that_is_still_to_come_is_mounted_from_the_usual_folder(compose: Path) -> None:
+    """Of whoever starts the stack, as Compose reads it."""
+    assert main(["init", "--yes", "--credential", "subscription"]) == OK
+    assert "CLAUDE_CREDENTIALS_DIR=${HOME}/.claude\n" in (compose / ".env").read_text()
+
+
+def test_an_earlier_dotenv_names_no_compose_file_any_more(compose: Path) -> None:
+    """With -f Compose ignored it, and so started the relay without the login."""
+    earlier = "examples/claude-subscription/compose.yaml"
+    assert (ROOT / earlier).is_file()  # it is named until relay init runs again
+    home = compose.parent / "home/.claude"
+    log_in(home)
+    (compose / ".env").write_text(
+        f"RELAY_CONFIG_DIR=./config\nCOMPOSE_FILE=compose.yaml:{earlier}\n"
+    )
+    assert main(["init", "--yes"]) == OK
     env = (compose / ".env").read_text()
     assert "COMPOSE_FILE" not in env
-    assert "CLAUDE_CREDENTIALS_DIR" not in env
-
-
-def finding_file() -> str:
-    """Return the example's compose file, which is there."""
-    file = "examples/claude-subscription/compose.yaml"
-    assert (ROOT / file).is_file()
-    return file
+    assert f"CLAUDE_CREDENTIALS_DIR={home}\n" in env
+    (compose / ".env").write_text(f"{env}COMPOSE_FILE=compose.yaml:mine.yaml\n")
+    assert main(["init", "--yes"]) == OK
+    assert "COMPOSE_FILE=compose.yaml:mine.yaml\n" in (compose / ".env").read_text()
 
 
 def test_each_api_goes_to_its_own_where_there_is_no_headroom(folder: Path) -> None:
@@ -369,6 +384,60 @@ def test_headroom_is_told_from_what_else_may_answer(
     assert f"{line}{url}" in capsys.readouterr().out
 
 
+def test_headroom_that_answers_becomes_a_hop(folder: Path, capsys: Output) -> None:
+    """It never sees the credential; what is to be set in it is in the file, and comes next."""
+    both = ["--credential", "anthropic", "--credential", "openai"]
+    with answering(HEADROOM) as url:
+        assert main(["init", "--yes", *both, "--upstream", url]) == OK
+        relays = {relay.name: relay for relay in load(folder / "agent.yaml").relays}
+    assert {name: str(each.upstream) for name, each in relays.items()} == detect.APIS
+    for relay in relays.values():
+        (hop,) = relay.hops
+        assert (hop.name, str(hop.upstream), hop.headers) == ("headroom", url, ())
+    out = capsys.readouterr().out
+    assert "serves    /relay/anthropic forwards to https://api.anthropic.com, API anth" in out
+    for api, variable in (("anthropic", "ANTHROPIC"), ("openai", "OPENAI")):
+        setting = f"{variable}_TARGET_API_URL=http://127.0.0.1:8485/{api}/headroom"
+        assert f"# in Headroom: {setting}\n" in out
+        assert f"# in Headroom: {setting}\n" in (folder / "agent.yaml").read_text()
+    assert main(["check"]) == OK
+    assert f"              {setting}\n" in capsys.readouterr().out
+
+
+def test_return_address_has_the_port_that_compose_gives_it(compose: Path, capsys: Output) -> None:
+    """A Headroom on the host comes back by loopback there too."""
+    (compose / ".env").write_text("RELAY_RETURN_PORT=9485\n")
+    with answering(HEADROOM) as url:
+        assert main(["init", "--yes", "--upstream", url]) == OK
+    assert "# in Headroom: ANTHROPIC_TARGET_API_URL=http://127.0.0.1:9485/" in (
+        capsys.readouterr().out
+    )
+    assert f"url: {url}\n" in (compose / "config/agent.yaml").read_text()
+
+
+def test_headroom_of_the_stack_becomes_a_hop(compose: Path, capsys: Output) -> None:
+    """With what it wants to be called with; compose.yaml has told it where to send on."""
+    assert main(["init", "--yes"]) == OK
+    (hop,) = load(compose / "config/agent.yaml").relays[0].hops
+    (example,) = load(ROOT / "examples/llm-proxy/agent.yaml").relays[0].hops
+    assert hop == example
+    out = capsys.readouterr().out
+    assert "note      Headroom: compose.yaml's own, which never sees the credential\n" in out
+    assert "_TARGET_API_URL" not in out
+
+
+def test_headroom_may_have_the_credential_where_that_is_said(folder: Path, compose: Path) -> None:
+    """For one that cannot be told where to send on."""
+    with answering(HEADROOM) as url:
+        arguments = ["init", "--yes", "--for", "host", "--no-chain", "--upstream", url]
+        assert main(arguments) == OK
+        (relay,) = load(folder / "agent.yaml").relays
+    assert (str(relay.upstream), relay.hops) == (url, ())
+    assert main(["init", "--yes", "--no-chain"]) == OK
+    (relay,) = load(compose / "config/agent.yaml").relays
+    assert (str(relay.upstream), relay.hops) == ("http://localhost:8787", ())
+
+
 def test_ports_that_are_taken_are_noted(capsys: Output) -> None:
     """By another relay perhaps, which is no mistake."""
     with answering({}) as url:
@@ -385,6 +454,7 @@ def test_ports_that_are_taken_are_noted(capsys: Output) -> None:
     [
         (["--upstream", "localhost:8787"], "the address must begin with http:// or https://"),
         (["--credential", "anthropic", "--credential", "claude"], "choose one of anthropic"),
+        (["--chain", "--upstream", "https://api.anthropic.com/"], "--chain wants an LLM proxy's"),
     ],
 )
 def test_flag_that_cannot_be_used_has_status_2(

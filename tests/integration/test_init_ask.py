@@ -22,6 +22,7 @@ from relay.commands.init.detect import look_around
 from relay.config import load
 from tests.harness import FUSE_SECONDS
 from tests.harness.secrets import KEY
+from tests.integration.test_init import HEADROOM, answering
 
 ROOT = Path(__file__).parents[2]
 
@@ -217,6 +218,18 @@ def test_bridge_is_asked_about_where_there_is_one(folder: Path) -> None:
     assert choose(flags, look_around(folder, {}, bridge="lo"), answers).bridge
     assert "in ordinary containers" in answers.asked[0]
     assert not choose(flags, look_around(folder, {}, bridge="none0"), Answers()).bridge
+
+
+def test_chain_is_offered_first_where_a_headroom_answers(folder: Path) -> None:
+    """And not spoken of where none does."""
+    with answering(HEADROOM) as url:
+        flags = Flags(case="host", credentials=("openai",), upstream=url, bridge=False)
+        for answer, chain in (("", True), ("n", False)):
+            answers = Answers(answer)
+            assert choose(flags, look_around(folder, {}), answers).chain is chain
+            (question,) = answers.asked
+            assert question.endswith("so never see the credential? [y] ")
+    assert not choose(flags, look_around(folder, {}), Answers()).chain
 
 
 def test_flag_that_cannot_be_used_is_found_before_anything_is_asked(folder: Path) -> None:

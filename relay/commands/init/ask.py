@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeVar
 
 from relay.commands.init.detect import (
+    APIS,
     BRIDGE,
     HEADROOM,
     Credential,
@@ -68,6 +69,7 @@ class Flags:
     case: Case | None = None
     credentials: tuple[Credential, ...] = ()
     upstream: str | None = None
+    chain: bool | None = None
     bridge: bool | None = None
     store: bool | None = None
     port: int | None = None
@@ -83,11 +85,19 @@ class Choices:
     upstream: str
     headroom: str | None
     """The version of the Headroom that answers at ``upstream``."""
+    chain: bool
+    """Whether it sends on to the relay, which keeps the credential for the last leg."""
     bridge: bool
     store: tuple[Credential, ...]
     """The credentials to be copied from their variables into ``secrets``."""
     port: int
     admin_port: int
+
+    @property
+    def stack_headroom(self) -> bool:
+        """Whether it is the Headroom that compose.yaml runs, and sets up."""
+        unanswered = self.upstream == HEADROOM and self.headroom is None
+        return self.case == "compose" and self.chain and unanswered
 
 
 def choose(flags: Flags, found: Found, console: Console | None) -> Choices:
@@ -101,11 +111,13 @@ def choose(flags: Flags, found: Found, console: Console | None) -> Choices:
     case = flags.case or _ask_case(found, console)
     credentials = credentials or _ask_credentials(found, console)
     upstream = upstream or _ask_upstream(console)
+    headroom = headroom_version(upstream)
     return Choices(
         case=case,
         credentials=credentials,
         upstream=upstream,
-        headroom=headroom_version(upstream),
+        headroom=headroom,
+        chain=_ask_chain(flags, case, upstream, headroom, console),
         bridge=_ask_bridge(flags, found, console),
         store=_ask_store(flags, credentials, found, console),
         port=flags.port or _port(found.value("RELAY_PORT", ""), PORT),
@@ -190,6 +202,25 @@ def _upstream(text: str) -> str:
     except ValueError as error:
         raise Unusable(f"the address {error}") from None
     return text
+
+
+def _ask_chain(
+    flags: Flags, case: Case, upstream: str, headroom: str | None, console: Console | None
+) -> bool:
+    """Ask where a Headroom answers; of what does not, compose.yaml's own sends on to the relay."""
+    if flags.chain is not None:
+        if flags.chain and is_api(upstream):
+            raise Unusable("--chain wants an LLM proxy's address as --upstream, not the API's")
+        return flags.chain
+    if headroom is None:
+        return case == "compose" and upstream == HEADROOM
+    question = "Should Headroom send on to the relay, and so never see the credential?"
+    return _ask(console, question, "y", _flag)
+
+
+def is_api(upstream: str) -> bool:
+    """Whether calls go straight to an API."""
+    return upstream.rstrip("/") in APIS.values()
 
 
 def _ask_bridge(flags: Flags, found: Found, console: Console | None) -> bool:

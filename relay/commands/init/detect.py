@@ -20,12 +20,17 @@ from relay.commands.init.write import read_text, variables_in
 from relay.config import GRANT_VARIABLES, EnvSource, FileSource, UpstreamAddress, parse_upstream
 from relay.credentials.sources import read_environment, read_file
 from relay.downstream.listener import interface_addresses
+from relay.errors import Api
 
 Credential = Literal["anthropic", "claude", "subscription", "openai"]
 """A grant; ``subscription`` is the grant ``claude`` from Claude Code's own login on this host."""
 
 BRIDGE: Final = "docker0"
 HEADROOM: Final = "http://localhost:8787"
+APIS: Final[Mapping[Api, str]] = {
+    "anthropic": "https://api.anthropic.com",
+    "openai": "https://api.openai.com",
+}
 LOGIN: Final = ".credentials.json"
 LOGIN_JSON: Final = "claudeAiOauth.accessToken"
 # The first that says where Claude Code 2.1.330 keeps its login.

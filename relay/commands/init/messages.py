@@ -12,14 +12,13 @@ from urllib.parse import urlsplit
 from relay.commands.init.ask import Choices
 from relay.commands.init.detect import (
     BRIDGE,
-    HEADROOM,
     LOGIN,
     Credential,
     Found,
     secret_name,
     taken,
 )
-from relay.commands.init.templates import gateway
+from relay.commands.init.templates import apis_of, assignment, gateway
 from relay.config import GRANT_VARIABLES
 
 _TERMS: Final = "https://www.anthropic.com/legal/consumer-terms"
@@ -29,6 +28,8 @@ def what_was_found(choices: Choices, found: Found) -> Iterator[str]:
     """Yield the lines before anything is written."""
     if choices.headroom:
         yield f"found     Headroom {choices.headroom} at {choices.upstream}"
+    elif choices.stack_headroom:
+        yield "note      Headroom: compose.yaml's own, which never sees the credential"
     elif urlsplit(choices.upstream).scheme == "http":
         start = "; start it: headroom proxy" if choices.case == "host" else ""
         yield f"missing   no Headroom answers at {choices.upstream} yet{start}"
@@ -64,23 +65,25 @@ def _credential(name: Credential, choices: Choices, found: Found) -> Iterator[st
 
 
 def _where_needed(place: str, choices: Choices, name: Credential) -> str:
-    command = "docker compose up" if choices.case == "compose" else "relay serve"
     instead = f"--store keeps it in secrets/{secret_name(name)} instead"
-    return f"{place} must be set wherever {command} runs; {instead}"
+    if choices.case == "compose":
+        return f"{place} must be set when docker compose up runs first; {instead}"
+    return f"{place} must be set wherever relay serve runs; {instead}"
 
 
 def next_steps(choices: Choices, found: Found, folder: Path) -> Iterator[str]:
     """Yield the commands, each on a line of its own."""
     if folder.resolve() != Path.cwd():
         yield f"cd {shlex.quote(str(folder))}"
+    if choices.chain and not choices.stack_headroom:
+        for api in apis_of(choices):
+            yield f"# {assignment(api, found)}"
     yield from _compose_steps(choices, found) if choices.case == "compose" else _host_steps(choices)
 
 
 def _compose_steps(choices: Choices, found: Found) -> Iterator[str]:
     host = "host.docker.internal" if choices.bridge else gateway(found)
-    # Compose can run Headroom, too, where its default address is meant.
-    with_headroom = choices.upstream == HEADROOM and not choices.headroom
-    yield f"docker compose {'--profile headroom ' if with_headroom else ''}up -d"
+    yield f"docker compose {'--profile headroom ' if choices.stack_headroom else ''}up -d"
     yield f"docker compose exec -T relay relay env --host {host} > agent.env"
 
 

@@ -6,20 +6,33 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from relay.commands.init.ask import ADMIN_PORT, PORT, Choices
-from relay.commands.init.detect import BRIDGE, LOGIN, LOGIN_JSON, Credential, Found, secret_name
+from relay.commands.init.ask import ADMIN_PORT, PORT, Choices, is_api
+from relay.commands.init.detect import (
+    APIS,
+    BRIDGE,
+    LOGIN,
+    LOGIN_JSON,
+    Credential,
+    Found,
+    secret_name,
+)
+from relay.config import return_variables
+from relay.errors import Api
 
 CONFIG_FOLDER: Final = "config"
 """A folder of its own: Compose shows the relay a folder, and .env is none of its business."""
 TOKEN_FILE: Final = "relay_token"  # noqa: S105  # a file's name
 GATEWAY: Final = "10.84.84.1"
-# examples/claude-subscription/compose.yaml mounts the login's folder there.
+# compose.yaml mounts the login's folder there.
 _MOUNTED_LOGIN: Final = f"~/.claude/{LOGIN}"
-_COMPOSE_FILES: Final = "compose.yaml:examples/claude-subscription/compose.yaml"
-_APIS: Final = {
-    "anthropic": "https://api.anthropic.com",
-    "openai": "https://api.openai.com",
-}
+# As Compose reads it: of whoever starts the stack.
+_USUAL_LOGIN_FOLDER: Final = "${HOME}/.claude"
+# What an earlier .env of ours said, which every command with -f ignored.
+_EARLIER_COMPOSE_FILES: Final = "compose.yaml:examples/claude-subscription/compose.yaml"
+# compose.yaml's Headroom, and where compose.yaml puts what it wants to be called with.
+_STACK_HEADROOM: Final = "http://headroom:8787"
+_STACK_HEADERS: Final = "{X-Headroom-Proxy-Token: {file: /run/hop/headroom_proxy_token}}"
+_RETURN_PORT: Final = "8485"
 
 
 def agent_yaml(choices: Choices, found: Found) -> str:
@@ -32,14 +45,23 @@ def _agent_yaml(choices: Choices, found: Found) -> Iterator[str]:
     yield "grants:"
     for name in choices.credentials:
         yield f"  - {_grant(name, choices, found)}"
-    if [name for name in choices.credentials if name != "openai"]:
+    apis = apis_of(choices)
+    if "anthropic" in apis:
         yield "claude:"
-        yield f"  base_url: {_url('anthropic', choices)}"
-    if "openai" in choices.credentials:
+        yield from _way("  ", "base_url", "anthropic", choices, found)
+    if "openai" in apis:
         yield "relays:"
-        yield f"  openai: {{url: {json.dumps(_url('openai', choices))}}}"
+        yield "  openai:"
+        yield from _way("    ", "url", "openai", choices, found)
     if choices.case == "host":
         yield from _listening(choices)
+
+
+def apis_of(choices: Choices) -> tuple[Api, ...]:
+    """Return the APIs that the credentials are for."""
+    others = any(name != "openai" for name in choices.credentials)
+    here: dict[Api, bool] = {"anthropic": others, "openai": "openai" in choices.credentials}
+    return tuple(api for api, wanted in here.items() if wanted)
 
 
 def _listening(choices: Choices) -> Iterator[str]:
@@ -61,10 +83,27 @@ def _grant(name: Credential, choices: Choices, found: Found) -> str:
     return name
 
 
-def _url(api: str, choices: Choices) -> str:
-    """Return where an API's calls go: through what was chosen, or each to its own API."""
-    direct = choices.upstream.rstrip("/") in _APIS.values()
-    return _APIS[api] if direct else choices.upstream
+def _way(indent: str, key: str, api: Api, choices: Choices, found: Found) -> Iterator[str]:
+    """Yield where an API's calls go: by way of a hop, to what was chosen, or to their own API."""
+    if not choices.chain:
+        url = APIS[api] if is_api(choices.upstream) else choices.upstream
+        yield f"{indent}{key}: {url}"
+        return
+    yield f"{indent}hops:"
+    yield f"{indent}  - name: headroom"
+    if choices.stack_headroom:
+        yield f"{indent}    url: {_STACK_HEADROOM}"
+        yield f"{indent}    headers: {_STACK_HEADERS}"
+    else:
+        yield f"{indent}    # {assignment(api, found)}"
+        yield f"{indent}    url: {choices.upstream}"
+
+
+def assignment(api: Api, found: Found) -> str:
+    """Return what is to be set in a Headroom on this host, so that it sends on to the relay."""
+    port = found.value("RELAY_RETURN_PORT", _RETURN_PORT)
+    variable, *_ = return_variables(api, f"http://127.0.0.1:{port}/{api}/headroom")
+    return f"in {variable.proxy}: {variable.assignment}"
 
 
 def compose_variables(choices: Choices, found: Found, ids: tuple[int, int]) -> dict[str, str]:
@@ -83,9 +122,7 @@ def compose_variables(choices: Choices, found: Found, ids: tuple[int, int]) -> d
         hosts = ("127.0.0.1", gateway(found), BRIDGE)
         variables["RELAY_LISTEN"] = ",".join(f"{host}:{choices.port}" for host in hosts)
     if by_login:
-        variables["COMPOSE_FILE"] = _COMPOSE_FILES
-        if found.login_folder is not None:
-            variables["CLAUDE_CREDENTIALS_DIR"] = str(found.login_folder)
+        variables["CLAUDE_CREDENTIALS_DIR"] = str(found.login_folder or _USUAL_LOGIN_FOLDER)
     return variables
 
 
@@ -99,6 +136,8 @@ def outdated(choices: Choices, current: Mapping[str, str]) -> frozenset[str]:
     names: set[str] = set()
     if not choices.bridge and BRIDGE in current.get("RELAY_LISTEN", ""):
         names.add("RELAY_LISTEN")
-    if "subscription" not in choices.credentials and current.get("COMPOSE_FILE") == _COMPOSE_FILES:
-        names |= {"COMPOSE_FILE", "CLAUDE_CREDENTIALS_DIR"}
+    if current.get("COMPOSE_FILE") == _EARLIER_COMPOSE_FILES:
+        names.add("COMPOSE_FILE")
+    if "subscription" not in choices.credentials:
+        names.add("CLAUDE_CREDENTIALS_DIR")
     return frozenset(names)

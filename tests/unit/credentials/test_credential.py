@@ -662,6 +662,31 @@ def test_of_several_places_for_a_file_the_first_is_named(tmp_path: Path) -> None
     assert credential.explain() == f"{tmp_path}/a is not there, {tmp_path}/c is empty"
 
 
+def test_a_variable_that_is_kept_in_a_file_is_followed(tmp_path: Path) -> None:
+    """It is named as the variable; a set one goes before it, and a file in secrets after it."""
+    secret = tmp_path / "key"
+    secret.write_text(OLD)
+    declared = (EnvSource(env="KEY"), FileSource(file=str(secret)))
+    kept = tmp_path / "KEY"
+    credential = credential_of(*declared, RELAY_VARIABLES=str(tmp_path))
+    assert credential.value() == OLD.encode()
+    kept.write_text(f"{NEW}\n")
+    assert credential.value() == NEW.encode()
+    assert credential.origin() == "$KEY"
+    kept.unlink()
+    assert credential.value() == OLD.encode()
+    kept.write_text(OLD)
+    set_one = credential_of(*declared, RELAY_VARIABLES=str(tmp_path), KEY=NEW)
+    assert set_one.value() == NEW.encode()
+
+
+def test_a_variable_that_is_neither_set_nor_kept_is_not_set(tmp_path: Path) -> None:
+    """As if there were no folder."""
+    credential = credential_of(EnvSource(env="KEY"), RELAY_VARIABLES=str(tmp_path), KEY=" ")
+    assert credential.value() is None
+    assert credential.explain() == "$KEY is not set"
+
+
 @pytest.mark.parametrize(
     ("declared", "remedy"),
     [

@@ -1,0 +1,231 @@
+"""Where the stack's settings and credentials come from: one place of its own, whatever is around.
+
+The commands are the README's, in a folder that an agent may have written in, and in terminals that
+have a key or have none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from relay.cli import main
+from tests.e2e.stack import AGENT_IMAGE, PROJECT, Stack
+
+KEY: Final = "sk-ant-api03-e2eFirstTerminal000000000000000000000000AA"
+OTHER: Final = "sk-ant-api03-e2eOtherTerminal000000000000000000000000AA"
+LOGIN: Final = "sk-ant-oat01-e2eLoginOfTheHost0000000000000000000000AA"
+HOSTILE: Final = """\
+services:
+  relay: {image: hostile}
+  claude: {image: hostile}
+"""
+# What a project's folder could say to have the credential sent elsewhere.
+HOSTILE_VARIABLES: Final = (
+    *("RELAY_IMAGE", "RELAY_CONFIG_DIR", "RELAY_SECRETS_DIR", "RELAY_LISTEN", "RELAY_ADMIN_PORT"),
+    *("RELAY_UID", "RELAY_PORT", "RELAY_GATEWAY", "RELAY_NETWORK", "RELAY_TOKEN_VOLUME"),
+    *("HEADROOM_UPSTREAM", "HEADROOM_PORT", "CLAUDE_CREDENTIALS_DIR", "CLAUDE_PACKAGES"),
+    *("ANTHROPIC_API_KEY", "COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"),
+    *("COMPOSE_ENV_FILES", "COMPOSE_PROJECT_DIRECTORY", "PWD", "HOME"),
+)
+CALL: Final = (
+    "import json, os, urllib.request as u;"
+    "t = open(os.environ['ANTHROPIC_AUTH_TOKEN_FILE']).read().strip();"
+    "b = json.dumps({'model': 'claude-haiku-4-5', 'max_tokens': 1, 'messages': []}).encode();"
+    "q = u.Request(os.environ['ANTHROPIC_BASE_URL'] + '/v1/messages', data=b,"
+    " headers={'authorization': 'Bearer ' + t, 'content-type': 'application/json'});"
+    "print(u.urlopen(q, timeout=20).status, os.getcwd())"
+)
+
+
+class Installation:
+    """The relay's folder as a user has it, and a user's terminals."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.folder = stack.folder / "relay"
+        self.project = stack.folder / "project"
+        self.project.mkdir()
+        (self.folder / "secrets").mkdir(parents=True)
+        shutil.copy(PROJECT / "compose.yaml", self.folder)
+        shutil.copytree(PROJECT / "examples", self.folder / "examples")
+        self.write_agent_yaml("grants: [anthropic]")
+        self.settings = stack.variables | {"RELAY_IMAGE": "relay-e2e-variables"}
+        del self.settings["RELAY_SECRETS_DIR"]
+        self.settings["RELAY_CONFIG_DIR"] = "./config"
+        self.write_settings()
+
+    def write_settings(self, **further: str) -> None:
+        """Write .env beside compose.yaml."""
+        lines = (f"{name}={value}\n" for name, value in (self.settings | further).items())
+        (self.folder / ".env").write_text("".join(lines))
+
+    def write_agent_yaml(self, grants: str) -> None:
+        """Write the configuration, towards the stand-in."""
+        (self.folder / "config").mkdir(exist_ok=True)
+        url = f"http://localhost:{self.stack.headroom_port}"
+        text = f"{grants}\nclaude:\n  base_url: {url}\n"
+        (self.folder / "config/agent.yaml").write_text(text)
+
+    def write_secret(self, value: str) -> None:
+        """Write the key's file, for the relay's user alone to read."""
+        file = self.folder / "secrets/anthropic_api_key"
+        file.write_text(value)
+        file.chmod(0o400)
+        if os.getuid() == 0:
+            os.chown(file, self.stack.uid, self.stack.uid)
+
+    def compose(self, *arguments: str, **variables: str) -> str:
+        """Run ``docker compose -f ~/relay/compose.yaml`` in a terminal with these variables."""
+        return self.compose_in(self.project, *arguments, **variables)
+
+    def compose_in(self, folder: Path, *arguments: str, **variables: str) -> str:
+        """Run it in another folder."""
+        command = ["docker", "compose", "-f", str(self.folder / "compose.yaml"), *arguments]
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=os.environ | {"PWD": str(folder)} | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def run(self, **variables: str) -> dict[str, str]:
+        """Make a call from the sandbox; return the headers that arrived at the stand-in."""
+        self.stack.forget_records()
+        said = self.compose("run", "--rm", "-T", "claude", "python", "-c", CALL, **variables)
+        assert said.split() == ["200", str(self.project)]
+        (record,) = self.stack.records("done", 1)
+        headers = record["headers"]
+        assert isinstance(headers, list)
+        return {name.lower(): value for name, value in headers}
+
+    def relay(self) -> dict[str, Any]:  # JSON
+        """Return what Docker knows of the relay's container."""
+        container = self.compose("ps", "--quiet", "relay").strip()
+        done = subprocess.run(
+            ["docker", "inspect", container], capture_output=True, text=True, check=True
+        )
+        (found,) = json.loads(done.stdout)
+        assert isinstance(found, dict)
+        return found
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    """The stand-in is up, the relay is not; the sandbox has Python in Claude Code's place."""
+    for name in [*os.environ]:
+        if name.startswith(("RELAY_", "ANTHROPIC_", "CLAUDE_", "OPENAI_", "COMPOSE_")):
+            monkeypatch.delenv(name)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)  # the container's user must get in
+    stack = Stack("relay-e2e-variables", tmp_path, ["demo"])
+    stack.docker("build", "relay", "demo-headroom")
+    for image, name in (
+        ("agent-relay-under-test", "relay-e2e-variables"),
+        ("agent-relay-under-test-demo-headroom", "relay-e2e-variables-demo-headroom"),
+        (AGENT_IMAGE, "relay-e2e-variables-claude"),
+    ):
+        subprocess.run(["docker", "tag", image, name], check=True)
+    installed = Installation(stack)
+    try:
+        installed.compose("--profile", "demo", "up", "-d", "demo-headroom")
+        stack.wait_for_line("demo-headroom", "listening")
+        yield installed
+    finally:
+        everything = ("--profile", "demo", "--profile", "headroom", "--profile", "claude")
+        installed.compose(*everything, "down", "--volumes")
+
+
+def test_a_projects_folder_says_nothing(installed: Installation) -> None:
+    """Neither its .env, nor a compose file there: the README's command takes its own."""
+    lines = "".join(f"{name}=/hostile\n" for name in HOSTILE_VARIABLES)
+    (installed.project / ".env").write_text(lines)
+    for name in ("compose.yaml", "compose.override.yaml", "docker-compose.yml"):
+        (installed.project / name).write_text(HOSTILE)
+    shown = installed.compose("--profile", "*", "config")
+    assert "hostile" not in shown
+    assert installed.run(ANTHROPIC_API_KEY=KEY)["x-api-key"] == KEY
+    assert "hostile" not in json.dumps(installed.relay())
+
+
+def test_a_terminal_without_the_key_takes_nothing_away(installed: Installation) -> None:
+    """Nor does one with another key restart the relay: the next call has it, and keeps it."""
+    assert installed.run(ANTHROPIC_API_KEY=KEY)["x-api-key"] == KEY
+    before = installed.relay()
+    assert installed.run()["x-api-key"] == KEY
+    assert installed.run(ANTHROPIC_API_KEY=OTHER)["x-api-key"] == OTHER
+    assert installed.run(ANTHROPIC_API_KEY="")["x-api-key"] == OTHER
+    installed.compose_in(installed.folder, "up", "-d")
+    after = installed.relay()
+    assert after["Id"] == before["Id"]
+    assert after["State"]["StartedAt"] == before["State"]["StartedAt"]
+    assert KEY not in json.dumps(after)
+    installed.compose("down")
+    assert installed.run()["x-api-key"] == OTHER
+
+
+def test_a_file_takes_the_place_of_what_a_shell_left(installed: Installation) -> None:
+    """A variable that is set goes before the file, one that was set before does not."""
+    assert installed.run(ANTHROPIC_API_KEY=KEY)["x-api-key"] == KEY
+    installed.write_secret(OTHER)
+    assert installed.run(ANTHROPIC_API_KEY=KEY)["x-api-key"] == KEY
+    assert installed.run()["x-api-key"] == OTHER
+    (installed.folder / "secrets/anthropic_api_key").unlink()
+    installed.write_settings(ANTHROPIC_API_KEY=KEY)
+    assert installed.run()["x-api-key"] == KEY
+
+
+def test_a_key_outlives_a_change_of_the_relays_user(installed: Installation) -> None:
+    """As whoever the relay runs next, it reads what is kept, and may replace it."""
+    assert installed.run(ANTHROPIC_API_KEY=KEY)["x-api-key"] == KEY
+    installed.write_settings(RELAY_UID="23456", RELAY_GID="23456")
+    assert installed.run()["x-api-key"] == KEY
+    assert installed.run(ANTHROPIC_API_KEY=OTHER)["x-api-key"] == OTHER
+
+
+def test_an_agent_yaml_that_names_the_variable_serves(installed: Installation) -> None:
+    """As it did when the variable was the relay's own."""
+    installed.write_agent_yaml("grants: [{name: anthropic, source: {env: ANTHROPIC_API_KEY}}]")
+    assert installed.run(ANTHROPIC_API_KEY=KEY)["x-api-key"] == KEY
+    assert installed.run()["x-api-key"] == KEY
+    said = installed.compose("exec", "-T", "relay", "relay", "check")
+    assert "is there, from $ANTHROPIC_API_KEY" in said
+
+
+def test_the_login_is_there_whatever_names_the_file(
+    installed: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Set up by relay init; started in the relay's folder, called from a project's."""
+    home = installed.stack.folder / "home"
+    login = home / ".claude/.credentials.json"
+    login.parent.mkdir(parents=True)
+    login.write_text(json.dumps({"claudeAiOauth": {"accessToken": LOGIN}}))
+    login.chmod(0o600)
+    if os.getuid() == 0:
+        os.chown(login, installed.stack.uid, installed.stack.uid)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(installed.folder)
+    upstream = f"http://localhost:{installed.stack.headroom_port}"
+    init = ["init", "--yes", "--force", "--credential", "subscription", "--upstream", upstream]
+    assert main([*init, "--port", str(installed.stack.relay_port)]) == 0
+    written = (installed.folder / ".env").read_text()
+    assert f"CLAUDE_CREDENTIALS_DIR={login.parent}\n" in written
+    assert "COMPOSE_FILE" not in written
+    if os.getuid() == 0:  # the login is root's then, and so would be the relay
+        installed.write_settings(CLAUDE_CREDENTIALS_DIR=str(login.parent))
+    monkeypatch.delenv("HOME")
+    installed.compose_in(installed.folder, "up", "-d", "relay")
+    before = installed.relay()["Id"]
+    assert installed.run()["authorization"] == f"Bearer {LOGIN}"
+    assert installed.relay()["Id"] == before
