@@ -39,12 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _load(options: argparse.Namespace) -> Settings | None:
+def _load(options: argparse.Namespace, *, serving: bool = False) -> Settings | None:
     """Return the configuration, or None after saying what is wrong with it."""
     from relay.config import ConfigurationError, find_file, load  # noqa: PLC0415  # see above
 
     try:
-        return load(find_file(options.config, os.environ))
+        return load(find_file(options.config, os.environ), serving=serving)
     except ConfigurationError as error:
         _explain(error)
         return None
@@ -70,7 +70,7 @@ def _serve(options: argparse.Namespace) -> int:
     # What is imported stays: collecting in between only costs time, and so would looking
     # through it at every later collection.
     gc.disable()
-    settings = _load(options)
+    settings = _load(options, serving=True)
     if settings is None:
         return UNUSABLE
     import uvloop  # noqa: PLC0415  # see above

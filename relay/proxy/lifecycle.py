@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from relay.proxy.runtime import Runtime
+from relay.telemetry.ledger import Ledger
 
 
 class Lifecycle:
     """The configuration in force, and whether the process is on its way out."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, ledger: Ledger | None = None) -> None:
         self.runtime = runtime
         """The configuration in force. A call keeps the one that it began with."""
+        self.ledger = ledger or Ledger()
+        """Where calls are noted once they are over; the same under every configuration."""
         self.draining = False
         """Whether the relay is stopping: calls in flight may finish, further ones are refused."""
         self.cutting = False
