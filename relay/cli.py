@@ -252,6 +252,26 @@ def _top(options: argparse.Namespace) -> int:
     )
 
 
+def _usage(options: argparse.Namespace) -> int:
+    from relay.commands import CommandError, usage  # noqa: PLC0415  # see above
+
+    settings = None if options.ledger is not None else _load(options)
+    if options.ledger is None and settings is None:
+        return UNUSABLE
+    try:
+        ledger = usage.ledger_of(options.ledger, settings, os.environ)
+        wish = usage.wish_of(options)
+    except usage.Unanswerable as error:
+        _complain(str(error))
+        return UNUSABLE
+    try:
+        usage.run(ledger, wish, sys.stdout)
+    except CommandError as error:
+        _complain(str(error))
+        return FAILED
+    return OK
+
+
 COMMANDS: Final[Mapping[str, Command]] = {
     "serve": _serve,
     "init": _init,
@@ -261,4 +281,5 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "token": _token,
     "health": _health,
     "top": _top,
+    "usage": _usage,
 }
