@@ -143,6 +143,8 @@ def connect(path: Path, *, mode: str = "ro") -> sqlite3.Connection:
     """
     if not path.exists():
         raise Unusable("is not there; a relay makes it, once it serves")
+    if path.is_dir():
+        raise Unusable("is a folder")
     address = f"file:{quote(str(path.absolute()))}?mode={mode}"
     connection = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
     try:

@@ -109,9 +109,9 @@ class Writer:
         try:
             self._work()
         except Unusable as error:
-            self._give_up(str(error), waits=isinstance(error, Taken))
+            self._give_up(str(error))
         except Exception as error:  # noqa: BLE001  # the thread must go on
-            self._give_up(f"is not written, by a fault of the relay: {error!r}", waits=False)
+            self._give_up(f"is not written, by a fault of the relay: {error!r}")
 
     def _work(self) -> None:
         if self._file is not None and not self._file.is_there:
@@ -141,16 +141,22 @@ class Writer:
         if time.monotonic() < self._retry_at and (taken or not self._rows):
             return False
         self._retry_at = time.monotonic() + _RETRY_SECONDS
-        self._file = LedgerFile(self.path)
-        with explained(self.path):
-            self._batches = Batches(self._file.connection)
-            self._retention = Retention(newest_time(self._file.connection))
+        try:
+            self._file = LedgerFile(self.path)
+            with explained(self.path):
+                self._retention = Retention(newest_time(self._file.connection))
+        except Taken:
+            raise
+        except BaseException:
+            self._lose(sum(row.calls for row in self._take()))
+            raise
+        self._batches = Batches(self._file.connection)
         self._noted_timezone = ""
         self._checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
         return True
 
     def _write(self, batches: Batches) -> int:
-        rows = [self._rows.popleft() for _ in range(len(self._rows))]
+        rows = self._take()
         if not rows:
             return 0
         try:
@@ -159,11 +165,13 @@ class Writer:
             self._lose(sum(row.calls for row in rows))
             raise
 
-    def _give_up(self, problem: str, *, waits: bool) -> None:
-        """Close the file, and drop what could not be written unless that can wait."""
+    def _take(self) -> list[Row]:
+        """Return the rows that wait; those that come meanwhile are for the next batch."""
+        return [self._rows.popleft() for _ in range(len(self._rows))]
+
+    def _give_up(self, problem: str) -> None:
+        """Close the file, and say why if nobody knows yet."""
         self._close()
-        if not waits:
-            self._lose(sum(self._rows.popleft().calls for _ in range(len(self._rows))))
         if not self.problem:
             self._notices.append(problem)
         self.problem = problem
