@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -134,7 +135,7 @@ def test_an_error_costs_nothing(prices: Prices, status: int) -> None:
         {"is_billed": False},
     ],
 )
-def test_what_is_free_costs_nothing(prices: Prices, changes: dict[str, object]) -> None:
+def test_what_is_free_costs_nothing(prices: Prices, changes: dict[str, Any]) -> None:
     """Whatever its answer holds."""
     assert bill_of(call(b'{"input_tokens":5}', **changes), prices).cost == 0
 
