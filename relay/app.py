@@ -15,15 +15,17 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 
+from relay import threads
 from relay.admin.handler import AdminHandler
-from relay.config import ConfigurationError, Problem, Settings, load
+from relay.config import ConfigurationError, ListenAddress, Problem, Settings, load
 from relay.downstream.connections import Connections
-from relay.downstream.listener import Listeners
+from relay.downstream.listener import CannotListen, Listeners
 from relay.downstream.server_connection import ServerConnection
 from relay.proxy.handler import Calls
 from relay.proxy.hop import Memory
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 TICK_SECONDS: Final = 0.5
 REPORT_TICKS: Final = 2
 CUT_SECONDS: Final = 1.0
+# What answers at all does so in far less; a mount that is dead never does.
+RELOAD_SECONDS: Final = 10.0
 # Prometheus, the health check, a few open pages; each takes a descriptor that a call could use.
 ADMIN_CONNECTIONS: Final = 64
 
@@ -77,9 +81,12 @@ class App:
         self._return_listeners = Listeners(
             lambda: ServerConnection(returns, self._return_connections), "returns", "returns"
         )
+        self._returns_at: tuple[ListenAddress, ...] | None = None
+        """Where hops come back, once that is listened on."""
         self._admin_listeners = Listeners(
             lambda: ServerConnection(self._admin, self._admin_connections), "admin pages", "admin"
         )
+        self._reload_wanted = asyncio.Event()
         self._stop = asyncio.Event()
         self._stop_at_once = asyncio.Event()
 
@@ -91,11 +98,13 @@ class App:
         """
         _raise_descriptor_limit()
         self._handle_signals()
-        ticker = asyncio.create_task(self._tick())
+        background = [
+            asyncio.create_task(self._tick()),
+            asyncio.create_task(self._reload_on_demand()),
+        ]
         try:
             await self._admin_listeners.open(self.lifecycle.runtime.settings.admin)
-            if self.lifecycle.runtime.settings.has_hops:
-                await self._return_listeners.open(self.lifecycle.runtime.settings.returns)
+            await self._open_returns(self.lifecycle.runtime.settings)
             await self._listeners.open(self.lifecycle.runtime.settings.listen)
             self.lifecycle.runtime.start()
             self._introduce()
@@ -104,8 +113,24 @@ class App:
             await self._stop.wait()
             await self._drain()
         finally:
-            ticker.cancel()
+            for task in background:
+                task.cancel()
             await self._close()
+
+    async def _open_returns(self, settings: Settings) -> None:
+        """Listen for hops that come back, from the first configuration on that has any.
+
+        Raises:
+            CannotListen: An address cannot be listened on; then none of them is.
+        """
+        if not settings.has_hops or self._returns_at is not None:
+            return
+        try:
+            await self._return_listeners.open(settings.returns)
+        except CannotListen:
+            self._return_listeners.close()
+            raise
+        self._returns_at = settings.returns
 
     def _load_admin(self) -> AdminListener:
         from relay.admin.application import AdminListener  # noqa: PLC0415  # see relay.admin.handler
@@ -150,22 +175,39 @@ class App:
         self._stop.set()
 
     def reload(self) -> None:
-        """Put the file's present content in force, or say why not."""
+        """Have the file's present content put in force; asked while that is done, once more."""
+        self._reload_wanted.set()
+
+    # A new configuration
+
+    async def _reload_on_demand(self) -> None:
+        while True:
+            await self._reload_wanted.wait()
+            self._reload_wanted.clear()
+            try:
+                await self._reload()
+            except ConfigurationError as error:
+                self._metrics.reloaded(succeeded=False)
+                log.error("not reloaded, the configuration stays as it was")  # noqa: TRY400  # no traceback wanted
+                for line in error.explain():
+                    log.error("%s", line)  # noqa: TRY400  # no traceback wanted
+            except CannotListen as error:
+                self._metrics.reloaded(succeeded=False)
+                log.error("not reloaded, the configuration stays as it was: %s", error)  # noqa: TRY400  # no traceback wanted
+            except Exception:
+                self._metrics.reloaded(succeeded=False)
+                log.exception("not reloaded, the configuration stays as it was")
+
+    async def _reload(self) -> None:
+        """Put the file's present content in force.
+
+        Raises:
+            ConfigurationError: It cannot be used, or not be read in time.
+            CannotListen: It is the first that has hops, and they could not come back.
+        """
         before = self.lifecycle.runtime
-        try:
-            settings = self._settings_after(before.settings)
-            prices = prices_of(settings)
-            runtime = Runtime(settings, self._metrics.credential_read, self.lifecycle.memory)
-        except ConfigurationError as error:
-            self._metrics.reloaded(succeeded=False)
-            log.error("not reloaded, the configuration stays as it was")  # noqa: TRY400  # no traceback wanted
-            for line in error.explain():
-                log.error("%s", line)  # noqa: TRY400  # no traceback wanted
-            return
-        except Exception:
-            self._metrics.reloaded(succeeded=False)
-            log.exception("not reloaded, the configuration stays as it was")
-            return
+        settings, runtime, prices = await self._load(before.settings)
+        await self._open_returns(settings)
         self._put_prices_in_force(settings, prices)
         self._metrics.prepare(runtime.states(), runtime.client_names)
         self.lifecycle.runtime = runtime
@@ -177,15 +219,32 @@ class App:
         self._problems = ProblemLog()
         self._report()
 
-    def _settings_after(self, before: Settings) -> Settings:
-        """Return the file's settings on the listeners there are: those last until a restart."""
-        settings = load(self._path, serving=True)
+    async def _load(self, before: Settings) -> tuple[Settings, Runtime, Prices | None]:
+        """Read the file and what it names, in threads: calls wait for no mount that is dead."""
+        try:
+            async with asyncio.timeout(RELOAD_SECONDS):
+                settings = await threads.run(partial(load, self._path, serving=True))
+                settings = self._on_old_listeners(settings, before)
+                return settings, *await threads.run(partial(self._bring_to_life, settings))
+        except TimeoutError as error:
+            message = f"cannot be read within {RELOAD_SECONDS:g} s, or a ca_file in it cannot"
+            raise ConfigurationError([Problem(1, (), message)], str(self._path)) from error
+
+    def _bring_to_life(self, settings: Settings) -> tuple[Runtime, Prices | None]:
+        runtime = Runtime(settings, self._metrics.credential_read, self.lifecycle.memory)
+        return runtime, prices_of(settings)
+
+    def _on_old_listeners(self, settings: Settings, before: Settings) -> Settings:
+        """Return new settings on the listeners there are: those last until a restart."""
         if (settings.listen, settings.admin) != (before.listen, before.admin):
             log.warning("listen and admin changed: that needs a restart")
+        returns = self._returns_at or settings.returns
+        if settings.has_hops and settings.returns != returns:
+            log.warning("returns changed: that needs a restart")
         if not settings.clients and not all(address.is_loopback for address in before.listen):
             message = "are needed: the relay listens beyond loopback until it is restarted"
             raise ConfigurationError([Problem(1, ("clients",), message)], settings.file)
-        return replace(settings, listen=before.listen, admin=before.admin)
+        return replace(settings, listen=before.listen, admin=before.admin, returns=returns)
 
     # Time
 

@@ -10,9 +10,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import pytest
 
@@ -25,8 +26,10 @@ from relay.credentials import sources
 from relay.credentials.credential import CommandValue
 from relay.credentials.file import FileValue
 from relay.downstream.connections import Connections
+from relay.proxy import forward
 from relay.upstream import health
 from relay.upstream.dial import Dialer
+from relay.upstream.tls import tls_context
 from tests.harness import FUSE_SECONDS, ROOT
 from tests.harness.configuration import Config, both_relays, configuration, write_configuration
 from tests.harness.messages import MESSAGES, OK, chunk, request
@@ -41,6 +44,8 @@ from tests.harness.relay import (
 from tests.harness.secrets import KEY, OAUTH, OTHER_TOKEN, TOKEN
 from tests.harness.upstream import Upstream
 
+S = TypeVar("S")
+T = TypeVar("T")
 NEW_KEY = OAUTH  # any other credential that must stay secret
 UNAUTHORIZED = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\nno"
 
@@ -157,6 +162,7 @@ async def test_a_fault_in_a_reload_keeps_the_old_configuration(
 
     monkeypatch.setattr(app, "load", fail)
     relay.app.reload()
+    await relay.log.says("^not reloaded, the configuration stays as it was$")
     assert "details of the fault" in relay.log.text[-1]
     relay.log.text.clear()
     assert relay.app.lifecycle.runtime is before
@@ -175,6 +181,78 @@ async def test_other_addresses_need_a_restart(
     await relay.log.says("needs? a? ?restart")
     assert (await relay.ask(request())).status == 200
     assert (await relay.page("/healthz")).status == 200
+
+
+@dataclass
+class DeadMount:
+    """Holds up whoever reads a file on it, until it answers."""
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    answers: threading.Event = field(default_factory=threading.Event)
+
+    def hold_up(self, reading: Callable[[T], S]) -> Callable[[T], S]:
+        """Return what reads a file on it."""
+
+        def read(what: T) -> S:
+            self.asked.set()
+            assert self.answers.wait(FUSE_SECONDS)
+            return reading(what)
+
+        return read
+
+
+async def test_a_file_that_does_not_answer_is_given_up(
+    relay: LocalRelay, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as one that cannot be read, and is no longer wanted once it can."""
+    upstream.answer_with(OK)
+    mount, before = DeadMount(), relay.app.lifecycle.runtime
+    monkeypatch.setattr(app, "RELOAD_SECONDS", 0.01)
+    monkeypatch.setattr(app, "load", mount.hold_up(load))
+    relay.app.reload()
+    await relay.log.says("^not reloaded, the configuration stays as it was$")
+    await relay.log.says(r"agent\.yaml:1: cannot be read within 0\.01 s, or a ca_file in it cannot")
+    assert await relay.samples("relay_config_reloads_total", "result") == {("failure",): 1}
+    mount.answers.set()
+    assert (await relay.ask(request())).status == 200
+    assert relay.app.lifecycle.runtime is before
+    monkeypatch.undo()
+    relay.app.reload()
+    await relay.log.says("^reloaded ")
+
+
+async def test_what_a_configuration_names_holds_up_no_call(
+    relay: LocalRelay, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ca_file is read once more where the configuration is brought to life."""
+    upstream.answer_with(OK)
+    mount = DeadMount()
+    monkeypatch.setattr(forward, "tls_context", mount.hold_up(tls_context))
+    relay.app.reload()
+    assert await asyncio.to_thread(mount.asked.wait, FUSE_SECONDS)
+    assert (await relay.ask(request())).status == 200
+    assert not [line for line in relay.log.text if "reloaded" in line]
+    mount.answers.set()
+    await relay.log.says("^reloaded ")
+
+
+async def test_a_reload_that_is_asked_for_meanwhile_is_made_after_it(
+    relay: LocalRelay, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, however often that is: it finds what is in the file by then."""
+    mount = DeadMount()
+    monkeypatch.setattr(app, "load", mount.hold_up(load))
+    relay.app.reload()
+    assert await asyncio.to_thread(mount.asked.wait, FUSE_SECONDS)
+    for _ in range(3):
+        relay.app.reload()
+    mount.answers.set()
+    await relay.log.says("^reloaded ", 2)
+    relay.path.write_text("")
+    relay.app.reload()
+    await relay.log.says(r"agent\.yaml:1: is empty")
+    counts = await relay.samples("relay_config_reloads_total", "result")
+    assert counts == {("success",): 2, ("failure",): 1}
 
 
 async def test_a_reload_changes_what_is_measured(
@@ -198,9 +276,9 @@ async def test_many_reloads_leave_nothing_behind(relay: LocalRelay, upstream: Up
     """Connections and tasks of a configuration end with it."""
     agent, caller = await begin_stream(relay, upstream)
     before = len(asyncio.all_tasks())
-    for _ in range(20):
+    for count in range(1, 21):
         relay.app.reload()
-    await relay.log.says("^reloaded ", 20)
+        await relay.log.says("^reloaded ", count)
     await relay.page("/healthz")
     assert len(asyncio.all_tasks()) <= before + 2
     await caller.send(chunk(b""))
@@ -222,10 +300,12 @@ async def test_reloads_are_counted_and_dated(relay: LocalRelay, upstream: Upstre
     assert 0 <= time.time() - started < 60
     relay.path.write_text("grants: [")
     relay.app.reload()
+    await relay.log.says("^not reloaded")
     assert await reloads(relay) == ({("failure",): 1}, started)
     update_configuration(relay, configuration(upstream.port))
-    relay.app.reload()
-    relay.app.reload()
+    for count in (1, 2):
+        relay.app.reload()
+        await relay.log.says("^reloaded ", count)
     counts, reloaded = await reloads(relay)
     assert counts == {("failure",): 1, ("success",): 2}
     assert started < reloaded <= time.time()

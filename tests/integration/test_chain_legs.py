@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.chain import HOP, Chain, running_chain
+from tests.harness.chain import HOP, Chain, chain_configuration, running_chain
 from tests.harness.configuration import Config
 from tests.harness.expectations import check_error, check_gone
 from tests.harness.messages import CHUNKED, OK, chunk, chunked_request, request
-from tests.harness.relay import update_configuration
+from tests.harness.relay import running_relay, update_configuration
 from tests.harness.secrets import KEY
+from tests.harness.upstream import Upstream, running_upstream
 
 LIMIT = 0.3
 COUNT = "/v1/messages/count_tokens"
@@ -281,3 +282,48 @@ async def test_a_leg_goes_by_the_configuration_its_call_began_with(tmp_path: Pat
         assert chain.api.credentials() == [KEY.encode()]
         await hop.send(OK)
         assert (await agent.answer()).status == 200
+
+
+def without_hops(config: Config) -> Config:
+    """Return a configuration whose relay goes straight to its API."""
+    claude = {key: value for key, value in config["claude"].items() if key != "hops"}
+    return config | {"claude": claude}
+
+
+async def test_a_reload_that_brings_the_first_hop_opens_the_return_address(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """Nothing has to be restarted."""
+    async with running_upstream() as hop:
+        config = chain_configuration(upstream, {HOP: hop})
+        async with running_relay(tmp_path, without_hops(config)) as relay:
+            update_configuration(relay, config)
+            relay.app.reload()
+            await relay.log.says("^reloaded ")
+            await relay.find_return_port()
+            chain = Chain(relay, [hop], upstream)
+            upstream.answer_with(OK)
+            agent, caller, sent = await chain.begin()
+            back = await chain.come_back(sent)
+            assert (await back.answer()).status == 200
+            await caller.send(OK)
+            assert (await agent.answer()).status == 200
+
+
+async def test_a_reload_that_cannot_open_it_keeps_the_configuration(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """Calls go on as before, and the log says which address is taken."""
+    async with running_upstream() as taken, running_upstream() as hop:
+        returns = ["127.0.0.1:0", f"127.0.0.1:{taken.port}"]
+        config = chain_configuration(upstream, {HOP: hop}, changes={"returns": returns})
+        async with running_relay(tmp_path, without_hops(config)) as relay:
+            update_configuration(relay, config)
+            relay.app.reload()
+            await relay.log.says(
+                f"not reloaded, .*: cannot listen on 127.0.0.1:{taken.port} for returns: .*RETURNS"
+            )
+            upstream.answer_with(OK)
+            assert (await relay.ask(request())).status == 200
+            reloads = await relay.samples("relay_config_reloads_total", "result")
+            assert reloads == {("failure",): 1}

@@ -65,6 +65,16 @@ async def test_a_ca_below_the_root_may_be_trusted_by_itself(tmp_path: Path) -> N
     assert await status_with(tmp_path, below.issue("good", LOCAL), below.file) == 200
 
 
+@pytest.mark.parametrize("before", ["", "# CA of Müller GmbH\n"])
+async def test_a_byte_order_mark_is_no_part_of_the_first_ca(tmp_path: Path, before: str) -> None:
+    """As Windows' editors write it; what it stands before is a CA, or a comment."""
+    authority, another = Authority(tmp_path), Authority(tmp_path, "another")
+    bundle = tmp_path / "bundle.pem"
+    both = authority.file.read_text() + another.file.read_text()
+    bundle.write_text(before + both, encoding="utf-8-sig")
+    assert await status_with(tmp_path, authority.issue("good", LOCAL), bundle) == 200
+
+
 async def test_nothing_else_is_given_up(tmp_path: Path) -> None:
     """Certificates are asked for, names are compared, and an end must be said."""
     authority = Authority(tmp_path)

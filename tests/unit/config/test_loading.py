@@ -275,8 +275,9 @@ def test_ca_file_is_found_beside_the_configuration(file: Path) -> None:
     assert mistakes(file, text) == [
         "4: relays.r.ca_file: must be a readable file of CA certificates in PEM form"
     ]
-    (file.parent / "ca.pem").write_text("no certificate")
-    assert len(mistakes(file, relay_with("ca_file: ca.pem"))) == 1
+    for text in ("no certificate", "", "\ufeff", "\ufeffno certificate"):
+        (file.parent / "ca.pem").write_text(text, encoding="utf-8")
+        assert len(mistakes(file, relay_with("ca_file: ca.pem"))) == 1
 
 
 @pytest.mark.parametrize(
