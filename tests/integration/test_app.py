@@ -190,13 +190,13 @@ class DeadMount:
     asked: threading.Event = field(default_factory=threading.Event)
     answers: threading.Event = field(default_factory=threading.Event)
 
-    def hold_up(self, reading: Callable[[T], S]) -> Callable[[T], S]:
+    def hold_up(self, reading: Callable[..., S]) -> Callable[..., S]:
         """Return what reads a file on it."""
 
-        def read(what: T) -> S:
+        def read(what: T, **options: object) -> S:
             self.asked.set()
             assert self.answers.wait(FUSE_SECONDS)
-            return reading(what)
+            return reading(what, **options)
 
         return read
 
