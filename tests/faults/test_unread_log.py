@@ -20,10 +20,12 @@ import pytest_asyncio
 
 from relay.telemetry.access_log import DROPPED, EXIT_SECONDS
 from relay.telemetry.line_writer import QUEUE_LIMIT
+from tests.faults.processes import resident_bytes
 from tests.harness import FUSE_SECONDS, ROOT
 from tests.harness.configuration import configuration, write_configuration
 from tests.harness.log import Log
 from tests.harness.messages import OK, PIECE, chunk, request
+from tests.harness.peer import Agent, Answer, Caller
 from tests.harness.relay import RelayProcess, begin_stream
 from tests.harness.upstream import Upstream
 
@@ -114,6 +116,36 @@ def numbered(number: int) -> bytes:
     return request(f"{LONG_PATH}{number:08}")
 
 
+class Streams:
+    """Calls whose answers go on, an event on each at a time."""
+
+    def __init__(self) -> None:
+        self._open: list[tuple[Agent, Caller, Answer]] = []
+
+    async def begin(self, relay: Watched, upstream: Upstream) -> None:
+        """Begin one more."""
+        agent, caller = await begin_stream(relay, upstream)
+        answer = await agent.head()
+        assert await agent.piece(answer) == PIECE
+        self._open.append((agent, caller, answer))
+
+    async def go_on(self) -> None:
+        """See that an event on each comes, and soon."""
+        begun = time.perf_counter()
+        for _, caller, _ in self._open:
+            await caller.send(chunk(PIECE))
+        for agent, _, answer in self._open:
+            assert await agent.piece(answer) == PIECE
+        assert time.perf_counter() - begun < SOON_SECONDS
+
+    async def end(self) -> None:
+        """See that each comes to its end."""
+        for agent, caller, answer in self._open:
+            await caller.send(chunk(b""))
+            await agent.finish(answer)
+            assert answer.complete
+
+
 async def test_calls_and_streams_go_on_and_lines_wait(relay: Watched, upstream: Upstream) -> None:
     """More than a pipe holds is written once somebody reads again: in order, and all of it."""
     agent, caller = await begin_stream(relay, upstream)
@@ -158,6 +190,31 @@ async def test_lines_beyond_the_queue_are_dropped_and_counted(
         await relay.log.more()
     assert json.loads(relay.log.text[-2])["level"] == "warning"
     assert await relay.dropped() == dropped
+
+
+async def test_a_hundred_streams_go_on_while_lines_are_dropped(
+    relay: Watched, upstream: Upstream
+) -> None:
+    """However long nobody reads: no event waits for that, and no memory is taken for it."""
+    streams = Streams()
+    for _ in range(100):
+        await streams.begin(relay, upstream)
+    relay.reader.transport.pause_reading()
+    upstream.answer_with(OK)
+    agent = await relay.agent()
+    filling = (QUEUE_LIMIT + PIPE_BYTES) // len(LONG_PATH) + 1
+    resident = 0
+    for number in range(3 * filling):
+        assert (await agent.ask(numbered(number))).status == 200
+        if number == filling:
+            assert await relay.dropped() > 0
+            resident = resident_bytes(relay.process.pid)
+        if number % 20 == 0:
+            await streams.go_on()
+            await relay.healthy()
+    assert await relay.dropped() > filling
+    assert resident_bytes(relay.process.pid) - resident < QUEUE_LIMIT // 2
+    await streams.end()
 
 
 async def test_a_relay_that_stops_does_not_wait_for_a_reader(
