@@ -71,18 +71,19 @@ async def sandbox(stack: Stack, api: Api, tmp_path: Path) -> AsyncIterator[Sandb
 
 
 async def test_a_new_user_is_led_to_the_first_answer(sandbox: Sandbox, api: Api) -> None:
-    """Without Headroom, and without a key, it is said what to do; then Claude Code works."""
+    """Without a key, and without Headroom, it is said what to do; then Claude Code works."""
+    run = await sandbox.run("claude", "-p", "Write a note.", profile="", key=None)
+    assert (run.status, run.printed) == (1, "")
+    assert "ANTHROPIC_API_KEY=sk-ant-..." in run.told
+
     run = await sandbox.run("claude", "-p", "Write a note.", profile="")
     assert (run.status, run.printed) == (1, "")
     assert "--profile headroom" in run.told
 
-    run = await sandbox.run("claude", "-p", "Write a note.", key=None)
-    assert (run.status, run.printed) == (1, "")
-    assert "ANTHROPIC_API_KEY=sk-ant-..." in run.told
-
     note = sandbox.folder / "note.txt"
     api.plan(uses("Write", {"file_path": str(note), "content": "from afar"}), says("Written."))
-    run = await sandbox.run("claude", "-p", "Write a note.", "--permission-mode", "acceptEdits")
+    flags = ("--permission-mode", "acceptEdits")
+    run = await sandbox.run("claude", "-p", "Write a note.", *flags, key=None)  # it is kept
     assert (run.status, run.printed.strip()) == (0, "Written."), run.told
     assert note.read_text() == "from afar"
     assert note.stat().st_uid == sandbox.folder.stat().st_uid
