@@ -23,7 +23,15 @@ from tests.harness.secrets import KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-CONFIG = "grants: [anthropic]\nclaude:\n  base_url: {headroom}\n"
+CONFIG = """\
+grants: [anthropic]
+claude:
+  base_url: {api}
+  hops:
+    - name: headroom
+      url: http://headroom:8787
+      headers: {X-Headroom-Proxy-Token: {file: /run/hop/headroom_proxy_token}}
+"""
 SERVICES = ("claude", "claude-internet")
 OWNER = 12321
 
@@ -44,12 +52,11 @@ WHO = "id -u; id -g; grep -h -e ^Cap -e ^NoNew /proc/self/status; touch /x 2>&1;
 
 @pytest.fixture(scope="module")
 def stack(shared_api: Api) -> Iterator[Stack]:
-    """A stack of which nothing runs yet, with Headroom in front of the imitation of the API."""
+    """A stack of which nothing runs yet, with Headroom on the way to the imitation of the API."""
     profiles = ("headroom", *SERVICES)
-    with resting_stack("relay-sandbox", config=CONFIG, profiles=profiles) as stack:
+    config = CONFIG.replace("{api}", shared_api.url)
+    with resting_stack("relay-sandbox", config=config, profiles=profiles) as stack:
         stack.docker("build", "--quiet", "relay", "headroom", "claude")
-        with (stack.folder / "stack.env").open("a") as variables:
-            variables.write(f"HEADROOM_UPSTREAM={shared_api.url}\n")
         yield stack
 
 
@@ -64,18 +71,19 @@ async def sandbox(stack: Stack, api: Api, tmp_path: Path) -> AsyncIterator[Sandb
 
 
 async def test_a_new_user_is_led_to_the_first_answer(sandbox: Sandbox, api: Api) -> None:
-    """Without Headroom, and without a key, it is said what to do; then Claude Code works."""
+    """Without a key, and without Headroom, it is said what to do; then Claude Code works."""
+    run = await sandbox.run("claude", "-p", "Write a note.", profile="", key=None)
+    assert (run.status, run.printed) == (1, "")
+    assert "ANTHROPIC_API_KEY=sk-ant-..." in run.told
+
     run = await sandbox.run("claude", "-p", "Write a note.", profile="")
     assert (run.status, run.printed) == (1, "")
     assert "--profile headroom" in run.told
 
-    run = await sandbox.run("claude", "-p", "Write a note.", key=None)
-    assert (run.status, run.printed) == (1, "")
-    assert "ANTHROPIC_API_KEY=sk-ant-..." in run.told
-
     note = sandbox.folder / "note.txt"
     api.plan(uses("Write", {"file_path": str(note), "content": "from afar"}), says("Written."))
-    run = await sandbox.run("claude", "-p", "Write a note.", "--permission-mode", "acceptEdits")
+    flags = ("--permission-mode", "acceptEdits")
+    run = await sandbox.run("claude", "-p", "Write a note.", *flags, key=None)  # it is kept
     assert (run.status, run.printed.strip()) == (0, "Written."), run.told
     assert note.read_text() == "from afar"
     assert note.stat().st_uid == sandbox.folder.stat().st_uid
@@ -136,7 +144,7 @@ async def test_the_sandbox_is_the_users_and_has_no_rights(sandbox: Sandbox, serv
 async def test_what_the_sandbox_reaches(sandbox: Sandbox, service: str) -> None:
     """The relay; not Headroom, Prometheus, or the admin pages; the internet in one of the two."""
     stack = sandbox.stack
-    closed = [stack.headroom_port, stack.admin_port, stack.prometheus_port]
+    closed = [8787, stack.admin_port, stack.prometheus_port]
     ports = [str(port) for port in (stack.relay_port, *closed)]
     run = await sandbox.run(
         service, "bash", "-c", f"python -c '{REACH}' {stack.gateway} {' '.join(ports)}"

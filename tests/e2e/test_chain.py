@@ -45,15 +45,21 @@ except OSError:
 # The processes whose memory holds the value on standard input; it is not searched itself.
 MEMORY: Final = """
 import contextlib, os, sys
-wanted = sys.stdin.read().strip().encode()
-for process in set(filter(str.isdigit, os.listdir("/proc"))) - {str(os.getpid())}:
+
+def holds(process, wanted):
     with open(f"/proc/{process}/maps") as maps, open(f"/proc/{process}/mem", "rb", 0) as memory:
         for line in maps:
             begin, end = (int(each, 16) for each in line.split()[0].split("-"))
             with contextlib.suppress(OSError, OverflowError):  # what the kernel keeps to itself
                 memory.seek(begin)
                 if wanted in memory.read(end - begin):
-                    print(process)
+                    return True
+
+wanted = sys.stdin.read().strip().encode()
+for process in set(filter(str.isdigit, os.listdir("/proc"))) - {str(os.getpid())}:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a health check, over by now
+        if holds(process, wanted):
+            print(process)
 """
 
 

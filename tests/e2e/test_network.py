@@ -41,6 +41,14 @@ def test_the_agent_has_no_internet_and_an_ordinary_container_has(
     assert status != 0, output
 
 
+def test_nothing_for_a_hop_that_is_not_up_leaves_the_host(stack: Stack) -> None:
+    """Its network is there all the same: another's machine with that address is not asked."""
+    program = "import socket\nwith socket.socket(type=socket.SOCK_DGRAM) as s:\n"
+    program += " s.connect(('headroom', 8787)); print(*s.getpeername(), s.getsockname()[0])"
+    said = stack.docker("exec", "-T", "relay", "python", "-c", program).split()
+    assert said == [stack.hop_address, "8787", stack.hops_gateway]
+
+
 def test_prometheus_scrapes_the_relays_series(stack: Stack, agent: Agent) -> None:
     """Read back by PromQL: the target is up, and every metric there is has arrived."""
     agent.call("/relay/anthropic/v1/messages")

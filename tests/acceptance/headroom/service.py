@@ -1,6 +1,6 @@
-"""Headroom itself, by the image and the service of compose.yaml: what users get, hardening and all.
+"""Headroom itself, by compose.yaml's image, arguments and variables: on the host, as one's own is.
 
-Only its port and the API's address are the test's own, and what a test wants otherwise. What it
+Its port and the API's address are the test's own, and what a test wants otherwise. What it
 would send to OpenAI or Google goes to a trap that keeps count. Its own log tells what it was
 asked, so that a page which the agent must not reach is known not to have been asked for.
 """
@@ -106,7 +106,7 @@ class Headroom:
 
 async def build() -> None:
     """Build the image as compose.yaml says, and note the version."""
-    status, said = await _compose({}, "build", "--quiet", "headroom")
+    status, said = await _compose("build", "--quiet", "headroom")
     assert status == 0, said
     version = await docker("run", "--rm", "--network=none", f"{IMAGE}-headroom", "--version")
     environments.versions["Headroom"] = version.split()[-1]
@@ -119,13 +119,20 @@ async def running_headroom(
     """Run the service in front of an API for the length of the context."""
     headroom = Headroom(f"relay-acceptance-{uuid.uuid4().hex[:8]}", free_ports(1)[0])
     elsewhere = f"http://127.0.0.1:{trap.port}"
-    variables = {"HEADROOM_PORT": str(headroom.port), "HEADROOM_UPSTREAM": api_url}
-    command = ["run", "--detach", "--no-deps", "--name", headroom.name]
-    command += ["-e", f"OPENAI_TARGET_API_URL={elsewhere}"]
-    command += ["-e", f"GEMINI_TARGET_API_URL={elsewhere}", "headroom"]
-    arguments = [each for each in await _arguments() if each not in without]
-    status, said = await _compose(variables, *command, *arguments, *more)
-    assert status == 0, said
+    arguments, variables = await _service()
+    variables |= {
+        "HEADROOM_HOST": "127.0.0.1",
+        "HEADROOM_PORT": str(headroom.port),
+        "ANTHROPIC_TARGET_API_URL": api_url,
+        "HEADROOM_ALLOWED_BASE_URLS": api_url,
+        "OPENAI_TARGET_API_URL": elsewhere,
+        "GEMINI_TARGET_API_URL": elsewhere,
+    }
+    command = ["run", "--detach", "--network=host", "--read-only", "--tmpfs=/tmp:size=64m"]
+    command += ["--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--name", headroom.name]
+    command += [f"--env={name}={value}" for name, value in variables.items()]
+    arguments = [each for each in arguments if each not in without]
+    await docker(*command, f"{IMAGE}-headroom", *arguments, *more)
     try:
         await headroom.healthy()
         yield headroom
@@ -133,17 +140,18 @@ async def running_headroom(
         await docker("rm", "--force", headroom.name)
 
 
-async def _arguments() -> list[str]:
-    status, said = await _compose({}, "config", "--format=json")
+async def _service() -> tuple[list[str], dict[str, str]]:
+    """Return the service's arguments and variables, but for what it wants to be called with."""
+    status, said = await _compose("config", "--format=json")
     assert status == 0, said
-    command = json.loads(said[said.index("{") :])["services"]["headroom"]["command"]
-    assert isinstance(command, list)
-    return command
+    service = json.loads(said[said.index("{") :])["services"]["headroom"]
+    del service["environment"]["HEADROOM_PROXY_TOKEN_FILE"]
+    return service["command"], service["environment"]
 
 
-async def _compose(variables: dict[str, str], *arguments: str) -> tuple[int, str]:
+async def _compose(*arguments: str) -> tuple[int, str]:
     project = ["docker", "compose", "--project-name", "relay-acceptance", "--profile", "headroom"]
-    return await _run(*project, *arguments, variables=variables | {"RELAY_IMAGE": IMAGE})
+    return await _run(*project, *arguments, variables={"RELAY_IMAGE": IMAGE})
 
 
 async def _run(*command: str, variables: dict[str, str] | None = None) -> tuple[int, str]:
