@@ -77,6 +77,15 @@ async def test_stream_is_passed_on_event_by_event(api: Headroom, hop: Headroom) 
     assert [chunk.count(b"event: ") for chunk in chunks] == [1, 1, 1, 1]
 
 
+async def test_events_that_come_together_are_passed_on_apart(api: Headroom, hop: Headroom) -> None:
+    """One chunk for each, however they were cut."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 20\r\n\r\n"
+    answer = head + b"data: 1\n\ndata: 2\n\nno"
+    api.play_next("raw", bytes=answer.decode())
+    response = await send(hop, STREAM)
+    assert response.pieces == [b"data: 1\n\n", b"data: 2\n\n", b"no"]
+
+
 async def test_whole_stream_is_what_the_api_sent(api: Headroom, hop: Headroom) -> None:
     """The body is the API's, byte for byte, and ends as a body should."""
     direct = await ask(api, "/v1/messages", CALL, STREAM)
@@ -283,6 +292,7 @@ async def test_token_is_asked_for_and_not_sent_on(api: Headroom) -> None:
         assert json.loads(refused.body) == {"error": "unauthorized"}
         assert (await ask(hop, "/livez")).status == (await ask(hop, "/readyz")).status == 200
         assert (await ask(hop, "/health")).status == 401
+        assert (await ask(hop, "/health", {"x-headroom-proxy-token": "other"})).status == 401
         token = {"x-headroom-proxy-token": "its-own-token"}
         assert (await ask(hop, "/v1/messages", CALL | token, MESSAGE)).status == 200
     [got] = api.record.exchanges

@@ -35,10 +35,10 @@ async def test_answer_of_its_own_makes_no_call(
 ) -> None:
     """A hop that answers by itself; an id that it bears is none that the API has given."""
     response = await send(hop, mode=mode)
-    from_api = await ask(api, "/v1/messages", CALL, MESSAGE)
     assert response.status == status
-    assert hop.record.legs == []
-    assert response.values("request-id") != from_api.values("request-id")
+    assert not hop.record.legs
+    assert not api.record.exchanges
+    assert response.values("request-id") in ([], ["req_standin00000000900000001"])
     assert (await send(hop, mode="nameless")).values("request-id") == []
 
 
