@@ -31,6 +31,7 @@ from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.problems import ProblemLog, subjects_of
 from relay.proxy.returns import Returns
 from relay.proxy.runtime import Runtime
+from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import Recorder
@@ -53,18 +54,20 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self._metrics = Metrics(CollectorRegistry())
+        self._ledger = Ledger()
         memory = Memory()
-        self.lifecycle = Lifecycle(Runtime(settings, self._metrics.credential_read, memory), memory)
+        runtime = Runtime(settings, self._metrics.credential_read, memory)
+        self.lifecycle = Lifecycle(runtime, memory, self._ledger)
         self._problems = ProblemLog()
         self._path = Path(settings.file)
-        self._metrics.price(prices_of(settings))
+        self._put_prices_in_force(settings, prices_of(settings))
         self._metrics.prepare(self.lifecycle.runtime.states(), self.lifecycle.runtime.client_names)
         self._metrics.loaded()
         self._connections = Connections()
         self._admin_connections = Connections(ADMIN_CONNECTIONS)
         self._return_connections = Connections()
         self._history = RecentCalls()
-        self._recorder = Recorder(self._metrics, self._history)
+        self._recorder = Recorder(self._metrics, self._history, [self._ledger.take])
         calls = Calls(self.lifecycle, self._metrics, self._recorder)
         self._admin = AdminHandler(self._load_admin)
         self._listeners = Listeners(
@@ -121,7 +124,15 @@ class App:
         for warning in self.lifecycle.runtime.settings.warnings:
             log.warning("%s", warning)
 
+    def _put_prices_in_force(self, settings: Settings, prices: Prices | None) -> None:
+        """Estimate costs as these settings say, in metrics and ledger."""
+        self._metrics.price(None if settings.prices is None else prices)
+        self._ledger.configure(settings, prices)
+        if settings.ledger is not None:
+            self._metrics.watch_ledger(lambda: self._ledger.dropped)
+
     def _report(self) -> None:
+        self._ledger.report()
         self._problems.report(subjects_of(self.lifecycle.runtime))
 
     # Signals
@@ -155,7 +166,7 @@ class App:
             self._metrics.reloaded(succeeded=False)
             log.exception("not reloaded, the configuration stays as it was")
             return
-        self._metrics.price(prices)
+        self._put_prices_in_force(settings, prices)
         self._metrics.prepare(runtime.states(), runtime.client_names)
         self.lifecycle.runtime = runtime
         runtime.start()
@@ -168,7 +179,7 @@ class App:
 
     def _settings_after(self, before: Settings) -> Settings:
         """Return the file's settings on the listeners there are: those last until a restart."""
-        settings = load(self._path)
+        settings = load(self._path, serving=True)
         if (settings.listen, settings.admin) != (before.listen, before.admin):
             log.warning("listen and admin changed: that needs a restart")
         if not settings.clients and not all(address.is_loopback for address in before.listen):
@@ -227,16 +238,18 @@ class App:
         await self._admin.stop()
         self._admin_connections.abort()
         self.lifecycle.runtime.retire()
+        self._recorder.settle()
+        await self._ledger.close()
         log.info("stopped")
 
 
 def prices_of(settings: Settings) -> Prices | None:
     """Return what estimates costs, where the configuration wants that."""
-    if settings.prices is None:
+    if settings.prices is None and settings.ledger is None:
         return None
     from relay.telemetry.prices import Prices  # noqa: PLC0415  # the price list takes memory: only where wanted
 
-    return Prices(settings.prices)
+    return Prices(settings.prices, settings.factors, settings.unknown)
 
 
 def _raise_descriptor_limit() -> None:

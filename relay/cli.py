@@ -39,12 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _load(options: argparse.Namespace) -> Settings | None:
+def _load(options: argparse.Namespace, *, serving: bool = False) -> Settings | None:
     """Return the configuration, or None after saying what is wrong with it."""
     from relay.config import ConfigurationError, find_file, load  # noqa: PLC0415  # see above
 
     try:
-        return load(find_file(options.config, os.environ))
+        return load(find_file(options.config, os.environ), serving=serving)
     except ConfigurationError as error:
         _explain(error)
         return None
@@ -70,7 +70,7 @@ def _serve(options: argparse.Namespace) -> int:
     # What is imported stays: collecting in between only costs time, and so would looking
     # through it at every later collection.
     gc.disable()
-    settings = _load(options)
+    settings = _load(options, serving=True)
     if settings is None:
         return UNUSABLE
     import uvloop  # noqa: PLC0415  # see above
@@ -255,6 +255,26 @@ def _top(options: argparse.Namespace) -> int:
     )
 
 
+def _usage(options: argparse.Namespace) -> int:
+    from relay.commands import CommandError, usage  # noqa: PLC0415  # see above
+
+    settings = None if options.ledger is not None else _load(options)
+    if options.ledger is None and settings is None:
+        return UNUSABLE
+    try:
+        ledger = usage.ledger_of(options.ledger, settings, os.environ)
+        wish = usage.wish_of(options)
+    except usage.Unanswerable as error:
+        _complain(str(error))
+        return UNUSABLE
+    try:
+        usage.run(ledger, wish, sys.stdout)
+    except CommandError as error:
+        _complain(str(error))
+        return FAILED
+    return OK
+
+
 COMMANDS: Final[Mapping[str, Command]] = {
     "serve": _serve,
     "init": _init,
@@ -264,4 +284,5 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "token": _token,
     "health": _health,
     "top": _top,
+    "usage": _usage,
 }

@@ -25,6 +25,9 @@ import json
 from typing import ClassVar, Final, Literal
 
 Api = Literal["anthropic", "openai"]
+PassCause = Literal["none", "wrong", "unknown", "no id", "over"]
+"""What is wrong with what a return shows: no pass, a wrong one, a relay or hop that there is not,
+a right pass that does not say which call, or an id of no call in flight."""
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -215,7 +218,7 @@ class PathRefused(ClientError):
 
 
 class PassRefused(ClientError):
-    """What came to the return address belongs to no call in flight."""
+    """What came to the return address belongs to no call in flight; ``cause`` is for the log."""
 
     status = 401
     error_type = "authentication_error"
@@ -223,6 +226,10 @@ class PassRefused(ClientError):
         "The relay knows of no call that this belongs to. Its log says what to set for this hop."
     )
     rejection = "pass"
+
+    def __init__(self, cause: PassCause = "wrong") -> None:
+        super().__init__()
+        self.cause: PassCause = cause
 
 
 class LegRefused(ClientError):

@@ -18,5 +18,5 @@ async def readyz(request: web.Request) -> web.Response:
     lifecycle = request.app[SOURCE].lifecycle
     ready = lifecycle.runtime.ready and not lifecycle.draining
     status = "draining" if lifecycle.draining else "ready" if ready else "not ready"
-    report = {"status": status, **readiness(lifecycle.runtime)}
+    report = {"status": status, **readiness(lifecycle.runtime, lifecycle.ledger)}
     return json_page(report, status=200 if ready else 503, indent=2)

@@ -13,6 +13,10 @@ from relay import __version__
 
 AGENTS: Final = ("claude-code", "codex", "anthropic", "openai")
 CREDENTIALS: Final = ("anthropic", "claude", "subscription", "openai")
+REPORTS: Final = (
+    *("today", "daily", "weekly", "monthly"),
+    *("sessions", "models", "clients", "agents"),
+)
 FORMATS: Final = ("dotenv", "shell", "compose", "docker", "settings", "toml")
 
 
@@ -78,7 +82,32 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks"
     )
+    _add_usage(add("usage", "Show what calls used and cost, as the ledger has it."))
     return top_level
+
+
+def _add_usage(usage: argparse.ArgumentParser) -> None:
+    usage.add_argument(
+        "report", nargs="?", choices=REPORTS, default=REPORTS[0], help="by what; by default today"
+    )
+    usage.add_argument(
+        "--since", metavar="7d", help="from midnight so many days ago, or from a day (2026-11-30)"
+    )
+    usage.add_argument("--client", metavar="NAME", help="the calls of that client alone")
+    usage.add_argument(
+        "--ledger", metavar="FILE", type=Path, help="that file, and not the configuration's"
+    )
+    what = usage.add_mutually_exclusive_group()
+    what.add_argument("--json", action="store_true", help="print it for scripts")
+    what.add_argument("--csv", action="store_true", help="the same for tables, without the total")
+    what.add_argument(
+        "--export", metavar="FILE", type=Path, help="instead, write one whole copy of the ledger"
+    )
+    what.add_argument(
+        "--forget",
+        metavar="WHOM",
+        help="instead, delete all calls of session:ID or client:NAME from the ledger",
+    )
 
 
 def _add_init(init: argparse.ArgumentParser) -> None:

@@ -48,6 +48,9 @@ async def describe(settings: Settings) -> list[str]:
     limits = settings.timeouts.model_dump()
     lines.append("timeouts  " + ", ".join(f"{name} {value:g} s" for name, value in limits.items()))
     lines.append(f"drain     {settings.drain:g} s")
+    if (ledger := settings.ledger) is not None:
+        kept = f"{ledger.keep_days:g} days, at most {ledger.max_mb:g} MB"
+        lines.append(f"ledger    {ledger.path}: {kept}; days as in {settings.timezone}")
     lines += [f"warning   {warning}" for warning in settings.warnings]
     for grant in grants:
         found = remarks(grant.reading, grant.name)

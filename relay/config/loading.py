@@ -7,19 +7,20 @@ none in another.
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from relay.config.addresses import ListenAddress
+from relay.config.costs import read_costs
 from relay.config.grants import DeclaredGrant, locate, read_grants
+from relay.config.ledger import read_ledger, read_timezone
 from relay.config.listeners import Listeners
 from relay.config.problems import ConfigurationError, Problem, in_order
 from relay.config.problems import Path as FieldPath
 from relay.config.relays import read_relays
-from relay.config.schema import Client, Drain, Price, Timeouts
+from relay.config.schema import Client, Drain, Timeouts
 from relay.config.settings import (
     ClientSettings,
     RelaySettings,
@@ -31,7 +32,7 @@ from relay.config.yaml_document import Data, read_document
 
 SECTIONS: Final = (
     *("grants", "claude", "relays", "listen", "admin", "returns"),
-    *("clients", "timeouts", "drain", "costs"),
+    *("clients", "timeouts", "drain", "costs", "ledger", "timezone"),
 )
 DEFAULT_LISTEN: Final = "127.0.0.1:8484"
 DEFAULT_ADMIN: Final = "127.0.0.1:9484"
@@ -39,7 +40,6 @@ DEFAULT_RETURNS: Final = "127.0.0.1:8485"
 PLACES: Final = ("agent.yaml", "/etc/relay/agent.yaml")
 SECRETS_FOLDER: Final = "/run/secrets"
 DEFAULT_CLIENT: Final = "agent"
-COSTS_EXTRA: Final = "agent-relay[costs]"
 TOKEN_VARIABLE: Final = "RELAY_TOKEN"  # noqa: S105  # a variable's name, not a token
 
 
@@ -60,8 +60,10 @@ def find_file(path: str | None, environment: Mapping[str, str]) -> Path:
     raise ConfigurationError([Problem(1, (), message)])
 
 
-def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read and resolve a configuration file.
+def load(
+    path: Path, environment: Mapping[str, str] = os.environ, *, serving: bool = False
+) -> Settings:
+    """Read and resolve a configuration file; to serve by it, what it names must be there too.
 
     Raises:
         ConfigurationError: With every mistake in it.
@@ -69,7 +71,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     try:
         document = read_document(path.read_text(encoding="utf-8"), SECTIONS)
         checker = Checker(document)
-        return _Loader(checker, document.data, environment, path).settings()
+        return _Loader(checker, document.data, environment, path, serving=serving).settings()
     except OSError as error:
         problem = Problem(1, (), f"cannot be read: {(error.strerror or 'unknown').lower()}")
     except UnicodeDecodeError:
@@ -83,9 +85,16 @@ class _Loader:
     """One pass over one document."""
 
     def __init__(
-        self, checker: Checker, data: Data, environment: Mapping[str, str], path: Path
+        self,
+        checker: Checker,
+        data: Data,
+        environment: Mapping[str, str],
+        path: Path,
+        *,
+        serving: bool,
     ) -> None:
         self._checker = checker
+        self._serving = serving
         self._environment = environment
         self._path = path
         self._folder = path.absolute().parent
@@ -106,7 +115,9 @@ class _Loader:
         self._check_exposure(listeners.listen)
         listeners.check()
         timeouts = checker.model(("timeouts",), Timeouts, self._section("timeouts"))
-        prices = self._prices()
+        costs = read_costs(checker, data.get("costs"))
+        ledger = read_ledger(checker, data.get("ledger"), self._folder, serving=self._serving)
+        timezone = read_timezone(checker, data.get("timezone"), self._environment)
         drain = checker.model((), Drain, {k: v for k, v in data.items() if k == "drain"})
         if checker.problems or timeouts is None or drain is None:
             self._name_misspelt_sections(checker.complain)
@@ -122,7 +133,11 @@ class _Loader:
             returns=listeners.returns,
             timeouts=timeouts,
             drain=drain.drain,
-            prices=prices,
+            prices=costs.prices,
+            factors=costs.factors,
+            unknown=costs.unknown,
+            ledger=ledger,
+            timezone=timezone,
             warnings=tuple(f"{self._path}:{each}" for each in in_order(checker.remarks)),
         )
 
@@ -150,22 +165,6 @@ class _Loader:
             return True
         places = (f"{folder}/{TOKEN_VARIABLE.lower()}" for folder in self._secrets)
         return any(os.path.exists(place) for place in places)  # noqa: PTH110  # False where forbidden
-
-    def _prices(self) -> dict[str, dict[str, float]] | None:
-        """Return the prices of ``costs``: true for the known ones, or a mapping of others."""
-        data = self._data.get("costs")
-        if not data and not isinstance(data, dict):
-            return None
-        if importlib.util.find_spec("genai_prices") is None:
-            self._checker.complain(("costs",), f"needs a package: pip install '{COSTS_EXTRA}'")
-        if data is True:
-            return {}
-        prices: dict[str, dict[str, float]] = {}
-        for model, item in self._checker.mapping(("costs",), data).items():
-            price = self._checker.model(("costs", model), Price, item)
-            if price is not None:
-                prices[model] = price.model_dump(exclude_none=True)
-        return prices
 
     def _check_exposure(self, listen: tuple[ListenAddress, ...]) -> None:
         if self._data.get("clients") or self._has_default_token():

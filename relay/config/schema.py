@@ -345,3 +345,30 @@ class Price(Model):
     """Prompt that was put into the cache for an hour."""
     cache_write_unknown: Number | None = None
     """Prompt that was put into the cache, for a time that the answer does not say."""
+
+
+class Costs(Model):
+    """What else ``costs`` may hold, beside the prices of models."""
+
+    factors: dict[str, Number] = Field(default_factory=dict)
+    """What a service other than the standard one costs, as a multiple, by what answers call it."""
+    unknown: Price | None = None
+    """What a model without a known price counts for limits."""
+
+
+class Ledger(Model):
+    """The file in which every call is noted."""
+
+    path: FilePath
+    """The SQLite file; its folder must be there. A relative path begins at agent.yaml's folder."""
+    keep_days: PositiveNumber = 90
+    """Days after which a call is deleted."""
+    max_mb: PositiveNumber = 1024
+    """Megabytes of calls, beyond which the oldest are deleted."""
+
+
+class Timezone(Model):
+    """The time zone in which days, weeks and months are cut."""
+
+    timezone: str | None = None
+    """A name such as ``Europe/Berlin``; by default that of ``TZ``, else UTC."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from relay.config.addresses import ListenAddress, UpstreamAddress
@@ -12,6 +12,9 @@ from relay.errors import Api
 
 OAUTH_BETA: Final = b"oauth-2025-04-20"
 """What the Anthropic API asks of calls with an OAuth token, in ``anthropic-beta``."""
+
+DEFAULT_UNKNOWN: Final[Mapping[str, float]] = {"input": 15, "output": 75}
+"""Above what any model costs that agents use."""
 
 Sources = tuple[EnvSource | FileSource | CommandSource, ...]
 """Where a value may come from: the first that has one counts."""
@@ -82,6 +85,16 @@ class RelaySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """Where every call is noted, and for how long."""
+
+    path: str
+    keep_days: float = 90
+    max_mb: float = 1024
+    """Millions of bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration, valid and resolved."""
 
@@ -94,6 +107,13 @@ class Settings:
     drain: float
     prices: Mapping[str, Mapping[str, float]] | None = None
     """Dollars per million tokens by model and type, over the known ones; None: no costs."""
+    factors: Mapping[str, float] = field(default_factory=dict)
+    """What services beside the standard one cost, as multiples, over the known ones."""
+    unknown: Mapping[str, float] = field(default_factory=lambda: DEFAULT_UNKNOWN)
+    """Dollars per million tokens by type, for limits, of a model without a known price."""
+    ledger: LedgerSettings | None = None
+    timezone: str = "UTC"
+    """In which days, weeks and months are cut."""
     warnings: tuple[str, ...] = ()
     returns: tuple[ListenAddress, ...] = ()
     """Where hops come back; listened on only where a relay has hops."""

@@ -50,6 +50,8 @@ _EXAMPLES: Final[dict[Path, str]] = {
     ("returns",): 'returns: ["127.0.0.1:8485"]',
     ("clients",): "clients: [{name: agent, token: {env: RELAY_TOKEN}}]",
     ("timeouts",): "timeouts: {idle: 330}",
+    ("ledger",): "ledger: {path: /var/lib/relay/ledger.db}",
+    ("costs", "factors"): "factors: {fast: 2}",
 }
 
 ModelType = TypeVar("ModelType", bound=Model)

@@ -12,7 +12,7 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from relay.config import GrantSettings
 from relay.errors import PassRefused
@@ -35,18 +35,6 @@ _BEGINNINGS: Final = {
     "claude": "sk-ant-oat01-",
     "openai": "sk-",
 }
-
-Cause = Literal["none", "wrong", "unknown", "no id", "over"]
-"""What is wrong with what a return shows: no pass, a wrong one, a relay or hop that there is not,
-a right pass that does not say which call, or an id of no call in flight."""
-
-
-class NoSuchCall(PassRefused):
-    """No call in flight owns what a return shows."""
-
-    def __init__(self, cause: Cause = "wrong") -> None:
-        super().__init__()
-        self.cause = cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +102,21 @@ class Passes:
         ``grant`` is the relay's: in which headers a pass may stand.
 
         Raises:
-            NoSuchCall: None owns it, whatever else is right about it.
+            PassRefused: None owns it, whatever else is right about it.
         """
         ids = {value for value in head.values(_ID_KEY) if value}
         shown = presented_tokens(head, grant)
         if len(ids) > 1 or (not shown and not ids):
-            raise NoSuchCall("wrong" if ids else "none")
+            raise PassRefused("wrong" if ids else "none")
         if not ids:
             return self._find_by_pass(place, shown)
         call = self._by_id.get((place, ids.pop()))
         if call is None:
-            raise NoSuchCall("over")
+            raise PassRefused("over")
         if not shown:
-            raise NoSuchCall("none")
+            raise PassRefused("none")
         if not all(_is_same(each, call.expected_pass()) for each in shown):
-            raise NoSuchCall("wrong")
+            raise PassRefused("wrong")
         return call
 
     def _find_by_pass(self, place: Place, shown: Sequence[bytes | None]) -> HopCall:
@@ -136,7 +124,7 @@ class Passes:
         call = calls[0]
         if call is not None and all(each is call for each in calls):
             return call
-        raise NoSuchCall("no id" if self._owns(place, shown) else "wrong")
+        raise PassRefused("no id" if self._owns(place, shown) else "wrong")
 
     def _owns(self, place: Place, shown: Sequence[bytes | None]) -> bool:
         """Whether a pass is right, and says only whose a call is."""

@@ -14,6 +14,7 @@ from relay.credentials.credential import Credential
 from relay.credentials.shape import Remark, remarks
 from relay.proxy.hop import Hop
 from relay.proxy.runtime import Runtime
+from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import RelayState
 from relay.telemetry.metrics.states import reach_of
 
@@ -119,9 +120,15 @@ class ProblemLog:
                 log.info("%s: %s", subject.name, subject.recovery)
 
 
-def readiness(runtime: Runtime) -> dict[str, object]:
-    """Return each relay and client with its credential's state, as ``/readyz`` shows it."""
+def readiness(runtime: Runtime, ledger: Ledger) -> dict[str, object]:
+    """Return each relay and client with its credential's state, as ``/readyz`` shows it.
+
+    What is wrong with the ledger is a warning: calls go on.
+    """
+    problem = {"warning": f"it {ledger.problem}"} if ledger.problem else {}
+    noted = {} if ledger.path is None else {"ledger": {"path": ledger.path, **problem}}
     return {
+        **noted,
         "relays": {
             state.relay: {
                 "credential": _credential(runtime, state),

@@ -14,7 +14,14 @@ from collections.abc import Coroutine, Mapping
 from typing import Final
 
 from relay.downstream.server_connection import Request, ServerConnection
-from relay.errors import LegRefused, OriginRefused, RelayError, UpgradeRefused
+from relay.errors import (
+    LegRefused,
+    OriginRefused,
+    PassCause,
+    PassRefused,
+    RelayError,
+    UpgradeRefused,
+)
 from relay.http.headers import list_items
 from relay.http.memo import Memo
 from relay.http.message import RequestHead
@@ -26,7 +33,7 @@ from relay.proxy.forward import check_reply
 from relay.proxy.hop import QUIET_SECONDS
 from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.onward import Onward
-from relay.proxy.passes import Cause, NoSuchCall, Place
+from relay.proxy.passes import Place
 from relay.proxy.response import Way
 from relay.proxy.routing import Target, check_path
 from relay.telemetry.metrics import Metrics
@@ -34,7 +41,7 @@ from relay.upstream.interface import Reply
 
 log = logging.getLogger("relay")
 
-_HINTS: Final[Mapping[Cause, str]] = {
+_HINTS: Final[Mapping[PassCause, str]] = {
     "none": "it shows no pass: have it carry on the credential that it is sent",
     "wrong": "it shows a wrong pass: have it carry on the credential that it is sent, or, where "
     "it sends a key of its own, name that as its pass",
@@ -58,7 +65,7 @@ class Returns:
         """Answer one request; return whether another may follow on its connection."""
         return Leg(self._lifecycle, self._metrics, self, connection, request).run()
 
-    def say_refused(self, place: Place | None, error: NoSuchCall) -> None:
+    def say_refused(self, place: Place | None, error: PassRefused) -> None:
         """Log why a return was refused: once a minute and hop, and nothing of unknown ones."""
         if place is None:
             return
@@ -144,7 +151,7 @@ class Leg(Exchange):
         if target.rest or target.query or head.method not in (b"HEAD", b"GET"):
             return place, target
         if not self._is_known(place):
-            raise NoSuchCall("unknown")
+            raise PassRefused("unknown")
         return place, None
 
     def _is_known(self, place: Place) -> bool:
@@ -159,7 +166,7 @@ class Leg(Exchange):
             self._record.api = route.settings.api
         try:
             return self._lifecycle.memory.passes.find(place, head, grant)
-        except NoSuchCall as error:
+        except PassRefused as error:
             self._returns.say_refused(place if self._is_known(place) else None, error)
             raise
 

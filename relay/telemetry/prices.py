@@ -1,12 +1,13 @@
 """What a call would cost by the price list: an estimate in US dollars, never a bill.
 
-The list is the one that comes with the package genai-prices, an optional extra, imported only
-where prices are made; nothing is ever fetched. The relay's token types are disjoint, while
+The list is the one that comes with the package genai-prices, imported only where prices are
+made; nothing is ever fetched. The relay's token types are disjoint, while
 the package counts the cache within the input, and its lifetimes within what was written: so
 totals are handed over, and the package takes them apart again.
 
-The estimate knows neither batches, priority tiers nor discounts, and a subscription is not
-billed by tokens at all. Long prompts are billed as the list says. Knows nothing of metrics.
+A service other than the standard one costs a multiple, by what the answer says of its speed,
+tier and place. The estimate knows no discounts, and a subscription is not billed by tokens at
+all. Long prompts are billed as the list says. Knows nothing of metrics.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from relay.errors import Api
+from relay.telemetry.factors import Factors
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices, Usage
@@ -65,16 +67,6 @@ _DATE: Final = re.compile(r"[-@]20\d\d(?:\d{4}|-\d\d-\d\d)$")
 _REMEMBERED_MODELS: Final = 256
 
 
-class PricesNotInstalled(Exception):
-    """Costs are wanted, and the package with the price list is not there."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "estimated costs need the package genai-prices; "
-            "install it with: pip install 'agent-relay[costs]'"
-        )
-
-
 class _Rates:
     """Prices in force. For most calls they come to one rate per token of each type.
 
@@ -93,15 +85,27 @@ class _Rates:
             if _covers(prices, {kind: 1})
         }
 
-    def cost(self, tokens: Mapping[str, int], web_searches: int) -> float | None:
-        """Return the estimate; None where a direction that has tokens has no price."""
+    def cost(
+        self, tokens: Mapping[str, int], web_searches: int, factor: Decimal | None
+    ) -> float | None:
+        """Return the estimate; None where a direction that has tokens has no price.
+
+        The factor, if there is one, is that of tokens alone.
+        """
         if not _covers(self._prices, tokens):
             return None
-        if web_searches or sum(tokens.get(kind, 0) for kind in _INPUT_TYPES) > self._first_tier:
-            return float(self._exactly(tokens, web_searches))
-        rates = self._per_token
-        total = sum((rates[kind] * n for kind, n in tokens.items() if n), self._per_call)
+        total = self._of_tokens(tokens)
+        if factor is not None:
+            total *= factor
+        if web_searches:
+            total += self._exactly({}, web_searches) - self._per_call
         return float(total)
+
+    def _of_tokens(self, tokens: Mapping[str, int]) -> Decimal:
+        if sum(tokens.get(kind, 0) for kind in _INPUT_TYPES) > self._first_tier:
+            return self._exactly(tokens)
+        rates = self._per_token
+        return sum((rates[kind] * n for kind, n in tokens.items() if n), self._per_call)
 
     def _exactly(self, tokens: Mapping[str, int], web_searches: int = 0) -> Decimal:
         price: Decimal = self._prices.calc_price(_usage(tokens, web_searches))["total_price"]
@@ -147,13 +151,20 @@ class Prices:
     ``cache_write_unknown`` follows ``cache_write_5m``.
     """
 
-    def __init__(self, overrides: Overrides | None = None) -> None:
+    def __init__(
+        self,
+        overrides: Overrides | None = None,
+        factors: Mapping[str, float] | None = None,
+        unknown: Mapping[str, float] | None = None,
+    ) -> None:
         """Import the list: 50 ms and 6 MiB beside the rest of the relay.
 
-        Raises:
-            PricesNotInstalled: There is none.
+        ``unknown`` are the prices, for limits, of a model that has none.
         """
         self._providers = _load_providers()
+        self._factors = Factors(factors or {})
+        prices = {kind: Decimal(str(dollars)) for kind, dollars in (unknown or {}).items()}
+        self._unknown = {api: _Model(None, prices, _PROPORTIONS[api]) for api in _PROPORTIONS}
         self._overrides = {
             model: {kind: Decimal(str(dollars)) for kind, dollars in prices.items()}
             for model, prices in (overrides or {}).items()
@@ -161,14 +172,31 @@ class Prices:
         self._find = lru_cache(_REMEMBERED_MODELS)(self._search)
 
     def cost(
-        self, api: Api, model: str, tokens: Mapping[str, int], *, web_searches: int = 0
+        self,
+        api: Api,
+        model: str,
+        tokens: Mapping[str, int],
+        *,
+        web_searches: int = 0,
+        tier: str | None = None,
     ) -> float | None:
         """Return the estimate for tokens by type, in dollars; None where there is no price.
 
-        Searches that the API made are added where the list has a price for them.
+        Searches that the API made are added where the list has a price for them. ``tier`` is
+        what the answer says of the service, if it is not the standard one.
         """
         rates = self._find(api, model).rates()
-        return None if rates is None else rates.cost(tokens, web_searches)
+        if rates is None:
+            return None
+        return rates.cost(tokens, web_searches, None if tier is None else self._factors.of(tier))
+
+    def unknown_cost(
+        self, api: Api, tokens: Mapping[str, int], *, tier: str | None = None
+    ) -> float:
+        """Return what limits count for a model without a price."""
+        rates = self._unknown[api].rates()
+        factor = None if tier is None else self._factors.of(tier)
+        return 0.0 if rates is None else rates.cost(tokens, 0, factor) or 0.0
 
     def _search(self, api: Api, model: str) -> _Model:
         override = self._overrides.get(model) or self._overrides.get(_DATE.sub("", model)) or {}
@@ -177,10 +205,8 @@ class Prices:
 
 
 def _load_providers() -> Mapping[Api, Provider]:
-    try:
-        from genai_prices.data import providers  # noqa: PLC0415  # an optional package
-    except ImportError as error:
-        raise PricesNotInstalled from error
+    from genai_prices.data import providers  # noqa: PLC0415  # takes memory: only where wanted
+
     by_id = {provider.id: provider for provider in providers}
     return {"anthropic": by_id["anthropic"], "openai": by_id["openai"]}
 
@@ -189,7 +215,7 @@ def _merge(
     listed: ModelPrice | None, override: Mapping[str, Decimal], proportions: Mapping[str, Decimal]
 ) -> ModelPrice:
     """Return an override's prices, with what it leaves out."""
-    from genai_prices.types import ModelPrice  # noqa: PLC0415  # an optional package
+    from genai_prices.types import ModelPrice  # noqa: PLC0415  # takes memory: only where wanted
 
     known = {kind: _listed_price(listed, kind) for kind in _PRICE_KEYS}
     if listed is not None:
@@ -247,7 +273,7 @@ def _covers(prices: ModelPrice, tokens: Mapping[str, int]) -> bool:
 
 def _usage(tokens: Mapping[str, int], web_searches: int) -> Usage:
     """Return totals, as the package wants them: each includes what is stated beside it."""
-    from genai_prices import Usage  # noqa: PLC0415  # an optional package
+    from genai_prices import Usage  # noqa: PLC0415  # takes memory: only where wanted
 
     written = [tokens.get(kind, 0) for kind in _CACHE_TYPES[1:]]
     return Usage(

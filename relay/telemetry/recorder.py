@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from relay.telemetry.access_log import announce_messages, log_calls, take_dropped
@@ -35,9 +35,16 @@ T = TypeVar("T")
 class Recorder:
     """Takes calls from their beginning to their place in metrics, history and log."""
 
-    def __init__(self, metrics: Metrics, history: RecentCalls) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        history: RecentCalls,
+        observers: Sequence[Callable[[CallRecord], None]] = (),
+    ) -> None:
         self._metrics = metrics
         self._history = history
+        self._observers = observers
+        """Who else takes each call that is over."""
         self._over: deque[CallRecord] = deque()
         announce_messages(self.settle)
 
@@ -75,6 +82,8 @@ class Recorder:
         while self._over:
             record = self._over.popleft()
             self._guard(self._observe, record)
+            for take in self._observers:
+                self._guard(take, record)
             calls.append(record)
         self._guard(log_calls, calls)
 

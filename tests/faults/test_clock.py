@@ -36,6 +36,8 @@ READERS = {
     "credentials/file.py": "how old a file's time stamp is, which is the wall clock's",
     "proxy/standing.py": "since when a credential is refused",
     "telemetry/access_log.py": "when a call was over",
+    "telemetry/ledger/ledger.py": "when a call was over",
+    "telemetry/ledger/retention.py": "which calls are too old, unless the clock jumped",
     "telemetry/metrics/__init__.py": "when an exemplar was seen, and the configuration loaded",
     "telemetry/metrics/limits.py": "whether a quota's reset, an hour of the day, has passed",
     "telemetry/prices.py": "which day's price",

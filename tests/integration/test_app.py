@@ -152,7 +152,7 @@ async def test_a_fault_in_a_reload_keeps_the_old_configuration(
     upstream.answer_with(OK)
     before = relay.app.lifecycle.runtime
 
-    def fail(_: Path) -> NoReturn:
+    def fail(_: Path, **__: object) -> NoReturn:
         raise RuntimeError("details of the fault")
 
     monkeypatch.setattr(app, "load", fail)

@@ -19,6 +19,7 @@ from relay.telemetry.call import UNKNOWN, CallRecord
 from relay.telemetry.metrics.catalogue import Catalogue
 from relay.telemetry.metrics.costs import CostCounters, Pricing
 from relay.telemetry.metrics.families import Families
+from relay.telemetry.metrics.ledger import LedgerCounter
 from relay.telemetry.metrics.limits import LimitGauges
 from relay.telemetry.metrics.states import HopState, RelayState
 from relay.telemetry.rate_limits import LimitState
@@ -40,6 +41,7 @@ class Metrics:
         self._limits = LimitGauges(registry)
         self._models: dict[str | None, str] = {None: OTHER}
         self._costs: CostCounters | None = None
+        self._ledger: LedgerCounter | None = None
 
     def prepare(self, states: Iterable[RelayState], clients: Iterable[str]) -> None:
         """Make the children of these relays, their grants and clients, and let go of others'."""
@@ -61,6 +63,11 @@ class Metrics:
         if pricing is not None or self._costs is not None:
             self._costs = self._costs or CostCounters(Families(self._registry))
             self._costs.pricing = pricing
+
+    def watch_ledger(self, dropped: Callable[[], int]) -> None:
+        """Show from now on how many calls the ledger lacks."""
+        if self._ledger is None:
+            self._ledger = LedgerCounter(Families(self._registry), dropped)
 
     def begin(self, record: CallRecord) -> None:
         """Count a call of a known relay in, and take what its pieces cost from now on."""
@@ -213,6 +220,8 @@ class Metrics:
         """Set the gauges of the relays there are now, and forget those of others."""
         states = list(states)
         self._keep_only(states)
+        if self._ledger is not None:
+            self._ledger.show()
         for gauge in (self._all.ready, self._all.refused, self._all.up, self._all.connections):
             gauge.clear()
         self._all.upstream_info.clear()

@@ -15,7 +15,13 @@ class Pricing(Protocol):
     """Knows what tokens cost."""
 
     def cost(
-        self, api: Api, model: str, tokens: Mapping[str, int], *, web_searches: int = 0
+        self,
+        api: Api,
+        model: str,
+        tokens: Mapping[str, int],
+        *,
+        web_searches: int = 0,
+        tier: str | None = None,
     ) -> float | None:
         """Return US dollars, or None for a model without a price."""
 
@@ -50,7 +56,9 @@ class CostCounters:
             if not part.tokens:
                 continue
             model = part.model or label
-            cost = self.pricing.cost(record.api, model, part.tokens, web_searches=searches)
+            cost = self.pricing.cost(
+                record.api, model, part.tokens, web_searches=searches, tier=usage.tier
+            )
             searches = 0  # they are the answer's own
             key = (record.relay, record.client, label)
             if cost is None:

@@ -230,10 +230,17 @@ class Prices:
         self.asked: list[tuple[str, int]] = []
 
     def cost(
-        self, _: str, model: str, tokens: Mapping[str, int], *, web_searches: int = 0
+        self,
+        _: str,
+        model: str,
+        tokens: Mapping[str, int],
+        *,
+        web_searches: int = 0,
+        tier: str | None = None,
     ) -> float | None:
         """Return a dollar."""
         assert web_searches
+        assert tier is None
         self.asked.append((model, tokens["output"]))
         return 1.0
 

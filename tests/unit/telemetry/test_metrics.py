@@ -450,12 +450,20 @@ class ListPrice:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, dict[str, int]]] = []
         self.searches: list[int] = []
+        self.tiers: list[str | None] = []
 
     def cost(
-        self, api: str, model: str, tokens: Mapping[str, int], *, web_searches: int = 0
+        self,
+        api: str,
+        model: str,
+        tokens: Mapping[str, int],
+        *,
+        web_searches: int = 0,
+        tier: str | None = None,
     ) -> float | None:
         """Return a quarter of a dollar."""
         self.searches.append(web_searches)
+        self.tiers.append(tier)
         self.asked.append((api, model, dict(tokens)))
         return 0.25 if model == MODEL else None
 

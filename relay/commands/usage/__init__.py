@@ -1,0 +1,155 @@
+"""``relay usage``: what calls used and cost, from the ledger's file.
+
+It asks no relay: the file is read beside the one that writes it, or where none runs. ``--json``
+and ``--csv`` are for scripts, ``table`` is for people; ``--export`` and ``--forget`` show nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, TextIO, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from relay.commands import CommandError
+from relay.config import Settings
+from relay.config.ledger import environment_timezone
+from relay.telemetry.ledger.file import Unusable
+from relay.telemetry.ledger.periods import day_of, first_day
+from relay.telemetry.ledger.reader import Reader, reading
+from relay.telemetry.ledger.report import Question, Report, Sums, as_data, report_of, rows_of
+from relay.telemetry.ledger.upkeep import InTheWay, Whom, export, forget
+
+Form = Literal["table", "json", "csv"]
+_SINCE: Final = "--since must be like 7d, or a day like 2026-11-30"
+
+
+class Unanswerable(Exception):
+    """What is asked makes no sense, or of no ledger; the text says why."""
+
+
+class LedgerPlace(NamedTuple):
+    """Where a ledger is, and the time zone for one that does not say its own."""
+
+    path: Path
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for."""
+
+    question: Question
+    form: Form = "table"
+    export_to: Path | None = None
+    forget: tuple[Whom, str] | None = None
+
+
+def ledger_of(
+    named: Path | None, settings: Settings | None, environment: Mapping[str, str]
+) -> LedgerPlace:
+    """Return the ledger that is named, or the configuration's.
+
+    Raises:
+        Unanswerable: There is none.
+    """
+    if named is not None:
+        return LedgerPlace(named, environment_timezone(environment))
+    if settings is None or settings.ledger is None:
+        example = "ledger: {path: /var/lib/relay/ledger.db}"
+        raise Unanswerable(f"no ledger is configured; add {example}, or name one with --ledger")
+    return LedgerPlace(Path(settings.ledger.path), settings.timezone)
+
+
+def wish_of(options: argparse.Namespace) -> Wish:
+    """Return what the arguments ask for.
+
+    Raises:
+        Unanswerable: They make no sense.
+    """
+    if options.since is not None:
+        try:
+            first_day(options.since, day_of(time.time(), UTC))
+        except ValueError:
+            raise Unanswerable(_SINCE) from None
+    form: Form = "json" if options.json else "csv" if options.csv else "table"
+    question = Question(options.report, options.since, options.client)
+    return Wish(question, form, options.export, _whom(options.forget))
+
+
+def _whom(text: str | None) -> tuple[Whom, str] | None:
+    if text is None:
+        return None
+    kind, _, name = text.partition(":")
+    for known in get_args(Whom):
+        if kind == known and name:
+            return known, name
+    raise Unanswerable("--forget must be session:ID or client:NAME")
+
+
+def run(ledger: LedgerPlace, wish: Wish, out: TextIO) -> None:
+    """Do what is asked for.
+
+    Raises:
+        CommandError: It cannot be done.
+    """
+    try:
+        if wish.export_to is not None:
+            _export(ledger.path, wish.export_to, out)
+        elif wish.forget is not None:
+            whom, name = wish.forget
+            count = forget(ledger.path, whom, name)
+            out.write(f"{count} rows of that {whom} are deleted from {ledger.path}\n")
+        else:
+            _show(ledger, wish, out)
+    except Unusable as error:
+        raise CommandError(f"{ledger.path} {error}") from error
+
+
+def _export(path: Path, target: Path, out: TextIO) -> None:
+    try:
+        export(path, target)
+    except InTheWay:
+        raise CommandError(f"{target} is there already, and is not replaced") from None
+    except OSError as error:
+        reason = (error.strerror or "unknown").lower()
+        raise CommandError(f"{target} cannot be written: {reason}") from error
+    out.write(f"{target}: a whole copy of {path}\n")
+
+
+def _show(ledger: LedgerPlace, wish: Wish, out: TextIO) -> None:
+    with reading(ledger.path) as reader:
+        report = report_of(reader, wish.question, _zone(reader, ledger), time.time())
+    if wish.form == "json":
+        out.write(json.dumps(as_data(report), indent=2) + "\n")
+    elif wish.form == "csv":
+        _write_csv(report, out)
+    else:
+        from relay.commands.usage.table import draw  # noqa: PLC0415  # scripts pay nothing for it
+
+        draw(report, out)
+    out.flush()
+
+
+def _zone(reader: Reader, ledger: LedgerPlace) -> ZoneInfo:
+    name = reader.timezone or ledger.timezone
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise CommandError(f"the time zone {name} is not known here; install tzdata") from error
+
+
+def _write_csv(report: Report, out: TextIO) -> None:
+    columns = [*report.names, *Sums().figures()]
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows_of(report):
+        models = row["models"]
+        assert isinstance(models, list)
+        writer.writerow({**row, "models": " ".join(models)})

@@ -1,0 +1,124 @@
+"""A call as it stands in the table ``calls``: its columns, and what each holds of a record. Pure.
+
+No content, no header, and nothing of the path beyond the operation.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from relay.telemetry.access_log import call_fields
+from relay.telemetry.call import UNKNOWN, CallRecord
+from relay.telemetry.ledger.bill import bill_of
+
+if TYPE_CHECKING:
+    from relay.telemetry.prices import Prices
+
+NAME_LIMIT: Final = 128
+"""Characters of a name or an id."""
+
+
+class Row(NamedTuple):
+    """The columns of ``calls``, without its ``id``, in their order."""
+
+    time: float
+    relay: str | None
+    client: str | None
+    grant: str | None
+    session_id: str | None
+    agent_id: str | None
+    parent_agent_id: str | None
+    operation: str
+    model: str | None
+    status: int | None
+    outcome: str
+    reason: str | None
+    error_type: str | None
+    duration: float
+    first_token: float | None
+    input: int | None
+    cache_read: int | None
+    cache_write_5m: int | None
+    cache_write_1h: int | None
+    cache_write_unknown: int | None
+    output: int | None
+    reasoning: int | None
+    tier: str | None
+    cost: int | None
+    estimate: int
+    estimate_tokens: int
+    request_id: str | None
+    request_bytes: int
+    response_bytes: int
+    legs: int | None
+    hops: str | None
+    calls: int = 1
+
+
+_NAMES: Final = ", ".join(f'"{name}"' for name in Row._fields)
+INSERT: Final = f"INSERT INTO calls ({_NAMES}) VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608  # the names are those above
+
+
+def row_of(record: CallRecord, prices: Prices, ended: float) -> Row:
+    """Return a call that is over; ``ended`` is when, in Unix seconds."""
+    bill, usage, chain = bill_of(record, prices), record.usage, record.chain
+    tokens = bill.tokens
+    return Row(
+        time=ended,
+        relay=_name(record.relay),
+        client=_name(record.client),
+        grant=_id(record.grant),
+        session_id=_id(record.session_id),
+        agent_id=_id(record.agent_id),
+        parent_agent_id=_id(record.parent_agent_id),
+        operation=record.operation,
+        model=_id(bill.model),
+        status=record.status,
+        outcome=record.outcome,
+        reason=record.rejection,
+        error_type=None if usage is None else usage.error_type,
+        duration=_microseconds(record.duration),
+        first_token=_seconds(record.time_to_first_token),
+        input=tokens["input"],
+        cache_read=tokens["cache_read"],
+        cache_write_5m=tokens["cache_write_5m"],
+        cache_write_1h=tokens["cache_write_1h"],
+        cache_write_unknown=tokens["cache_write_unknown"],
+        output=tokens["output"],
+        reasoning=tokens["reasoning"],
+        tier=_id(bill.tier),
+        cost=bill.cost,
+        estimate=bill.unpriced,
+        estimate_tokens=0,
+        request_id=_id(record.request_id),
+        request_bytes=record.request_bytes,
+        response_bytes=record.response_bytes,
+        legs=None if chain is None else len(chain.attempts),
+        hops=None if chain is None else _hops(record),
+    )
+
+
+def _hops(record: CallRecord) -> str | None:
+    """Return what the log's line says of the hops."""
+    hops = call_fields(record).get("hops")
+    return None if hops is None else json.dumps(hops, separators=(",", ":"))
+
+
+def _name(label: str) -> str | None:
+    return None if label == UNKNOWN else label[:NAME_LIMIT]
+
+
+def _id(text: str | None) -> str | None:
+    """Return a text as the file can hold it: JSON can spell what UTF-8 cannot."""
+    if not text:
+        return None
+    return text[:NAME_LIMIT].encode("utf-8", "replace").decode()
+
+
+def _microseconds(seconds: float) -> float:
+    return int(seconds * 1e6 + 0.5) / 1e6
+
+
+def _seconds(seconds: float | None) -> float | None:
+    return None if seconds is None else _microseconds(seconds)
