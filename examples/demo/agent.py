@@ -13,9 +13,20 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 ATTEMPTS = 30
+# Agents send what they have read, such as tables; of their spaces a proxy can save some.
+QUESTION = """Who are you, and how did this call reach you? This is what I know:
+
+    STEP    WHO          WHAT IT HOLDS
+    1       I            a token, worthless elsewhere
+    2       relay        the key
+    3       Headroom     a pass, worthless when the call is over
+    4       relay        the key, which it puts in only now
+    5       you          the key, to compare
+"""
 
 
 def call(base_url: str, token: str) -> http.client.HTTPResponse:
@@ -24,7 +35,7 @@ def call(base_url: str, token: str) -> http.client.HTTPResponse:
     if address.hostname is None:
         raise SystemExit("ANTHROPIC_BASE_URL names no host")
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
-    question = {"role": "user", "content": "Who are you, and how did this call reach you?"}
+    question = {"role": "user", "content": QUESTION}
     body = {"model": "claude-sonnet-4-5", "max_tokens": 256, "stream": True, "messages": [question]}
     connection.request(
         "POST",
@@ -35,13 +46,31 @@ def call(base_url: str, token: str) -> http.client.HTTPResponse:
     return connection.getresponse()
 
 
-def texts(response: http.client.HTTPResponse) -> Iterator[str]:
-    """Yield the pieces of text in an event stream as they arrive."""
+def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    """Yield the events of a stream as they arrive."""
     for line in response:
         if line.startswith(b"data:"):
-            event = json.loads(line.removeprefix(b"data:"))
-            if event["type"] == "content_block_delta":
-                yield event["delta"].get("text", "")
+            yield json.loads(line.removeprefix(b"data:"))
+
+
+def say(text: str) -> None:
+    """Print a line, now."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def read_aloud(response: http.client.HTTPResponse, started: float) -> dict[str, int]:
+    """Print the text as it arrives, then the whole; return the tokens that the API counted."""
+    answer, tokens = "", {}
+    for event in events(response):
+        if event["type"] == "content_block_delta":
+            text = event["delta"].get("text", "")
+            # Docker shows whole lines only, so each piece gets one, with its time of arrival.
+            say(f"{time.monotonic() - started:6.2f} s  {text}")
+            answer += text
+        tokens |= event.get("message", event).get("usage", {})
+    say(f"the whole answer: {answer}")
+    return tokens
 
 
 def first_answer(base_url: str, token: str) -> http.client.HTTPResponse:
@@ -63,14 +92,12 @@ def main() -> int:
     if response.status != 200:
         sys.stderr.write(f"{response.status}: {response.read().decode()}\n")
         return 1
-    sys.stdout.write("an answer streams through the relay; no key is in this container\n")
-    answer = ""
-    for text in texts(response):
-        # Docker shows whole lines only, so each piece gets one, with its time of arrival.
-        sys.stdout.write(f"{time.monotonic() - started:6.2f} s  {text}\n")
-        sys.stdout.flush()
-        answer += text
-    sys.stdout.write(f"the whole answer: {answer}\n")
+    say("an answer streams through the relay; no key is in this container")
+    tokens = read_aloud(response, started)
+    say(f"the API counted {tokens['input_tokens']} tokens in, {tokens['output_tokens']} out")
+    if saved := response.headers["x-headroom-tokens-saved"]:
+        before = response.headers["x-headroom-tokens-before"]
+        say(f"Headroom took {saved} of {before} tokens off the prompt, and never held the key")
     return 0
 
 

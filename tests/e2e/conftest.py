@@ -44,17 +44,17 @@ def secrets() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """The relay, the stand-in Headroom and Prometheus, with credentials for every grant."""
+    """The relay, Prometheus and the stand-ins, with credentials for every grant."""
     with running_stack(
         "relay-e2e",
         config=CONFIG,
         profiles=("demo",),
-        services=("relay", "prometheus", "demo-headroom"),
+        services=("relay", "prometheus", "demo-api", "demo-headroom"),
         secrets=SECRETS,
         for_internet=True,
     ) as running:
         running.wait_for_line("relay", f"relays on {running.gateway}")
-        running.wait_for_line("demo-headroom", "listening")
+        running.wait_for_line("demo-api", "listening")
         yield running
 
 

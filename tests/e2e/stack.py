@@ -109,7 +109,7 @@ class Stack:
             "RELAY_IMAGE": "agent-relay-under-test",
             "RELAY_PORT": str(relay),
             "RELAY_ADMIN_PORT": str(admin),
-            "HEADROOM_PORT": str(headroom),
+            "DEMO_API_PORT": str(headroom),
             "PROMETHEUS_PORT": str(prometheus),
             "RELAY_SUBNET": f"10.86.{third}.0/24",
             "RELAY_GATEWAY": self.gateway,
@@ -117,6 +117,7 @@ class Stack:
             "RELAY_HOPS_SUBNET": f"10.88.{third}.0/24",
             "RELAY_HOPS_GATEWAY": self.hops_gateway,
             "HEADROOM_ADDRESS": self.hop_address,
+            "DEMO_HEADROOM_ADDRESS": f"10.88.{third}.3",
             "RELAY_NETWORK": self.network,
             "RELAY_INTERNET_NETWORK": f"{self.name}-internet",
             "RELAY_INTERNET_SUBNET": f"10.87.{third}.0/24",
@@ -142,10 +143,15 @@ class Stack:
         return str(path)
 
     def write_config(self, text: str) -> None:
-        """Write the relay's agent.yaml; {headroom} becomes the stand-in's address."""
+        """Write the relay's agent.yaml; {headroom} becomes the address of the demo's API."""
         self.config.mkdir(exist_ok=True)
         headroom = f"http://localhost:{self.headroom_port}"
         (self.config / "agent.yaml").write_text(text.replace("{headroom}", headroom))
+
+    def forget_config(self) -> None:
+        """Have the relay serve by what the project, or the demo, has for whoever brings nothing."""
+        del self.variables["RELAY_CONFIG_DIR"]
+        self._env_file()  # written anew, in the same place
 
     def write_secret(self, name: str, value: str) -> None:
         """Put a credential where the relay looks for it: replaced by rename, mode 0400."""
@@ -238,7 +244,7 @@ class Stack:
 def running_stack(
     name: str,
     *,
-    config: str,
+    config: str | None,
     profiles: tuple[str, ...] = (),
     services: tuple[str, ...] = (),
     secrets: dict[str, str] | None = None,
@@ -255,13 +261,16 @@ def running_stack(
 
 @contextlib.contextmanager
 def resting_stack(
-    name: str, *, config: str, profiles: tuple[str, ...] = (), for_internet: bool = False
+    name: str, *, config: str | None, profiles: tuple[str, ...] = (), for_internet: bool = False
 ) -> Iterator[Stack]:
     """Yield a stack of which nothing is up yet, and take down whatever is in the end."""
     with tempfile.TemporaryDirectory() as folder, _only_our_variables():
         Path(folder).chmod(0o755)  # the container's user must get in
         stack = Stack(name, Path(folder), list(profiles), for_internet)
-        stack.write_config(config)
+        if config is None:
+            stack.forget_config()
+        else:
+            stack.write_config(config)
         stack.secrets.mkdir()
         try:
             yield stack

@@ -70,11 +70,11 @@ def stack() -> Iterator[Stack]:
         "relay-chain",
         config=CONFIG,
         profiles=("demo", "headroom"),
-        services=("relay", "headroom", "demo-headroom", "prometheus"),
+        services=("relay", "headroom", "demo-api", "prometheus"),
         secrets={"anthropic_api_key": KEY},
     ) as running:
         running.wait_for_line("relay", f"relays on {running.gateway}")
-        running.wait_for_line("demo-headroom", "listening")
+        running.wait_for_line("demo-api", "listening")
         eventually(lambda: "(healthy)" in running.docker("ps", "headroom") or None, "Headroom")
         yield running
 
@@ -186,10 +186,10 @@ def test_headroom_of_ones_own_is_where_its_address_says() -> None:
         stack.write_secret("anthropic_api_key", KEY)
         stack.variables["HEADROOM_ADDRESS"] = "127.0.0.1"
         stack._env_file()
-        stack.compose.services = ["relay", "demo-headroom"]
+        stack.compose.services = ["relay", "demo-api"]
         stack.compose.start()
         stack.wait_for_line("relay", f"relays on {stack.gateway}")
-        stack.wait_for_line("demo-headroom", "listening")
+        stack.wait_for_line("demo-api", "listening")
         with Agent(stack) as agent:
             agent.call(MESSAGES, body=MESSAGE)
         (record,) = stack.records("done", 1)

@@ -12,13 +12,13 @@ import pytest
 from tests.e2e import probe
 from tests.e2e.stack import Agent, Stack, eventually
 
-RUNNING = ("relay", "demo-headroom")
+RUNNING = ("relay", "demo-api", "demo-headroom")
 # Where each of those that run once may write: what it is there to make.
 RUN_ONCE = {
     "token": ["/run/relay"],
     "hop-token": ["/run/hop"],
     "variables": ["/run/variables"],
-    "demo-key": ["/run/demo"],
+    "demo-setup": ["/run/demo"],
     "demo-agent": [],
 }
 

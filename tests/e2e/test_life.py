@@ -43,10 +43,10 @@ for process in pathlib.Path("/proc").glob("[0-9]*"):
 def stack() -> Iterator[Stack]:
     """A relay that waits a second, and no longer, for calls in flight when it is stopped."""
     with running_stack(
-        "relay-life", config=CONFIG, profiles=("demo",), services=("relay", "demo-headroom")
+        "relay-life", config=CONFIG, profiles=("demo",), services=("relay", "demo-api")
     ) as running:
         running.wait_for_line("relay", f"relays on {running.gateway}")
-        running.wait_for_line("demo-headroom", "listening")
+        running.wait_for_line("demo-api", "listening")
         yield running
 
 

@@ -55,10 +55,10 @@ def up(stack: Stack, **variables: str) -> Iterator[None]:
     """Bring relay and stand-in up with further variables."""
     stack.variables |= variables
     stack._env_file()  # written anew, in the same place
-    stack.compose.services = ["relay", "demo-headroom"]
+    stack.compose.services = ["relay", "demo-api"]
     stack.compose.start()
     stack.wait_for_line("relay", "relays on 127.0.0.1")
-    stack.wait_for_line("demo-headroom", "listening")
+    stack.wait_for_line("demo-api", "listening")
     yield
 
 

@@ -109,7 +109,7 @@ def test_errors_of_the_api_pass_through_unchanged(agent: Agent) -> None:
 
 def test_headroom_away_and_back_again(stack: Stack, agent: Agent) -> None:
     """502 that says what to do while it is away; served again as soon as it is back."""
-    stack.docker("stop", "--timeout", "1", "demo-headroom")
+    stack.docker("stop", "--timeout", "1", "demo-api")
     try:
         report = agent.call(MESSAGES)
         assert report.status == 502
@@ -119,8 +119,8 @@ def test_headroom_away_and_back_again(stack: Stack, agent: Agent) -> None:
         assert stack.metric("relay_upstream_up", relay="anthropic") == 0
         assert stack.ready().status == 200
     finally:
-        stack.docker("start", "demo-headroom")
-        stack.wait_for_line("demo-headroom", "listening", after=1)
+        stack.docker("start", "demo-api")
+        stack.wait_for_line("demo-api", "listening", after=1)
     assert agent.call(MESSAGES).status == 200
     assert stack.metric("relay_upstream_up", relay="anthropic") == 1
 

@@ -31,7 +31,7 @@ services:
 HOSTILE_VARIABLES: Final = (
     *("RELAY_IMAGE", "RELAY_CONFIG_DIR", "RELAY_SECRETS_DIR", "RELAY_LISTEN", "RELAY_ADMIN_PORT"),
     *("RELAY_UID", "RELAY_PORT", "RELAY_GATEWAY", "RELAY_NETWORK", "RELAY_TOKEN_VOLUME"),
-    *("HEADROOM_UPSTREAM", "HEADROOM_PORT", "CLAUDE_CREDENTIALS_DIR", "CLAUDE_PACKAGES"),
+    *("HEADROOM_UPSTREAM", "DEMO_API_PORT", "CLAUDE_CREDENTIALS_DIR", "CLAUDE_PACKAGES"),
     *("ANTHROPIC_API_KEY", "COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"),
     *("COMPOSE_ENV_FILES", "COMPOSE_PROJECT_DIRECTORY", "PWD", "HOME"),
 )
@@ -130,7 +130,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Insta
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)  # the container's user must get in
     stack = Stack("relay-e2e-variables", tmp_path, ["demo"])
-    stack.docker("build", "relay", "demo-headroom")
+    stack.docker("build", "relay", "demo-api")
     for image, name in (
         ("agent-relay-under-test", "relay-e2e-variables"),
         ("agent-relay-under-test-demo-headroom", "relay-e2e-variables-demo-headroom"),
@@ -139,8 +139,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Insta
         subprocess.run(["docker", "tag", image, name], check=True)
     installed = Installation(stack)
     try:
-        installed.compose("--profile", "demo", "up", "-d", "demo-headroom")
-        stack.wait_for_line("demo-headroom", "listening")
+        installed.compose("--profile", "demo", "up", "-d", "demo-api")
+        stack.wait_for_line("demo-api", "listening")
         yield installed
     finally:
         everything = ("--profile", "demo", "--profile", "headroom", "--profile", "claude")

@@ -4,14 +4,16 @@ import argparse
 import asyncio
 import os
 import signal
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 from .modes import MODES
+from .record import Exchange
 from .server import running_headroom
 from .settings import Settings
 
 
-async def serve(settings: Settings, host: str, port: int) -> None:
+async def serve(settings: Settings, host: str, port: int, *, tells: bool) -> None:
     """Serve until SIGTERM or SIGINT."""
     told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -19,7 +21,22 @@ async def serve(settings: Settings, host: str, port: int) -> None:
     async with running_headroom(settings, host, port) as headroom:
         # For whoever waits for it.
         print(f"stand-in for Headroom listening on {headroom.url}", flush=True)  # noqa: T201
+        if tells:
+            headroom.record.on_arrival = tell
         await told_to_stop.wait()
+
+
+def tell(exchange: Exchange) -> None:
+    """Print what has come, with the beginning of the credential."""
+    shown = exchange.header("x-api-key") or exchange.header("authorization") or "none"
+    print(f"{exchange.method} {exchange.target} with {shown[:24]}...", flush=True)  # noqa: T201
+
+
+def proxy_token() -> str | None:
+    """Return Headroom's own token, from its variable or from the file that compose.yaml names."""
+    if file := os.environ.get("HEADROOM_PROXY_TOKEN_FILE"):
+        return Path(file).read_text(encoding="ascii").strip()
+    return os.environ.get("HEADROOM_PROXY_TOKEN")
 
 
 def parse_settings(arguments: argparse.Namespace) -> Settings:
@@ -28,7 +45,7 @@ def parse_settings(arguments: argparse.Namespace) -> Settings:
         default_mode=arguments.mode,
         default_arguments=dict(parse_qsl(arguments.args, keep_blank_values=True)),
         allowed_base_urls=os.environ.get("HEADROOM_ALLOWED_BASE_URLS"),
-        proxy_token=os.environ.get("HEADROOM_PROXY_TOKEN"),
+        proxy_token=proxy_token(),
         upstream=arguments.upstream,
         openai_upstream=arguments.openai_upstream,
         compresses=arguments.compress,
@@ -50,8 +67,10 @@ def main() -> None:
     add("--openai-upstream", default=target, help="where to send on what is OpenAI's")
     add("--compress", action="store_true", help="make prompts shorter")
     add("--cache", action="store_true", help="remember answers that are not streamed")
+    add("--tell", action="store_true", help="print a line for each request")
     arguments = parser.parse_args()
-    asyncio.run(serve(parse_settings(arguments), arguments.host, arguments.port))
+    settings = parse_settings(arguments)
+    asyncio.run(serve(settings, arguments.host, arguments.port, tells=arguments.tell))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from .wire import Header, response_head
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 GREETING = (
-    "Hello! I am the stand-in for Headroom, not a model: what you said came through the relay, "
+    "Hello! I am a stand-in for a model: what you said came through the relay, "
     "and this is sent back one word at a time. If you can watch the words arrive, "
     "everything between us works."
 )

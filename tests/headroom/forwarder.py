@@ -50,10 +50,14 @@ class Forwarder:
     _tasks: set[asyncio.Task[None] | asyncio.Task[Passage]] = field(default_factory=set)
     _last: Outgoing | None = None
 
-    def check_upstreams(self) -> None:
-        """Ask each upstream's address whether it is there, as at the start."""
+    def begin(self) -> None:
+        """Begin as Headroom does: by asking whether its upstreams are there."""
+        self._hold(asyncio.ensure_future(self.check_upstreams()))
+
+    async def check_upstreams(self) -> None:
+        """Ask each upstream's address whether it is there."""
         for address in self.settings.upstreams.values():
-            self._hold(asyncio.ensure_future(self._ask_whole(readiness_check(address), [])))
+            await self._ask_whole(readiness_check(address), [])
 
     async def replay(self) -> Leg | None:
         """Send the last request again, which may long be over; None if there was none."""

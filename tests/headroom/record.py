@@ -98,6 +98,7 @@ class Record:
         """Begin with nothing; exchanges are numbered from `first_id`."""
         self.exchanges: list[Exchange] = []
         self.legs: list[Leg] = []
+        self.on_arrival: Callable[[Exchange], None] | None = None
         self._ids = itertools.count(first_id)
         self._change = asyncio.Event()
 
@@ -124,6 +125,8 @@ class Record:
             body=Body(head.first("content-encoding")),
         )
         self.exchanges.append(exchange)
+        if self.on_arrival is not None:
+            self.on_arrival(exchange)
         self._announce()
         return exchange
 

@@ -51,12 +51,12 @@ class Headroom:
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
-    def aim(self, upstream: str) -> None:
-        """Send on to another address from now on, as a hop that was started with it."""
+    async def aim(self, upstream: str) -> None:
+        """Send on to another address from now on, once it was asked whether it is there."""
         assert self._forwarder is not None
         self._settings = replace(self._settings, upstream=upstream)
         self._forwarder.settings = self._settings
-        self._forwarder.check_upstreams()
+        await self._forwarder.check_upstreams()
 
     async def replay(self) -> Leg | None:
         """Send the last request of a hop on once more; return what came of it."""
@@ -75,7 +75,7 @@ class Headroom:
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         if self._forwarder is not None:
-            self._forwarder.check_upstreams()
+            self._forwarder.begin()
 
     async def stop(self) -> None:
         """Close the listener and drop every connection."""

@@ -5,22 +5,17 @@ import gzip
 import json
 import zlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
 from tests.harness import FUSE_SECONDS
-from tests.harness.hop import AIMLESS, credential_seen, running_api, running_hop
-from tests.harness.raw_client import Response, ask, connected, event_names
-from tests.headroom import Headroom, Leg, Settings, running_headroom
+from tests.harness.hop import AIMLESS, aimed_hop, credential_seen, running_api, running_hop
+from tests.harness.raw_client import ask, connected, event_names
+from tests.headroom import Headroom, Settings, running_headroom
+from tests.repository.hop_calls import CALL, MESSAGE, PASS, STREAM, send
 
 pytestmark = pytest.mark.asyncio_loop
-
-PASS = "sk-ant-api03-a-pass"
-CALL = {"anthropic-version": "2023-06-01", "x-api-key": PASS, "x-relay-call": "id-of-the-call"}
-STREAM = b'{"model":"claude-test","stream": true}'
-MESSAGE = b'{"model":"claude-test","messages":[]}'
 
 
 @pytest.fixture
@@ -35,37 +30,6 @@ async def hop(api: Headroom) -> AsyncIterator[Headroom]:
     """Run a hop in front of the API."""
     async with aimed_hop(api) as running:
         yield running
-
-
-@asynccontextmanager
-async def aimed_hop(
-    api: Headroom, path: str = "", settings: Settings = AIMLESS
-) -> AsyncIterator[Headroom]:
-    """Run a hop; its readiness check is over and forgotten."""
-    async with running_hop(settings) as hop:
-        hop.aim(api.url + path)
-        await settled(hop, 1)
-        hop.record.clear()
-        api.record.clear()
-        yield hop
-
-
-async def settled(hop: Headroom, count: int) -> list[Leg]:
-    """Wait until so many legs have ended; return all."""
-    async with asyncio.timeout(FUSE_SECONDS):
-        await hop.record.wait_until(
-            lambda: sum(leg.ended is not None for leg in hop.record.legs) >= count
-        )
-    return hop.record.legs
-
-
-async def send(
-    hop: Headroom, body: bytes = MESSAGE, mode: str = "", arguments: str = ""
-) -> Response:
-    """Send a message to a hop."""
-    steering = {"x-standin-mode": mode, "x-standin-args": arguments}
-    headers = CALL | {name: value for name, value in steering.items() if value}
-    return await ask(hop, "/v1/messages?beta=true", headers, body)
 
 
 async def test_call_goes_on_with_its_path_headers_and_body() -> None:
@@ -111,6 +75,15 @@ async def test_stream_is_passed_on_event_by_event(api: Headroom, hop: Headroom) 
     for name in ("request-id", "x-headroom-tokens-saved", "vary", "anthropic-organization-id"):
         assert len(head.values(name)) == 1
     assert [chunk.count(b"event: ") for chunk in chunks] == [1, 1, 1, 1]
+
+
+async def test_events_that_come_together_are_passed_on_apart(api: Headroom, hop: Headroom) -> None:
+    """One chunk for each, however they were cut."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 20\r\n\r\n"
+    answer = head + b"data: 1\n\ndata: 2\n\nno"
+    api.play_next("raw", bytes=answer.decode())
+    response = await send(hop, STREAM)
+    assert response.pieces == [b"data: 1\n\n", b"data: 2\n\n", b"no"]
 
 
 async def test_whole_stream_is_what_the_api_sent(api: Headroom, hop: Headroom) -> None:
@@ -199,7 +172,7 @@ async def test_attempts_wait_for_what_the_upstream_asks(api: Headroom) -> None:
 
 async def test_nobody_listens(hop: Headroom) -> None:
     """A 502 in the shape of what was asked for."""
-    hop.aim("http://127.0.0.1:1")
+    await hop.aim("http://127.0.0.1:1")
     whole = await ask(hop, "/v1/messages", CALL, MESSAGE)
     assert whole.status == 502
     assert json.loads(whole.body)["error"]["type"] == "api_error"
@@ -263,7 +236,7 @@ async def test_deaf_hop_passes_on_what_comes(api: Headroom, hop: Headroom) -> No
 async def test_hop_asks_whether_its_upstream_is_there(api: Headroom) -> None:
     """With HEAD on its address, and nothing to say who asks."""
     async with running_hop(replace(AIMLESS, upstream=f"{api.url}/anthropic/headroom")) as hop:
-        await settled(hop, 1)
+        await hop.record.wait_for_legs("done")
         [check] = api.record.exchanges
     assert (check.method, check.target) == ("HEAD", "/anthropic/headroom")
     assert check.header("x-api-key") is check.header("authorization") is None
@@ -319,6 +292,7 @@ async def test_token_is_asked_for_and_not_sent_on(api: Headroom) -> None:
         assert json.loads(refused.body) == {"error": "unauthorized"}
         assert (await ask(hop, "/livez")).status == (await ask(hop, "/readyz")).status == 200
         assert (await ask(hop, "/health")).status == 401
+        assert (await ask(hop, "/health", {"x-headroom-proxy-token": "other"})).status == 401
         token = {"x-headroom-proxy-token": "its-own-token"}
         assert (await ask(hop, "/v1/messages", CALL | token, MESSAGE)).status == 200
     [got] = api.record.exchanges
@@ -376,137 +350,6 @@ async def test_headers_steer_the_stand_in_behind(api: Headroom, hop: Headroom) -
     response = await ask(hop, "/v1/messages", CALL | steering, MESSAGE)
     assert (response.status, response.values("retry-after")) == (429, ["3"])
     assert api.record.exchanges[0].header("x-standin-mode") == "429"
-
-
-@pytest.mark.parametrize(("mode", "status"), [("ok", 200), ("guard", 403), ("401", 401)])
-async def test_answer_of_its_own_makes_no_call(
-    api: Headroom, hop: Headroom, mode: str, status: int
-) -> None:
-    """A hop that answers by itself; an id that it bears is none that the API has given."""
-    response = await send(hop, mode=mode)
-    from_api = await ask(api, "/v1/messages", CALL, MESSAGE)
-    assert response.status == status
-    assert hop.record.legs == []
-    assert response.values("request-id") != from_api.values("request-id")
-    assert (await send(hop, mode="nameless")).values("request-id") == []
-
-
-async def test_call_goes_past_with_another_key(api: Headroom, hop: Headroom) -> None:
-    """To another address, with a key of its own in the header that the caller used."""
-    async with running_api() as elsewhere:
-        await send(hop, arguments=f"to={elsewhere.url}&key=own")
-        headers = {"authorization": "Bearer p", "x-standin-args": f"to={elsewhere.url}&key=own"}
-        await ask(hop, "/v1/messages", headers, MESSAGE)
-        assert credential_seen(elsewhere) == ["own", "Bearer own"]
-    assert api.record.exchanges == []
-
-
-async def test_headers_are_dropped_and_added(api: Headroom, hop: Headroom) -> None:
-    """As by a hop that drops what it does not know."""
-    await send(hop, arguments="drop=x-relay-call,anthropic-version&add=X-Made-Up:%20v")
-    [got] = api.record.exchanges
-    assert got.header("x-relay-call") is got.header("anthropic-version") is None
-    assert (got.header("x-made-up"), got.header("x-api-key")) == ("v", PASS)
-
-
-async def test_other_page_is_asked_for(api: Headroom, hop: Headroom) -> None:
-    """In place of the call's, or before it."""
-    batches = "POST%20/v1/messages/batches"
-    assert (await send(hop, arguments=f"path={batches}")).status == 404
-    assert (await send(hop, arguments=f"also={batches}")).status == 200
-    targets = [each.target for each in api.record.exchanges if each.method == "POST"]
-    assert targets == ["/v1/messages/batches"] * 2 + ["/v1/messages?beta=true"]
-    assert [leg.status for leg in hop.record.exchanges[1].legs] == [404, 200]
-    assert (await send(hop, arguments="path=nonsense")).status == 400
-
-
-@pytest.mark.parametrize("body", [MESSAGE, STREAM])
-async def test_call_comes_back_at_once_and_one_after_the_other(
-    api: Headroom, hop: Headroom, body: bytes
-) -> None:
-    """All answers are read to the end before the answer ends; one is passed on."""
-    assert (await send(hop, body, arguments="times=3")).complete
-    assert [leg.state for leg in hop.record.exchanges[0].legs] == ["done"] * 3
-    assert len({each.connection for each in api.record.exchanges}) == 3
-    api.record.clear()
-    await send(hop, body, arguments="rounds=3")
-    assert [leg.state for leg in hop.record.exchanges[1].legs] == ["done"] * 3
-    assert len({each.connection for each in api.record.exchanges}) == 1
-
-
-async def test_last_request_is_sent_once_more(api: Headroom, hop: Headroom) -> None:
-    """When the call is over, from inside and by a page."""
-    assert await hop.replay() is None
-    assert (await ask(hop, "/standin/replay", body=b"")).status == 409
-    await send(hop)
-    leg = await hop.replay()
-    assert leg is not None
-    assert (leg.status, leg.header("x-relay-call")) == (200, "id-of-the-call")
-    page = json.loads((await ask(hop, "/standin/replay", body=b"")).body)
-    assert (page["status"], page["state"]) == (200, "done")
-    assert credential_seen(api) == [PASS] * 3
-
-
-async def test_answer_is_held_back(api: Headroom, hop: Headroom) -> None:
-    """All of it in one piece, when it is there."""
-    response = await send(hop, STREAM, "forward_burst")
-    assert event_names(response)[-1] == "message_stop"
-    assert len(hop.record.exchanges[0].events) == 1
-
-
-async def test_early_head_and_pings_come_first(api: Headroom, hop: Headroom) -> None:
-    """Committed to a 200 before it goes on, whatever the upstream then says."""
-    response = await send(hop, STREAM, "forward_pings", "pings=2")
-    assert event_names(response)[:3] == ["ping", "ping", "message_start"]
-    for _ in range(3):
-        api.play_next("429", retry_after=0)
-    refused = await send(hop, STREAM, "forward_pings", "pings=1")
-    assert (refused.status, event_names(refused)) == (200, ["ping", "error"])
-    exchange = hop.record.exchanges[0]
-    assert exchange.events[0] < exchange.legs[0].started
-
-
-@pytest.mark.parametrize("body", [MESSAGE, STREAM])
-@pytest.mark.parametrize("mode", ["forward_truncated", "forward_reset"])
-async def test_answer_is_broken_where_it_is_passed_on(
-    api: Headroom, hop: Headroom, mode: str, body: bytes
-) -> None:
-    """It came back and was answered; the client gets a part."""
-    response = await send(hop, body, mode, "after=2")
-    assert response.status == 200
-    assert not response.complete
-    assert hop.record.exchanges[0].legs[0].status == 200
-
-
-async def test_reset_before_the_head(hop: Headroom) -> None:
-    """The client gets nothing."""
-    with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-        await send(hop, STREAM, "forward_reset", "before=head")
-
-
-@pytest.mark.parametrize(("before", "received"), [("before=head", 0), ("after=2", 2)])
-async def test_hop_falls_silent_once_it_came_back(
-    hop: Headroom, before: str, received: int
-) -> None:
-    """Before the head or after some events, until the client goes."""
-    headers = CALL | {"x-standin-mode": "forward_stall", "x-standin-args": before}
-    async with connected(hop) as client:
-        await client.request("/v1/messages", headers, STREAM)
-        async with asyncio.timeout(FUSE_SECONDS):
-            await hop.record.wait_until(
-                lambda: (
-                    bool(hop.record.exchanges and hop.record.exchanges[0].legs)
-                    and hop.record.exchanges[0].legs[0].status == 200
-                )
-            )
-            if received:
-                await client.reader.readuntil(b"\r\n\r\n")
-                for _ in range(received):
-                    await client.reader.readuntil(b"\n\n\r\n")
-        client.leave()
-        async with asyncio.timeout(FUSE_SECONDS):
-            await hop.record.wait_for("aborted")
-    assert hop.record.exchanges[0].legs[0].ended is not None
 
 
 async def test_kept_connection_is_used_again_and_replaced_when_closed(api: Headroom) -> None:
