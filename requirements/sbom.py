@@ -194,8 +194,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, required=True, help="what pip install reported")
     parser.add_argument("--pyproject", type=Path, required=True, help="who is needed directly")
     given = parser.parse_args()
-    project = tomllib.loads(given.pyproject.read_text())["project"]
-    direct = project["dependencies"]
+    direct = tomllib.loads(given.pyproject.read_text())["project"]["dependencies"]
     found = bill(direct, hashes_of(given.report.read_text()))
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
 
