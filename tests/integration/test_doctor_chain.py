@@ -181,6 +181,23 @@ async def test_a_hop_that_comes_back_to_another_place(tmp_path: Path, wrong: str
         assert found.remedy.endswith(f"where it does not, have it send on to {way(chain)}")
 
 
+@pytest.mark.parametrize("wrong", ["/relay/anthropic", ""])
+async def test_a_hop_that_comes_back_as_an_agent(tmp_path: Path, wrong: str) -> None:
+    """To the relay's other listener, where a pass is no token."""
+    async with running_stand_ins(tmp_path) as chain:
+        chain.hop.aim(f"http://127.0.0.1:{chain.relay.port}{wrong}")
+        (found,) = of_hops(await examined(chain))
+        assert found.text.endswith(": comes back to the address of agents, and is refused there")
+        assert found.remedy == f"have it send on to {way(chain)}"
+
+
+async def test_a_hop_that_begins_its_answer_early(tmp_path: Path) -> None:
+    """Whatever its head says, it came back; all that it was given came at once, though."""
+    async with running_stand_ins(tmp_path, settings=plays("forward_pings", pings="1")) as chain:
+        (found,) = of_hops(await examined(chain))
+        assert "calls come back from it, and it HOLDS answers BACK" in found.text
+
+
 async def test_a_hop_that_reaches_nothing(tmp_path: Path, closed_port: int) -> None:
     """As of one in a container whose loopback is its own."""
     async with running_stand_ins(tmp_path) as chain:

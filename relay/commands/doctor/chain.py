@@ -134,7 +134,11 @@ def _refused(relay: RelaySettings, name: str, reasons: frozenset[str], way: str)
             f"it asks for a path that is not in relays.{relay.name}.allow: have it use this API"
         )
         return fail(CHECK, text, remedy)
-    return fail(CHECK, f"{text} ({', '.join(sorted(reasons))})", f"have it send on to {way}")
+    if reasons & {"token", "relay"}:
+        text = f"{name}: comes back to the address of agents, and is refused there"
+    else:
+        text += f" ({', '.join(sorted(reasons))})"
+    return fail(CHECK, text, f"have it send on to {way}")
 
 
 def _own_answer(name: str, status: int, way: str) -> Finding:

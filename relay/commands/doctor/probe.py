@@ -101,11 +101,14 @@ class Running:
             probe=_body(path, model or _MODELS[relay.api]),
         )
         after = await self._rejections()
+        streams = told(answer.body)
+        # A hop that sends the head of its answer early had not come back by then.
+        states = dict(_states(answer.hops)) | dict.fromkeys(streams or (), "passed")
         return Outcome(
             answer.status,
             answer.error,
-            dict(_states(answer.hops)) or None,
-            told(answer.body),
+            states or None,
+            streams,
             frozenset(reason for reason in after if after[reason] > before.get(reason, 0)),
             {name: said for name, said in (await self.hops(relay.name)).items() if said},
         )
