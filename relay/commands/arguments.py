@@ -69,7 +69,9 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also check that answers stream: each relay makes a call of up to 100 tokens",
     )
-    doctor.add_argument("--model", help="the model for that; by default a cheap one")
+    doctor.add_argument(
+        "--model", help="the model for that, and for trying hops; by default a cheap one"
+    )
     doctor.add_argument("--json", action="store_true", help="print the findings for scripts")
     doctor.add_argument(
         "--from-agent",

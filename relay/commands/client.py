@@ -30,6 +30,10 @@ BODY_LIMIT: Final = 64 * 1024
 
 Why = Literal["refused", "silent", "unreachable", "not HTTP"]
 
+# What the relay says in headers of its own.
+_OWN: Final = ("error", "hops")
+_OF_PROBES: Final = {"Content-Type": "application/json", "X-Relay-Probe": "1"}
+
 
 class NoAnswer(CommandError):
     """There is no whole answer: ``why`` is for code, the text for a user."""
@@ -48,6 +52,8 @@ class Answer:
     """The relay's own name for what went wrong, as it came; empty where there is none."""
     body: bytes
     """No more of it than was asked for."""
+    hops: str = ""
+    """The hops that a probe got to, as the relay says it."""
 
 
 class Client:
@@ -81,27 +87,34 @@ class Client:
         *,
         seconds: float = ANSWER_SECONDS,
         token: bytes | None = None,
+        probe: bytes | None = None,
         limit: int = BODY_LIMIT,
     ) -> Answer:
         """Return the answer, with the first ``limit`` bytes of its body.
 
+        ``probe`` is a message in JSON that is to end at the relay itself (``proxy.probe``).
         Where a connection ends before the answer, aiohttp asks once more: GET and HEAD alone.
 
         Raises:
             NoAnswer: Nobody answers by HTTP within ``seconds``.
         """
+        headers = {"Authorization": f"Bearer {token.decode()}"} if token else {}
+        if probe is not None:
+            headers |= _OF_PROBES
         # Encoded: yarl would rewrite what stands in the path (%2F, %41).
         call = self._session.request(
             method,
             URL(url, encoded=True),
-            headers={"Authorization": f"Bearer {token.decode()}"} if token else None,
+            headers=headers,
+            data=probe,
             allow_redirects=False,
             timeout=ClientTimeout(total=seconds),
         )
         try:
             async with call as response:
                 body = await _first(response.content, limit)
-                return Answer(response.status, response.headers.get("x-relay-error", ""), body)
+                error, hops = (response.headers.get(f"x-relay-{name}", "") for name in _OWN)
+                return Answer(response.status, error, body, hops)
         except (ClientError, OSError, UnicodeError) as error:
             raise NoAnswer(url, _why(error)) from error
 

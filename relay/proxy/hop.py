@@ -22,6 +22,7 @@ from relay.proxy.answer_ids import AnswerIds
 from relay.proxy.credential_injection import Injection
 from relay.proxy.extra_headers import Headers
 from relay.proxy.forward import Sender
+from relay.proxy.hop_words import CAME_NOT_BACK, WENT_PAST_OR_WANTS_KEY
 from relay.proxy.passes import CALL_ID, Passes, Place, is_strong, new_pass
 from relay.upstream.health import TLS_FAILED, UpstreamState
 
@@ -175,8 +176,7 @@ class Hop:
             )
             return
         log.warning(
-            "%s answers 401 without coming back: it went past the relay, then have it send on to "
-            "%s; or it wants a key of its own, then name that in its headers",
+            f"%s {CAME_NOT_BACK}: {WENT_PAST_OR_WANTS_KEY}",  # noqa: G004  # of constants
             self.place,
             self.returns_to,
         )

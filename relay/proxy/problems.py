@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from relay.credentials.credential import Credential
 from relay.credentials.shape import Remark, remarks
 from relay.proxy.hop import Hop
+from relay.proxy.hop_words import SKIPPED, STRONGER, WEAK_PASS
 from relay.proxy.runtime import Runtime
 from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import RelayState
@@ -66,9 +67,7 @@ def _subjects_of_hop(hop: Hop) -> Iterator[Subject]:
         name = f"pass of {hop.place}"
         problem = _missing(hop.source, "calls get 503 until it is there")
         if not problem and not hop.pass_is_strong:
-            problem = (
-                "can be guessed: it holds less than 128 bits; calls get 503 until it is longer"
-            )
+            problem = f"{WEAK_PASS}; {STRONGER}"
         yield Subject(name, problem, f"there now, from {hop.source.origin()}")
     yield Subject(str(hop.place), _down(hop), f"{hop.settings.upstream} answers now")
     yield Subject(f"way of {hop.place}", hop.explain_bypass(), "it comes back to the relay now")
@@ -78,7 +77,7 @@ def _down(hop: Hop) -> str:
     """Return what is wrong while a hop is down, and what that does to calls."""
     problem = hop.state.problem
     if problem and hop.can_be_skipped:
-        return f"nothing answers at {hop.settings.upstream}; calls go on without it"
+        return SKIPPED % hop.settings.upstream
     return problem
 
 

@@ -40,9 +40,10 @@ async def looked_around(
     listen: tuple[str, ...] = ("127.0.0.1:8484", GATEWAY),
     admin: str = "127.0.0.1:1",
     docker: str | None = None,
+    **changes: object,
 ) -> Diagnosis:
     """Diagnose a relay that listens there."""
-    config = configuration(upstream.port, listen=list(listen), admin=admin)
+    config = configuration(upstream.port, listen=list(listen), admin=admin, **changes)
     return await diagnosed(folder, config, docker=docker)
 
 
@@ -64,6 +65,19 @@ async def test_what_else_listens_beyond_loopback(upstream: Upstream, tmp_path: P
     )
     assert found.remedy.endswith(RULES.format("10.84.84.0/24"))
     assert diagnosis.status == 0
+
+
+@pytest.mark.parametrize("hops", [True, False])
+async def test_a_return_address_is_the_relays_own(
+    upstream: Upstream, tmp_path: Path, hops: bool
+) -> None:
+    """It takes only what belongs to a call; without hops it is another that listens."""
+    host(tmp_path, proc__net__tcp=listening(("10.84.86.1", 8485)), proc__net__route=ROUTES)
+    claude: dict[str, object] = {"base_url": f"http://127.0.0.1:{upstream.port}"}
+    if hops:
+        claude["hops"] = [{"name": "headroom", "url": "http://127.0.0.1:2"}]
+    diagnosis = await looked_around(tmp_path, upstream, claude=claude, returns=["10.84.86.1:8485"])
+    assert diagnosis.the("exposed").level == ("ok" if hops else "warn")
 
 
 async def test_the_rule_is_for_the_network_that_the_relay_listens_on(

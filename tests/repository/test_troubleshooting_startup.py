@@ -34,11 +34,8 @@ OF_CHECK, OF_OTHERS = (
 
 URL: Final = "claude: {base_url: 'http://localhost:8787'}\n"
 SHORT: Final = "grants: [anthropic]\n" + URL
-CHAIN: Final = """\
-grants: [anthropic]
-claude:
-  hops: [{name: headroom, url: 'http://localhost:8787'}]
-"""
+HOPS: Final = "[{name: headroom, url: 'http://localhost:8787'}]"
+CHAIN: Final = f"grants: [anthropic]\nclaude:\n  hops: {HOPS}\n"
 KEY: Final = "sk-ant-api03-u8Qm2Lx7Vt0RcY5dWk1Zp9Hs3Nf6Bj4Gg-eA7oQw"
 TLS: Final = "relays: {anthropic: {url: 'https://localhost', ca_file: nothing.pem}}\n"
 
@@ -64,8 +61,28 @@ MISTAKES: Final = [
     CHAIN + "returns: '127.0.0.1:8484'\n",
     CHAIN.replace("8787", "8485"),
     CHAIN.replace("[", "[openai, ", 1) + "relays: {openai: {url: 'http://localhost:8787'}}\n",
+    CHAIN.replace("http://localhost:8787", "https://api.anthropic.com"),
+    CHAIN.replace("}]", "}, {name: again, url: 'http://localhost:8787'}]"),
+    CHAIN.replace("}]", "}, {name: headroom, url: 'http://localhost:9000'}]"),
+    CHAIN.replace("}]", ", headers: {x-api-key: {file: key}}}]"),
+    CHAIN.replace("}]", ", headers: {x-relay-call: {file: key}}}]"),
+    CHAIN + f"relays: {{anthropic: {{hops: {HOPS}}}}}\n",
+    CHAIN + "relays: {anthropic: {headers: {x-api-key: {file: key}}}}\n",
+    (
+        "grants: [{name: corp, header: x-key, source: {file: key}}]\n"
+        f"claude: {{grant: corp, hops: {HOPS}}}\n"
+    ),
+    (
+        "grants: [anthropic]\nrelays:\n"
+        f"  anthropic: {{hops: {HOPS}}}\n"
+        f"  other: {{grant: anthropic, url: 'https://api.anthropic.com', hops: {HOPS}}}\n"
+    ),
+    SHORT + "returns: '127.0.0.1:8485'\n",
 ]
-ALLOWED: Final = ("relays: {openai:", "\ngrant:", "0.0.0.0:9484", "api_key:", "/v1'")
+ALLOWED: Final = (
+    *("relays: {openai:", "\ngrant:", "0.0.0.0:9484", "api_key:", "/v1'"),
+    *("  other:", SHORT + "returns:"),
+)
 """What is in those that serve all the same, with a warning."""
 
 
@@ -122,28 +139,36 @@ def test_the_example_is_what_is_said(folder: Path, capsys: Output) -> None:
     assert f"```\n{said}```" in SECTION
 
 
+def served(file: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Have a relay start that cannot."""
+    return subprocess.run(
+        [sys.executable, "-m", "relay", "serve", "--config", str(file)],
+        env={"RELAY_ADMIN": "127.0.0.1:0", "PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=FUSE_SECONDS,
+        check=False,
+    )
+
+
 def test_every_message_of_the_others(folder: Path, capsys: Output) -> None:
     """A port that is taken, no relay to ask, nothing to print for an agent."""
     file = folder / "agent.yaml"
     file.write_text(SHORT + "clients: [{name: agent, token: {file: nothing}}]\n")
+    chain = folder / "chain.yaml"
+    chain.write_text(CHAIN)
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
-        environment = {"RELAY_LISTEN": taken, "RELAY_ADMIN": "127.0.0.1:0", "PYTHONPATH": str(ROOT)}
-        serve = subprocess.run(
-            [sys.executable, "-m", "relay", "serve", "--config", str(file)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=FUSE_SECONDS,
-            check=False,
-        )
+        serve = served(file, RELAY_LISTEN=taken)
+        returns = served(chain, RELAY_LISTEN="127.0.0.1:0", RELAY_RETURNS=taken)
     os.environ["RELAY_ADMIN"] = taken  # where nobody listens any more
-    statuses = [serve.returncode, main(["health"]), main(["env"])]
+    statuses = [serve.returncode, returns.returncode, main(["health"]), main(["env"])]
     del os.environ["RELAY_ADMIN"]
     file.write_text(SHORT)
     statuses += [main(["env", "--relay", "openai"]), main(["env", "codex"])]
     assert set(statuses) == {FAILED}
-    said = (serve.stderr + capsys.readouterr().err).replace(taken, "127.0.0.1:9484")
+    said = returns.stderr.replace(taken, "127.0.0.1:8485")
+    said += (serve.stderr + capsys.readouterr().err).replace(taken, "127.0.0.1:9484")
     assert [message for message in OF_OTHERS if f"relay: {message}" not in said] == []
     assert len(OF_OTHERS) == len(statuses)
 

@@ -17,8 +17,10 @@ from typing import Final, TextIO
 from relay.commands.check import credentials_of
 from relay.commands.client import Client
 from relay.commands.doctor import api, exposure, from_agent, local
+from relay.commands.doctor.api import Held
 from relay.commands.doctor.findings import Findings, Report
 from relay.commands.doctor.from_agent import BadAddress
+from relay.commands.doctor.hops import extras_of
 from relay.commands.doctor.host import System
 from relay.commands.doctor.streams import StreamOptions
 from relay.config import RelaySettings, Settings
@@ -35,20 +37,22 @@ async def diagnose(
 ) -> int:
     """Examine everything; return the exit status."""
     grants, clients = await credentials_of(settings)
-    report = Report(out, _values(grants + clients), as_json=as_json)
+    extras = await extras_of(settings)
+    credentials = grants + clients + [each.credential for each in extras]
+    report = Report(out, _values(credentials), as_json=as_json)
     by_name = {grant.name: grant for grant in grants}
     working: list[RelaySettings] = []
     for relay in settings.relays:
-        credential = by_name[relay.grant.name]
-        findings = api.examine(relay, credential, settings, system, stream)
-        await report.add(
-            f"relay {relay.name} -> {relay.upstream}", _noting(findings, relay, working)
-        )
+        held = Held(by_name[relay.grant.name], [e for e in extras if e.relay == relay.name])
+        findings = api.examine(relay, held, settings, system, stream)
+        legs = " -> ".join([relay.name, *(hop.name for hop in relay.hops), str(relay.upstream)])
+        await report.add(f"relay {legs}", _noting(findings, relay, working))
     async with Client() as http:
-        await report.add("this relay", local.examine(settings, clients, working, http))
+        found = local.examine(settings, clients, working, http, stream.model)
+        await report.add("this relay", found)
     await report.add("around it", exposure.examine(settings, system))
     report.end()
-    for credential in grants + clients:
+    for credential in credentials:
         credential.close()
     return _FAILED if report.failed else _OK
 

@@ -7,14 +7,15 @@ what it lacks before any model hears of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from relay.commands.doctor import headroom, streams
+from relay.commands.doctor import headroom, hops, streams
 from relay.commands.doctor.calls import ANSWER_SECONDS, MESSAGES, MODELS, Answer, Caller
 from relay.commands.doctor.findings import Finding, Findings, fail, ok, quote, warn
+from relay.commands.doctor.hops import Extra
 from relay.commands.doctor.host import System
 from relay.commands.doctor.path import reach, speaks_tls
 from relay.commands.doctor.streams import StreamOptions
@@ -31,6 +32,14 @@ from relay.errors import (
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What one relay is to have: the credential, and what is sent beside it and to its hops."""
+
+    credential: Credential
+    extras: Sequence[Extra] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """A relay under examination."""
 
@@ -42,21 +51,26 @@ class Subject:
 
 async def examine(
     relay: RelaySettings,
-    credential: Credential,
+    held: Held,
     settings: Settings,
     system: System,
     stream: StreamOptions,
 ) -> Findings:
     """Find out all about one relay; what depends on a failed step is left out."""
+    credential, own = held.credential, [each for each in held.extras if not each.hop]
     yield _presence(credential)
     for problem, remedy in remarks(credential.reading, credential.name):
         yield warn("grant", f"{credential.name} {problem}", remedy)
+    for extra in own:
+        yield hops.presence(extra)
+    async for finding in hops.examine(relay, held.extras, settings, system):
+        yield finding
     async for finding in reach(relay, system):
         yield finding
         if finding.level == "FAIL":
             return
     version = await headroom.find_version(relay, settings)
-    if credential.ready:
+    if credential.ready and all(each.credential.ready for each in own):
         with closing(Caller(relay, credential, settings.timeouts)) as caller:
             async for finding in _ask(Subject(relay, credential, version), caller, stream):
                 yield finding

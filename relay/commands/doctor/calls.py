@@ -146,12 +146,12 @@ class Caller:
 
 
 class Stranger(Caller):
-    """Makes calls to one relay's upstream without the credential, at the root of its paths."""
+    """Makes calls to one relay's upstream without any secret, at the root of its paths."""
 
     def __init__(self, relay: RelaySettings, timeouts: Timeouts, *add: tuple[bytes, bytes]) -> None:
         grant = GrantSettings("none", (), b"User-Agent", add=add)
         root = replace(relay.upstream, prefix=b"")
-        plain = replace(relay, upstream=root, grant=grant, api="openai")
+        plain = replace(relay, upstream=root, grant=grant, api="openai", headers=())
         super().__init__(plain, Credential("none", ()), timeouts)
 
     async def ask(self, method: str, path: str, data: bytes = b"") -> Answer:

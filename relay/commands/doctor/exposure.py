@@ -76,7 +76,9 @@ def name_of(port: int) -> str:
 
 
 def _exposed(settings: Settings, system: System, subnet: str) -> Iterator[Finding]:
-    own = {address.port for address in settings.listen}
+    # What comes to the return address is refused, unless it belongs to a call in flight.
+    returns = settings.returns if settings.has_hops else ()
+    own = {address.port for address in (*settings.listen, *returns)}
     admin = {address.port for address in settings.admin}
     open_sockets = [
         each for each in system.listeners() if not each.ip.is_loopback and each.port not in own

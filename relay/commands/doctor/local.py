@@ -7,8 +7,11 @@ from typing import Final
 from relay.commands import CommandError
 from relay.commands.admin_address import interface_host, page_url
 from relay.commands.client import Answer, Client
+from relay.commands.doctor import chain
 from relay.commands.doctor.calls import MODELS
+from relay.commands.doctor.chain import RELOAD
 from relay.commands.doctor.findings import Finding, Findings, fail, note, ok, quote, warn
+from relay.commands.doctor.probe import Running
 from relay.config import ListenAddress, RelaySettings, Settings
 from relay.credentials.credential import Credential
 from relay.credentials.shape import remarks
@@ -17,41 +20,85 @@ from relay.proxy.routing import check_path
 
 PROBE_SECONDS: Final = 5.0
 CALL_SECONDS: Final = 20.0
-_RELOAD: Final = "reload it: docker compose kill -s HUP relay, or kill -HUP"
+_UNTRIED: Final = "whether calls come back from hops is not tried"
 
 
 async def examine(
-    settings: Settings, clients: list[Credential], working: list[RelaySettings], http: Client
+    settings: Settings,
+    clients: list[Credential],
+    working: list[RelaySettings],
+    http: Client,
+    model: str | None,
 ) -> Findings:
-    """Find out about the running relay; ``working`` are those whose upstream takes calls."""
+    """Find out about the running relay; ``working`` are those whose upstream takes calls.
+
+    ``model`` is what is named in calls that nobody answers.
+    """
     for warning in settings.warnings:
-        yield warn("config", warning, f"mend it there; where the relay runs already, {_RELOAD}")
+        yield warn("config", warning, f"mend it there; where the relay runs already, {RELOAD}")
     for client in clients:
         yield _token(client)
         for problem, remedy in remarks(client.reading, None):
             yield warn("client", f"{client.name}: its token {problem}", remedy)
-    admin = settings.admin[0]
+    answers = await _answers(http, settings.admin[0])
+    yield answers
+    if answers.level == "ok":
+        async for finding in _running(settings, clients, working, http, model):
+            yield finding
+    elif answers.level == "warn" and settings.has_hops:
+        yield note("hop", f"{_UNTRIED}: they come back to a relay that runs")
+
+
+async def _answers(http: Client, admin: ListenAddress) -> Finding:
     try:
         status = (await http.ask("GET", page_url(interface_host(admin), "/healthz"))).status
     except CommandError:
-        text = f"no relay answers at {admin}"
-        yield warn("running", text, "docker compose up -d, or relay serve")
-        return
-    if status != 200:
-        text = f"what answers at {admin} is no relay: it said {status}"
-        yield fail("running", text, "end it, or give the relay another admin address")
-        return
-    yield ok("running", f"the relay answers at {admin}")
+        return warn(
+            "running", f"no relay answers at {admin}", "docker compose up -d, or relay serve"
+        )
+    if status == 200:
+        return ok("running", f"the relay answers at {admin}")
+    text = f"what answers at {admin} is no relay: it said {status}"
+    return fail("running", text, "end it, or give the relay another admin address")
+
+
+async def _running(
+    settings: Settings,
+    clients: list[Credential],
+    working: list[RelaySettings],
+    http: Client,
+    model: str | None,
+) -> Findings:
+    """Find out what a relay that runs does."""
+    admin = settings.admin[0]
     yield await _readiness(http, admin)
     reached: list[ListenAddress] = []
     for address in settings.listen:
         finding = await _probe(http, address, settings.relays[0])
         reached += [address] if finding.level == "ok" else []
         yield finding
+    for address in settings.returns if settings.has_hops else ():
+        yield await _probe_return(http, address, settings)
     token = next((value for each in clients if (value := each.value())), None)
     if reached and (token or not clients):
-        for relay in working:
-            yield await _call(http, reached[0], relay, token)
+        running = Running(http, reached[0], admin, token)
+        async for finding in _calls(settings, working, running, model):
+            yield finding
+    elif settings.has_hops:
+        yield note("hop", f"{_UNTRIED}: that takes a listener that answers, and a client's token")
+
+
+async def _calls(
+    settings: Settings, working: list[RelaySettings], running: Running, model: str | None
+) -> Findings:
+    """Try the hops, and what is free at the end, where both are well without one another."""
+    for relay in settings.relays:
+        proved = True
+        async for finding in chain.examine(relay, settings, running, model):
+            proved = proved and finding.level != "FAIL"
+            yield finding
+        if proved and relay in working:
+            yield await _call(running, relay)
 
 
 def _token(client: Credential) -> Finding:
@@ -84,16 +131,29 @@ async def _probe(http: Client, address: ListenAddress, relay: RelaySettings) -> 
         return fail("listen", text, remedy)
     if answer.status == 200:
         return ok("listen", f"the relay answers agents at {address}")
-    return fail("listen", f"at {address}: {_said(answer)}", _RELOAD)
+    return fail("listen", f"at {address}: {_said(answer)}", RELOAD)
+
+
+async def _probe_return(http: Client, address: ListenAddress, settings: Settings) -> Finding:
+    """Ask at a return address as a hop does that looks whether its upstream is there."""
+    relay = next(relay for relay in settings.relays if relay.hops)
+    try:
+        url = page_url(interface_host(address), f"/{relay.name}/{relay.hops[0].name}")
+        answer = await http.ask("HEAD", url, seconds=PROBE_SECONDS)
+    except CommandError:
+        text = f"the relay does not answer at {address}, where hops come back"
+        remedy = "restart it: returns changed, or that address is not this host's"
+        return fail("returns", text, remedy)
+    if answer.status == 200:
+        return ok("returns", f"the relay answers hops at {address}")
+    return fail("returns", f"at {address}: {_said(answer)}", RELOAD)
 
 
 def _said(answer: Answer) -> str:
     return f"{answer.status}{f', {quote(answer.error)}' if answer.error else ''}"
 
 
-async def _call(
-    http: Client, address: ListenAddress, relay: RelaySettings, token: bytes | None
-) -> Finding:
+async def _call(running: Running, relay: RelaySettings) -> Finding:
     """Make the free call through the running relay."""
     path = f"/relay/{relay.name}{MODELS}"
     try:
@@ -101,11 +161,12 @@ async def _call(
     except PathRefused:
         return note("call", f"not made through the relay: {MODELS} is not in its allow")
     try:
-        url = f"http://{interface_host(address)}{path}"
-        answer = await http.ask("GET", url, seconds=CALL_SECONDS, token=token)
+        answer = await running.ask(path, seconds=CALL_SECONDS)
     except CommandError:
         return fail("call", f"GET {path} through the relay: no answer", "look at the relay's log")
     if answer.status == 200:
         return ok("call", f"GET {path} through the relay: 200")
     text = f"GET {path} through the relay: {_said(answer)}, and without it all is well"
-    return fail("call", text, f"it runs with another configuration or credential; {_RELOAD}")
+    if relay.hops and not answer.error and answer.status not in (401, 403):
+        return warn("call", text, "nothing, if calls work: a hop may not know that path")
+    return fail("call", text, f"it runs with another configuration or credential; {RELOAD}")

@@ -33,8 +33,11 @@ _CERTIFICATE_FAULTS: Final = {
 }
 
 
-async def reach(relay: RelaySettings, system: System) -> Findings:
-    """Find out how far one gets; the last finding is the first failure."""
+async def reach(relay: RelaySettings, system: System, *, secret: bool = True) -> Findings:
+    """Find out how far one gets; the last finding is the first failure.
+
+    ``secret`` says whether the credential goes there.
+    """
     address = relay.upstream
     rows = await _resolve(address)
     if isinstance(rows, Finding):
@@ -49,7 +52,7 @@ async def reach(relay: RelaySettings, system: System) -> Findings:
         return
     if address.tls:
         yield await _handshake(relay)
-    elif not all(ipaddress.ip_address(host).is_loopback for host in hosts):
+    elif secret and not all(ipaddress.ip_address(host).is_loopback for host in hosts):
         text = f"the credential goes to {address.host} unencrypted"
         yield warn("tls", text, "use https, unless nobody else is on that network")
 

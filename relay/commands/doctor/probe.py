@@ -1,0 +1,183 @@
+"""One small call through a relay that runs and the LLM proxies behind it, which ends at the relay.
+
+It costs nothing, and needs no credential: see ``relay.proxy.probe``. What came of it is told by
+headers of the answer, by the text that came through, and by what the relay counted meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from relay.commands.admin_address import interface_host, page_url
+from relay.commands.client import Answer, Client
+from relay.config import ListenAddress, RelaySettings
+from relay.errors import Api, PathRefused
+from relay.http.sse import EventReader
+from relay.proxy.routing import check_path
+
+PROBE_SECONDS: Final = 30.0
+"""The relay itself takes four, where a hop holds back what it is given."""
+_PAGE_LIMIT: Final = 4 * 1024 * 1024
+_PATHS: Final[dict[Api, tuple[str, ...]]] = {
+    "anthropic": ("/v1/messages",),
+    "openai": ("/v1/chat/completions", "/v1/responses"),
+}
+# Hops may know few models. Nobody is asked for an answer, but by a hop with a key of its own.
+_MODELS: Final[dict[Api, str]] = {"anthropic": "claude-haiku-4-5", "openai": "gpt-4o-mini"}
+_MAX_TOKENS: Final = 16
+_REJECTIONS: Final = re.compile(rb'^relay_rejections_total\{reason="(\w+)"\} (\S+)', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a probe."""
+
+    status: int
+    error: str = ""
+    """The relay's own name for what went wrong."""
+    states: Mapping[str, str] | None = None
+    """What became of the call at each hop that it got to; None, where it got to none."""
+    streams: Mapping[str, bool] | None = None
+    """Whether each hop that it came through passes on what it is given; None: nothing was told."""
+    refused: frozenset[str] = frozenset()
+    """Why the relay refused requests meanwhile: those of the hops, most likely."""
+    bypasses: Mapping[str, str] | None = None
+    """What the relay says of hops that went past it."""
+
+
+class Running:
+    """A relay that runs, with what is needed to call it."""
+
+    def __init__(
+        self, http: Client, listen: ListenAddress, admin: ListenAddress, token: bytes | None
+    ) -> None:
+        self._http = http
+        self._listen = interface_host(listen)
+        self._admin = interface_host(admin)
+        self._token = token
+
+    async def ask(self, path: str, *, seconds: float) -> Answer:
+        """Make a free call as an agent does.
+
+        Raises:
+            NoAnswer: There is none.
+        """
+        url = f"http://{self._listen}{path}"
+        return await self._http.ask("GET", url, seconds=seconds, token=self._token)
+
+    async def hops(self, relay: str) -> dict[str, str]:
+        """Return the hops that it has, each with what it says of one that went past it.
+
+        Raises:
+            NoAnswer: It does not answer.
+        """
+        url = page_url(self._admin, "/readyz")
+        page = _object((await self._http.ask("GET", url, limit=_PAGE_LIMIT)).body)
+        listed = _within(_within(page.get("relays")).get(relay)).get("hops")
+        hops = listed if isinstance(listed, list) else []
+        return {
+            str(hop.get("name")): str(hop.get("bypass", ""))
+            for hop in hops
+            if isinstance(hop, dict)
+        }
+
+    async def probe(self, relay: RelaySettings, path: str, model: str | None) -> Outcome:
+        """Send a relay's chain a call; return what became of it.
+
+        Raises:
+            NoAnswer: The relay gave none, or not a whole one.
+        """
+        before = await self._rejections()
+        answer = await self._http.ask(
+            "POST",
+            f"http://{self._listen}/relay/{relay.name}{path}",
+            seconds=PROBE_SECONDS,
+            token=self._token,
+            probe=_body(path, model or _MODELS[relay.api]),
+        )
+        after = await self._rejections()
+        streams = told(answer.body)
+        # A hop that sends the head of its answer early had not come back by then.
+        states = dict(_states(answer.hops)) | dict.fromkeys(streams or (), "passed")
+        return Outcome(
+            answer.status,
+            answer.error,
+            states or None,
+            streams,
+            frozenset(reason for reason in after if after[reason] > before.get(reason, 0)),
+            {name: said for name, said in (await self.hops(relay.name)).items() if said},
+        )
+
+    async def _rejections(self) -> dict[str, float]:
+        url = page_url(self._admin, "/metrics")
+        page = (await self._http.ask("GET", url, limit=_PAGE_LIMIT)).body
+        return {reason.decode(): float(count) for reason, count in _REJECTIONS.findall(page)}
+
+
+def probed_path(relay: RelaySettings) -> str | None:
+    """Return where a message can be sent to, or None where the relay allows none."""
+    for path in _PATHS[relay.api]:
+        try:
+            check_path(path.encode(), relay.allow)
+        except PathRefused:
+            continue
+        return path
+    return None
+
+
+def _body(path: str, model: str) -> bytes:
+    """Return a message that no cache has an answer to."""
+    text = f"relay doctor {secrets.token_hex(8)}"
+    body: dict[str, object] = {"model": model, "stream": True}
+    if path.endswith("/responses"):
+        body |= {"input": text, "max_output_tokens": _MAX_TOKENS}
+    else:
+        body |= {"messages": [{"role": "user", "content": text}], "max_tokens": _MAX_TOKENS}
+    return json.dumps(body).encode()
+
+
+def _states(value: str) -> Iterator[tuple[str, str]]:
+    """Yield the hops in the relay's header, each with its outcome."""
+    for item in value.split(","):
+        name, mark, state = item.strip().partition("=")
+        if mark:
+            yield name, state
+
+
+def told(body: bytes) -> dict[str, bool] | None:
+    """Return what the text of a stream says of the hops, or None where it is not the relay's."""
+    events = EventReader().feed(body)
+    text = "".join(_text(_object(event.data)) for event in events)
+    begin = text.find('{"hops"')
+    hops = _object(text[begin:].encode()).get("hops") if begin >= 0 else None
+    if not isinstance(hops, list):
+        return None
+    return {
+        str(hop.get("name")): hop.get("streams") is True for hop in hops if isinstance(hop, dict)
+    }
+
+
+def _text(event: Mapping[str, object]) -> str:
+    """Return the piece of text in an event of any of the APIs."""
+    delta = event.get("delta")
+    choices = event.get("choices")
+    if isinstance(choices, list) and choices:
+        delta = _within(_within(choices[0]).get("delta")).get("content")
+    text = delta.get("text") if isinstance(delta, dict) else delta
+    return text if isinstance(text, str) else ""
+
+
+def _object(data: bytes) -> dict[str, object]:
+    try:
+        return _within(json.loads(data))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _within(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}

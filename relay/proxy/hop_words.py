@@ -1,0 +1,17 @@
+"""What is wrong with a hop, and what to do: the words that log, ``/readyz`` and doctor share."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SKIPPED: Final = "nothing answers at %s; calls go on without it"
+"""With its address."""
+WEAK_PASS: Final = "can be guessed: it holds less than 128 bits"  # noqa: S105  # words
+STRONGER: Final = "calls get 503 until it is longer"
+
+CAME_NOT_BACK: Final = "answers 401 without coming back"
+WENT_PAST_OR_WANTS_KEY: Final = (
+    "it went past the relay, then have it send on to %s; or it wants a key of its own, then name "
+    "that in its headers"
+)
+"""With its return address."""
