@@ -18,7 +18,7 @@ from tests.acceptance import environments
 from tests.acceptance.api import Api, running_api
 from tests.acceptance.claude import Claude, installed_claude
 from tests.acceptance.container import ContainedRelay, built_image, forwarding_to, relay_container
-from tests.harness.upstream import running_upstream
+from tests.harness.upstream import Upstream, running_upstream
 
 
 def pytest_asyncio_loop_factories(
@@ -82,6 +82,21 @@ async def relay(shared_relay: ContainedRelay, api: Api) -> AsyncIterator[Contain
     await shared_relay.begin_again()
     yield shared_relay
     shared_relay.check_log()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def trap() -> AsyncIterator[Upstream]:
+    """Where an LLM proxy may be led to; it refuses in its own way, and keeps count."""
+    async with running_upstream() as running:
+        running.answer_with(b"HTTP/1.1 418 X\r\ncontent-length: 0\r\n\r\n")
+        yield running
+
+
+@pytest.fixture
+def caught(trap: Upstream) -> Upstream:
+    """The trap, with nothing in it."""
+    trap.requests.clear()
+    return trap
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,11 @@ class Api:
         assert not self._planned, f"{len(self._planned)} planned replies were not asked for"
 
     @property
+    def connection_count(self) -> int:
+        """How many connections there have been that something was asked on."""
+        return len(self._upstream.callers)
+
+    @property
     def messages(self) -> list[Call]:
         """The calls of /v1/messages."""
         return [call for call in self.calls if call.path == "/v1/messages"]

@@ -10,15 +10,7 @@ import pytest_asyncio
 from tests.acceptance.api import Api
 from tests.acceptance.container import ContainedRelay, forwarding_to, relay_container
 from tests.acceptance.headroom.service import Headroom, build, running_headroom
-from tests.harness.upstream import Upstream, running_upstream
-
-
-@pytest_asyncio.fixture(scope="package", loop_scope="session")
-async def trap() -> AsyncIterator[Upstream]:
-    """Where OpenAI and Google would be."""
-    async with running_upstream() as running:
-        running.answer_with(b"HTTP/1.1 418 X\r\ncontent-length: 0\r\n\r\n")
-        yield running
+from tests.harness.upstream import Upstream
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
@@ -38,10 +30,3 @@ async def shared_relay(
     config = forwarding_to(headroom.url, nowhere)
     async with relay_container(relay_image, folder, config) as running:
         yield running
-
-
-@pytest.fixture
-def caught(trap: Upstream) -> Upstream:
-    """The trap, with nothing in it."""
-    trap.requests.clear()
-    return trap

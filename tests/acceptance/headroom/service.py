@@ -1,8 +1,9 @@
-"""Headroom itself, by compose.yaml's image, arguments and variables: on the host, as one's own is.
+"""Headroom itself, by the image and the service of compose.yaml: what users get, hardening and all.
 
-Its port and the API's address are the test's own, and what a test wants otherwise. What it
-would send to OpenAI or Google goes to a trap that keeps count. Its own log tells what it was
-asked, so that a page which the agent must not reach is known not to have been asked for.
+Only its place (on the host's loopback) and where it sends on to are the test's own, and what a test
+wants otherwise. What it would send to OpenAI or Google goes to a trap that keeps count. Its own log
+tells what it was asked, so that a page which the agent must not reach is known not to have been
+asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -26,11 +27,13 @@ from tests.harness.peer import Agent, Answer
 from tests.harness.secrets import KEY
 from tests.harness.upstream import Upstream
 
-READY_SECONDS: Final = 90.0
+ON_HOST: Final = "tests/acceptance/headroom/on_host.yaml"
+READY_SECONDS: Final = 240.0
 RUN_SECONDS: Final = 300.0
 _ASK_AGAIN_SECONDS: Final = 0.2
 _ASKED: Final = re.compile(r"event=proxy_inbound_request .*?path=(\S*)")
 _HEALTH_CHECK: Final = "/livez"
+_AS_IT_IS: Final[Mapping[str, str]] = {}
 _ROUTES: Final = """
 import json
 from headroom.proxy.models import ProxyConfig
@@ -90,6 +93,11 @@ class Headroom:
         """End it without a word."""
         await docker("kill", self.name)
 
+    async def start_again(self) -> None:
+        """Start it, as it was, and wait until it is there."""
+        await docker("start", self.name)
+        await self.healthy()
+
     async def healthy(self) -> None:
         """Wait until its health check says so; nothing tells of itself."""
         never = asyncio.Event()
@@ -106,7 +114,7 @@ class Headroom:
 
 async def build() -> None:
     """Build the image as compose.yaml says, and note the version."""
-    status, said = await _compose("build", "--quiet", "headroom")
+    status, said = await _compose({}, "build", "--quiet", "headroom")
     assert status == 0, said
     version = await docker("run", "--rm", "--network=none", f"{IMAGE}-headroom", "--version")
     environments.versions["Headroom"] = version.split()[-1]
@@ -114,25 +122,25 @@ async def build() -> None:
 
 @asynccontextmanager
 async def running_headroom(
-    api_url: str, trap: Upstream, *more: str, without: Iterable[str] = ()
+    api_url: str,
+    trap: Upstream,
+    *more: str,
+    without: Iterable[str] = (),
+    port: int = 0,
+    environment: Mapping[str, str] = _AS_IT_IS,
 ) -> AsyncIterator[Headroom]:
     """Run the service in front of an API for the length of the context."""
-    headroom = Headroom(f"relay-acceptance-{uuid.uuid4().hex[:8]}", free_ports(1)[0])
+    headroom = Headroom(f"relay-acceptance-{uuid.uuid4().hex[:8]}", port or free_ports(1)[0])
     elsewhere = f"http://127.0.0.1:{trap.port}"
-    arguments, variables = await _service()
-    variables |= {
-        "HEADROOM_HOST": "127.0.0.1",
-        "HEADROOM_PORT": str(headroom.port),
-        "ANTHROPIC_TARGET_API_URL": api_url,
-        "HEADROOM_ALLOWED_BASE_URLS": api_url,
-        "OPENAI_TARGET_API_URL": elsewhere,
-        "GEMINI_TARGET_API_URL": elsewhere,
-    }
-    command = ["run", "--detach", "--network=host", "--read-only", "--tmpfs=/tmp:size=64m"]
-    command += ["--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--name", headroom.name]
-    command += [f"--env={name}={value}" for name, value in variables.items()]
-    arguments = [each for each in arguments if each not in without]
-    await docker(*command, f"{IMAGE}-headroom", *arguments, *more)
+    own = {"HEADROOM_PORT": str(headroom.port), "OPENAI_TARGET_API_URL": elsewhere}
+    own |= {"GEMINI_TARGET_API_URL": elsewhere, **environment}
+    command = ["run", "--detach", "--no-deps", "--name", headroom.name]
+    command += [word for name, value in own.items() for word in ("-e", f"{name}={value}")]
+    command.append("headroom")
+    arguments = [each for each in await _arguments() if each not in without]
+    variables = {"HEADROOM_UPSTREAM": api_url}
+    status, said = await _compose(variables, *command, *arguments, *more)
+    assert status == 0, said
     try:
         await headroom.healthy()
         yield headroom
@@ -140,18 +148,18 @@ async def running_headroom(
         await docker("rm", "--force", headroom.name)
 
 
-async def _service() -> tuple[list[str], dict[str, str]]:
-    """Return the service's arguments and variables, but for what it wants to be called with."""
-    status, said = await _compose("config", "--format=json")
+async def _arguments() -> list[str]:
+    status, said = await _compose({}, "config", "--format=json")
     assert status == 0, said
-    service = json.loads(said[said.index("{") :])["services"]["headroom"]
-    del service["environment"]["HEADROOM_PROXY_TOKEN_FILE"]
-    return service["command"], service["environment"]
+    command = json.loads(said[said.index("{") :])["services"]["headroom"]["command"]
+    assert isinstance(command, list)
+    return command
 
 
-async def _compose(*arguments: str) -> tuple[int, str]:
-    project = ["docker", "compose", "--project-name", "relay-acceptance", "--profile", "headroom"]
-    return await _run(*project, *arguments, variables={"RELAY_IMAGE": IMAGE})
+async def _compose(variables: dict[str, str], *arguments: str) -> tuple[int, str]:
+    project = ["docker", "compose", "-f", "compose.yaml", "-f", ON_HOST]
+    project += ["--project-name", "relay-acceptance", "--profile", "headroom"]
+    return await _run(*project, *arguments, variables=variables | {"RELAY_IMAGE": IMAGE})
 
 
 async def _run(*command: str, variables: dict[str, str] | None = None) -> tuple[int, str]:

@@ -1,0 +1,234 @@
+"""Claude Code by way of Headroom, which never holds the key: sessions, its absence, its secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+import pytest
+import pytest_asyncio
+
+from tests.acceptance.api import Api, Usage, held, says, uses
+from tests.acceptance.claude import MODEL, Claude, Message
+from tests.acceptance.container import ContainedRelay, docker, write_agent_yaml
+from tests.acceptance.headroom.service import Headroom
+from tests.e2e.stack import AGENT_IMAGE
+from tests.e2e.test_chain import MEMORY
+from tests.e2e.test_hardening import SEARCH
+from tests.harness.messages import request
+from tests.harness.secrets import KEY, OAUTH, TOKEN
+from tests.harness.upstream import Upstream
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("headroom")]
+
+MESSAGES: Final = "/relay/anthropic/v1/messages"
+VERSION: Final = "anthropic-version: 2023-06-01"
+LINES: Final = [f"10:00:{each % 60:02} INFO worker - job {each * 7919} done" for each in range(500)]
+_PROMPT: Final = {"model": MODEL, "max_tokens": 64}
+HELLO: Final = json.dumps(_PROMPT | {"messages": [{"role": "user", "content": "Hello?"}]}).encode()
+
+
+async def test_a_session_of_several_turns_with_tools(
+    relay: ContainedRelay, api: Api, claude: Claude
+) -> None:
+    """Tools do their work, every token is counted once, and what Headroom saves is measured."""
+    note, log = claude.project / "note.txt", claude.project / "worker.log"
+    log.write_text("\n".join(LINES))
+    api.plan(
+        uses("Write", {"file_path": str(note), "content": "from afar"}, Usage(input=100, output=7)),
+        says("I wrote the note.", Usage(input=130, output=5, cache_read=40)),
+        uses("Bash", {"command": f"cat {log}"}, Usage(20, 9, 170, 30)),
+        says("All jobs are done.", Usage(input=21, output=4)),
+    )
+    session = await claude.run(relay.url(), "Write a note.", "How are the jobs?")
+    assert session.results == ["I wrote the note.", "All jobs are done."], session
+    assert note.read_text() == "from afar"
+    assert "".join(session.deltas) == "I wrote the note.All jobs are done."
+    assert LINES[7] in str(session.of("UserMessage")), "the agent has it whole"
+    assert re.search(r"lines compressed .* hash=[0-9a-f]+", api.messages[-1].prompt)
+    assert api.calls[-1].values("x-relay-call") == []
+
+    assert await relay.outcomes(4) == {("ok", "200"): 4}
+    assert await relay.samples("relay_hop_calls_total", "relay", "hop", "outcome") == {
+        ("anthropic", "headroom", "passed"): 4
+    }
+    assert await relay.samples("relay_hop_legs_total", "operation") == {("messages",): 4}
+    sizes = await relay.samples("relay_hop_request_bytes_total", "side")
+    assert sizes[("out",)] < sizes[("in",)]
+    assert await relay.samples("relay_tokens_total", "model", "type") == {
+        (MODEL, "input"): 271,
+        (MODEL, "output"): 25,
+        (MODEL, "cache_read"): 210,
+        (MODEL, "cache_write_5m"): 30,
+    }
+
+
+async def test_words_are_shown_while_the_answer_is_still_being_written(
+    relay: ContainedRelay, api: Api, claude: Claude
+) -> None:
+    """Nobody on the way holds them back."""
+    seen = asyncio.Event()
+
+    def heard(message: Message) -> None:
+        if message["kind"] == "StreamEvent" and "text_delta" in str(message["event"]):
+            seen.set()
+
+    api.plan(held(says("One, and two, and three."), seen))
+    session = await claude.run(relay.url(), "Count.", heard=heard)
+    assert session.results == ["One, and two, and three."]
+
+
+async def test_calls_one_after_another_share_a_connection_to_the_api(
+    relay: ContainedRelay, api: Api
+) -> None:
+    """A call that is over cuts nothing that ended well."""
+    api.plan(*(says("Hello.") for _ in range(6)))
+    before = api.connection_count
+    agent = await relay.agent()
+    for stream in (True, False) * 3:
+        body = json.dumps(json.loads(HELLO) | {"stream": stream}).encode()
+        answer = await agent.ask(request(MESSAGES, VERSION, body=body))
+        assert answer.status == 200
+    assert api.connection_count - before <= 1
+
+
+@pytest.mark.parametrize("target", ["/v1/messages/count_tokens", "/v1/models"])
+async def test_the_rest_of_the_api_works(relay: ContainedRelay, api: Api, target: str) -> None:
+    """Tokens are counted and models listed by way of Headroom as well."""
+    asked = {"method": "GET", "body": None} if "models" in target else {"body": HELLO}
+    answer = await relay.ask(request(f"/relay/anthropic{target}", VERSION, **asked))  # type: ignore[arg-type]  # as there
+    assert answer.status == 200, answer.body
+    assert [call.path for call in api.calls] == [target]
+    assert await relay.samples("relay_hop_calls_total", "outcome") == {("passed",): 1}
+
+
+async def test_a_session_goes_on_without_headroom_and_with_it_again(
+    relay: ContainedRelay, api: Api, claude: Claude, headroom: Headroom
+) -> None:
+    """Stopped between two turns: the next goes straight on; once it is back, it is on the way."""
+    note = claude.project / "note.txt"
+    api.plan(
+        uses("Bash", {"command": f"docker kill {headroom.name}"}),
+        uses("Write", {"file_path": str(note), "content": "straight on"}),
+        says("Written."),
+    )
+    session = await claude.run(relay.url(), "Write a note.")
+    assert session.results == ["Written."], session
+    assert session.retries == []
+    assert note.read_text() == "straight on"
+    assert await hops_of_calls(relay, 3) == ["passed", "skipped", "skipped"]
+
+    await headroom.start_again()
+    await relay.log.says("hop headroom of relay anthropic: .* answers now")
+    api.plan(says("Whole again."))
+    session = await claude.run(relay.url(), "And now?")
+    assert session.results == ["Whole again."]
+    assert (await hops_of_calls(relay, 4))[-1] == "passed"
+
+
+async def hops_of_calls(relay: ContainedRelay, count: int) -> list[str]:
+    """Return what became of each call at Headroom, as the log says."""
+    return [line["hops"][0]["outcome"] for line in await relay.log.calls(count)]
+
+
+async def test_neither_key_nor_token_is_anywhere_in_headroom(
+    relay: ContainedRelay, api: Api, claude: Claude, headroom: Headroom
+) -> None:
+    """Not in its variables, arguments, files, log or memory; a pass, which it was given, is."""
+    note = {"file_path": str(claude.project / "note.txt"), "content": "from afar"}
+    api.plan(uses("Write", note), says("Written."))
+    await claude.run(relay.url(), "Write a note.")
+    known = await docker("inspect", headroom.name) + await headroom.log()
+    for secret in (KEY, TOKEN):
+        assert secret not in known
+        assert found_by(SEARCH, secret, "exec", "-i", "--user", "0", headroom.name) == []
+        assert not in_memory(headroom, secret)
+    assert in_memory(headroom, "sk-ant-api03-"), "the search finds what is there"
+
+
+def in_memory(headroom: Headroom, value: str) -> bool:
+    """Whether a process of Headroom's holds a value: looked at by one that may."""
+    beside = ["--pid", f"container:{headroom.name}", "--cap-add", "SYS_PTRACE", "--user", "0"]
+    return bool(found_by(MEMORY, value, "run", "--rm", "-i", *beside, AGENT_IMAGE))
+
+
+def found_by(program: str, value: str, *how: str) -> list[str]:
+    """Return where a program of Python's finds a value, which it reads from standard input."""
+    command = ["docker", *how, "python", "-c", program]
+    done = subprocess.run(command, input=value, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+async def test_its_callers_cannot_send_it_elsewhere(
+    relay: ContainedRelay, api: Api, caught: Upstream
+) -> None:
+    """The header that names another place ends at the relay."""
+    api.plan(says("Here."))
+    elsewhere = f"x-headroom-base-url: http://127.0.0.1:{caught.port}"
+    answer = await relay.ask(request(MESSAGES, VERSION, elsewhere, body=HELLO))
+    assert answer.status == 200
+    assert caught.requests == []
+
+
+async def test_led_elsewhere_it_gives_away_a_dead_pass(
+    relay: ContainedRelay, api: Api, caught: Upstream
+) -> None:
+    """Where that header got to it all the same, there is no key in it, and nothing to use later."""
+    target = MESSAGES.replace("anthropic", "led")
+    answer = await relay.ask(request(target, VERSION, body=HELLO))
+    assert answer.status == 418
+    (leaked,) = caught.requests
+    assert not any(secret in repr(leaked) for secret in (KEY, TOKEN))
+    assert leaked.values("x-api-key")[0].startswith(b"sk-ant-api03-")
+    assert await relay.samples("relay_hop_calls_total", "relay", "outcome") == {
+        ("led", "refused"): 1
+    }
+    shown = [f"{name}: {leaked.values(name)[0].decode()}" for name in ("x-api-key", "x-relay-call")]
+    for name in ("led", "anthropic"):
+        replay = request(f"/{name}/headroom/v1/messages", VERSION, *shown, body=HELLO, token=None)
+        agent = await relay.agent(port=relay.return_port)
+        assert (await agent.ask(replay)).status == 401
+    assert api.calls == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def by_subscription(relay: ContainedRelay) -> AsyncIterator[None]:
+    """The relay with a subscription's token in place of the key, for one test."""
+    config = json.loads(relay.path.read_text())
+    await reload_with(relay, config | {"relays": config["relays"] | granted(config, "claude")}, 1)
+    yield
+    await reload_with(relay, config, 2)
+
+
+def granted(config: Mapping[str, dict[str, dict[str, object]]], grant: str) -> dict[str, object]:
+    """Return the relay ``anthropic`` with another grant."""
+    return {"anthropic": config["relays"]["anthropic"] | {"grant": grant}}
+
+
+async def reload_with(relay: ContainedRelay, config: dict[str, object], count: int) -> None:
+    """Have the relay read another configuration."""
+    write_agent_yaml(relay.folder, config)
+    await docker("kill", "--signal", "HUP", relay.name)
+    await relay.log.says("^reloaded ", count)
+
+
+@pytest.mark.usefixtures("by_subscription")
+async def test_a_subscription_is_used_with_its_token(
+    relay: ContainedRelay, api: Api, claude: Claude, headroom: Headroom
+) -> None:
+    """Headroom, which goes by the pass's look, keeps to OAuth; the token itself it never sees."""
+    note = claude.project / "note.txt"
+    api.by_oauth = True
+    api.plan(uses("Write", {"file_path": str(note), "content": "from afar"}), says("Written."))
+    session = await claude.run(relay.url(), "Write a note.")
+    assert session.results == ["Written."], session
+    (betas,) = api.calls[0].values("anthropic-beta")
+    assert [name.strip() for name in betas.split(",")].count("oauth-2025-04-20") == 1
+    assert await hops_of_calls(relay, 2) == ["passed"] * 2
+    assert OAUTH not in await headroom.log()
+    assert not in_memory(headroom, OAUTH)
+    assert in_memory(headroom, "sk-ant-oat01-"), "its pass is there"
