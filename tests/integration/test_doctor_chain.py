@@ -176,7 +176,7 @@ async def test_each_way_that_a_hop_fails(
 async def test_a_hop_that_comes_back_to_another_place(tmp_path: Path, wrong: str) -> None:
     """The log says nothing of places that are none, so the address is named here."""
     async with running_stand_ins(tmp_path) as chain:
-        chain.hop.aim(f"http://127.0.0.1:{chain.relay.return_port}{wrong}")
+        await chain.hop.aim(f"http://127.0.0.1:{chain.relay.return_port}{wrong}")
         (found,) = of_hops(await examined(chain))
         assert found.text == f"anthropic/{HOP}: comes back, and is refused at the return address"
         assert found.remedy.endswith(f"where it does not, have it send on to {way(chain)}")
@@ -186,7 +186,7 @@ async def test_a_hop_that_comes_back_to_another_place(tmp_path: Path, wrong: str
 async def test_a_hop_that_comes_back_as_an_agent(tmp_path: Path, wrong: str) -> None:
     """To the relay's other listener, where a pass is no token."""
     async with running_stand_ins(tmp_path) as chain:
-        chain.hop.aim(f"http://127.0.0.1:{chain.relay.port}{wrong}")
+        await chain.hop.aim(f"http://127.0.0.1:{chain.relay.port}{wrong}")
         (found,) = of_hops(await examined(chain))
         assert found.text.endswith(": comes back to the address of agents, and is refused there")
         assert found.remedy == f"have it send on to {way(chain)}"
@@ -202,7 +202,7 @@ async def test_a_hop_that_begins_its_answer_early(tmp_path: Path) -> None:
 async def test_a_hop_that_reaches_nothing(tmp_path: Path, closed_port: int) -> None:
     """As of one in a container whose loopback is its own."""
     async with running_stand_ins(tmp_path) as chain:
-        chain.hop.aim(f"http://127.0.0.1:{closed_port}/anthropic/headroom")
+        await chain.hop.aim(f"http://127.0.0.1:{closed_port}/anthropic/headroom")
         (found,) = of_hops(await examined(chain))
         assert found.text == f"anthropic/{HOP}: answers 502 by itself, without coming back"
         assert found.remedy == f"where it sends on to, nothing answers; that has to be {way(chain)}"
@@ -211,12 +211,12 @@ async def test_a_hop_that_reaches_nothing(tmp_path: Path, closed_port: int) -> N
 async def test_a_hop_that_goes_past_the_relay(tmp_path: Path) -> None:
     """The relay that runs knows of it; it is said until calls come back, and once more then."""
     async with running_stand_ins(tmp_path) as chain, running_api() as elsewhere:
-        chain.hop.aim(elsewhere.url)
+        await chain.hop.aim(elsewhere.url)
         (found,) = of_hops(await examined(chain))
         assert (found.level, found.text.split(":")[0]) == ("FAIL", f"anthropic/{HOP}")
         assert "has a key of its own and went past the relay" in found.text
         assert found.remedy.startswith("take its key away, and have it send on to ")
-        chain.hop.aim(chain.return_address())
+        await chain.hop.aim(chain.return_address())
         before, now = of_hops(await examined(chain))
         assert (before.level, before.text) == ("FAIL", found.text)
         assert now.level == "ok"
@@ -251,7 +251,7 @@ async def test_a_hop_that_is_down(tmp_path: Path, if_down: str, level: str, says
 async def test_the_last_hop_that_a_call_gets_to_is_to_blame(tmp_path: Path) -> None:
     """The one in front of it has sent on."""
     async with running_stand_ins(tmp_path, "first", "second") as chain:
-        chain.hops["second"].aim(f"http://127.0.0.1:{chain.relay.return_port}")
+        await chain.hops["second"].aim(f"http://127.0.0.1:{chain.relay.return_port}")
         first, second = of_hops(await examined(chain))
         assert (first.level, first.text) == ("ok", "anthropic/first: calls come back from it")
         assert "comes back, and is refused" in second.text

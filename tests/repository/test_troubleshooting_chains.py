@@ -75,7 +75,7 @@ async def set_up(folder: Path, case: Case) -> AsyncIterator[StandInChain]:
         running_api() as elsewhere,
     ):
         if case.past:
-            chain.hop.aim(elsewhere.url)
+            await chain.hop.aim(elsewhere.url)
         if case.down:
             await chain.hop.stop()
         yield chain

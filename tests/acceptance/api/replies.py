@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -88,7 +88,7 @@ def says(text: str, usage: Usage | None = None) -> Plan:
     return _message({"type": "text", "text": text}, "end_turn", usage or Usage())
 
 
-def uses(tool: str, arguments: dict[str, object], usage: Usage | None = None) -> Plan:
+def uses(tool: str, arguments: Mapping[str, object], usage: Usage | None = None) -> Plan:
     """Plan a message that wants a tool to be used."""
     identifier = f"toolu_{abs(hash((tool, json.dumps(arguments)))):024d}"
     block: Block = {"type": "tool_use", "id": identifier, "name": tool, "input": arguments}

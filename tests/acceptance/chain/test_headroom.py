@@ -100,7 +100,7 @@ async def test_calls_one_after_another_share_a_connection_to_the_api(
 async def test_the_rest_of_the_api_works(relay: ContainedRelay, api: Api, target: str) -> None:
     """Tokens are counted and models listed by way of Headroom as well."""
     asked = {"method": "GET", "body": None} if "models" in target else {"body": HELLO}
-    answer = await relay.ask(request(f"/relay/anthropic{target}", VERSION, **asked))  # type: ignore[arg-type]  # as there
+    answer = await relay.ask(request(f"/relay/anthropic{target}", VERSION, **asked))
     assert answer.status == 200, answer.body
     assert [call.path for call in api.calls] == [target]
     assert await relay.samples("relay_hop_calls_total", "outcome") == {("passed",): 1}
