@@ -18,8 +18,9 @@ from tests.harness.chain import HOP
 from tests.harness.configuration import Config
 from tests.harness.hop import AIMLESS, StandInChain, credential_seen, running_api, running_stand_ins
 from tests.harness.secrets import KEY, TOKEN
+from tests.harness.upstream import Upstream
 from tests.headroom import Settings
-from tests.integration.diagnosis import Diagnosis, Found, diagnosed
+from tests.integration.diagnosis import Diagnosis, Found, answer, api, diagnosed, openly
 
 pytestmark = pytest.mark.asyncio_loop
 
@@ -127,8 +128,12 @@ async def test_a_headroom_on_the_way_is_looked_at(tmp_path: Path) -> None:
         assert "this is Headroom 0.42.0" in diagnosis.of("headroom")[0].text
         targets = [each.target for each in chain.hop.record.exchanges]
         assert targets[:3] == ["/livez", "/v1/messages", "/v1/messages"]
-        (asked, *_) = [e for e in chain.api.record.exchanges if e.header("x-api-key") == KEY]
-        assert asked.header("x-own") is not None
+        others, asked = [], []
+        for each in chain.api.record.exchanges:
+            (asked if each.header("x-api-key") == KEY else others).append(each.header("x-own"))
+        assert asked[0] is not None
+        assert others
+        assert set(others) == {None}
 
 
 @pytest.mark.parametrize(
@@ -308,6 +313,17 @@ async def test_a_relay_that_lacks_what_its_hop_wants(tmp_path: Path) -> None:
             "anthropic: the relay that runs refuses to try its hops: 503, no_credential"
         )
         assert found.remedy == "relay health --ready says what it lacks"
+
+
+async def test_what_a_hop_repeats_is_not_shown(upstream: Upstream, tmp_path: Path) -> None:
+    """No header's value, wherever it comes in."""
+    page = {"service": "headroom-proxy", "version": PASS[:30]}
+    upstream.answer_with(api(livez=answer(200, page)))
+    (tmp_path / "wanted").write_text(PASS[:30])
+    hop = {"name": HOP, "url": f"http://127.0.0.1:{upstream.port}", "headers": WANTS["headers"]}
+    claude = {"base_url": "http://127.0.0.1:3", "hops": [hop]}
+    diagnosis = await diagnosed(tmp_path, openly(1, claude=claude))
+    assert "this is Headroom [redacted]" in diagnosis.of("headroom")[0].text
 
 
 async def test_a_missing_header_of_the_end(tmp_path: Path) -> None:
