@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.telemetry.ledger import reader as reader_module
+from relay.telemetry.ledger import upkeep
 from relay.telemetry.ledger.batch import Batches
 from relay.telemetry.ledger.file import LedgerFile, Unusable
 from relay.telemetry.ledger.schema import APPLICATION_ID
@@ -72,6 +73,17 @@ def test_a_copy_replaces_no_link(file: LedgerFile, path: Path, tmp_path: Path) -
     target.symlink_to(tmp_path / "nowhere")
     with pytest.raises(InTheWay):
         export(path, target)
+
+
+def test_a_copy_replaces_nothing_that_came_meanwhile(
+    file: LedgerFile, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copying takes its time."""
+    target = tmp_path / "copy.db"
+    monkeypatch.setattr(upkeep, "_flush", lambda _: target.write_bytes(b"theirs"))
+    with pytest.raises(InTheWay):
+        export(path, target)
+    assert target.read_bytes() == b"theirs"
 
 
 def test_a_copy_into_a_folder_that_is_not_there_is_an_error(
