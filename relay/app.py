@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from relay.admin.application import AdminListener
 from relay.admin.source import Source
 from relay.config import ConfigurationError, Problem, Settings, load
+from relay.config.ledger import require_ledger_folder
 from relay.downstream.connections import Connections
 from relay.downstream.listener import Listeners
 from relay.downstream.server_connection import ServerConnection
@@ -161,7 +162,8 @@ class App:
 
     def _settings_after(self, before: Settings) -> Settings:
         """Return the file's settings on the listeners there are: those last until a restart."""
-        settings = load(self._path, serving=True)
+        settings = load(self._path)
+        require_ledger_folder(settings)
         if (settings.listen, settings.admin) != (before.listen, before.admin):
             log.warning("listen and admin changed: that needs a restart")
         if not settings.clients and not all(address.is_loopback for address in before.listen):
