@@ -31,11 +31,11 @@ ENV PYTHONPATH=/opt/relay \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 COPY --from=build /opt/relay /opt/relay
-# A new volume takes over its folder's mode: whatever uid makes the token can write it, and whatever
-# uid it is the next time can replace the variables that are kept. And no program of the base lends
-# anyone another user's rights, however the container is started.
+# A new volume takes over its folder's mode: whatever uid makes the token or the ledger can write it,
+# and whatever uid it is the next time can replace the variables that are kept. And no program of the
+# base lends anyone another user's rights, however the container is started.
 RUN ln -s /opt/relay/entry /usr/local/bin/relay \
- && mkdir -m 1777 /run/relay /run/hop && mkdir -m 0777 /run/variables \
+ && mkdir -m 1777 /run/relay /run/hop /var/lib/relay && mkdir -m 0777 /run/variables \
  && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 WORKDIR /
 USER 10001:10001

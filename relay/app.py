@@ -24,6 +24,7 @@ from prometheus_client import CollectorRegistry
 from relay import threads
 from relay.admin.handler import AdminHandler
 from relay.config import ConfigurationError, ListenAddress, Problem, Settings, load
+from relay.config.ledger import require_ledger_folder
 from relay.downstream.connections import Connections
 from relay.downstream.listener import CannotListen, Listeners
 from relay.downstream.server_connection import ServerConnection
@@ -223,7 +224,8 @@ class App:
         """Read the file and what it names, in threads: calls wait for no mount that is dead."""
         try:
             async with asyncio.timeout(RELOAD_SECONDS):
-                settings = await threads.run(partial(load, self._path, serving=True))
+                settings = await threads.run(partial(load, self._path))
+                await threads.run(partial(require_ledger_folder, settings))
                 settings = self._on_old_listeners(settings, before)
                 return settings, *await threads.run(partial(self._bring_to_life, settings))
         except TimeoutError as error:

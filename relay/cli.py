@@ -39,15 +39,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _load(options: argparse.Namespace, *, serving: bool = False) -> Settings | None:
+def _load(options: argparse.Namespace) -> Settings | None:
     """Return the configuration, or None after saying what is wrong with it."""
     from relay.config import ConfigurationError, find_file, load  # noqa: PLC0415  # see above
 
     try:
-        return load(find_file(options.config, os.environ), serving=serving)
+        return load(find_file(options.config, os.environ))
     except ConfigurationError as error:
         _explain(error)
         return None
+
+
+def _load_to_serve(options: argparse.Namespace) -> Settings | None:
+    """Return the same, where what it names is there too."""
+    from relay.config import ConfigurationError  # noqa: PLC0415  # see above
+    from relay.config.ledger import require_ledger_folder  # noqa: PLC0415  # see above
+
+    settings = _load(options)
+    if settings is not None:
+        try:
+            require_ledger_folder(settings)
+        except ConfigurationError as error:
+            _explain(error)
+            return None
+    return settings
 
 
 def _explain(error: ConfigurationError) -> None:
@@ -70,7 +85,7 @@ def _serve(options: argparse.Namespace) -> int:
     # What is imported stays: collecting in between only costs time, and so would looking
     # through it at every later collection.
     gc.disable()
-    settings = _load(options, serving=True)
+    settings = _load_to_serve(options)
     if settings is None:
         return UNUSABLE
     import uvloop  # noqa: PLC0415  # see above

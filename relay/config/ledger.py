@@ -7,34 +7,42 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from relay.config.problems import ConfigurationError, Problem
 from relay.config.schema import Ledger, Timezone
-from relay.config.settings import LedgerSettings
+from relay.config.settings import LedgerSettings, Settings
 from relay.config.validation import Checker
 from relay.config.yaml_document import Data
 
 DEFAULT_TIMEZONE: Final = "UTC"
 TIMEZONE_VARIABLE: Final = "TZ"
+_PATH: Final = ("ledger", "path")
+_NO_FOLDER: Final = "is in a folder that is not there; make it, or name another"
 
 
-def read_ledger(
-    checker: Checker, data: Data, folder: Path, *, serving: bool
-) -> LedgerSettings | None:
-    """Return the ledger that is declared, if one is.
-
-    Where its folder is not there, nobody can serve; elsewhere that may be another host's matter.
-    """
+def read_ledger(checker: Checker, data: Data, folder: Path) -> LedgerSettings | None:
+    """Return the ledger that is declared, if one is."""
     if data is None:
         return None
     ledger = checker.model(("ledger",), Ledger, checker.mapping(("ledger",), data))
     if ledger is None:
         return None
     path = folder / Path(ledger.path).expanduser()
-    say = checker.complain if serving else checker.remark
-    if not path.parent.is_dir():
-        say(("ledger", "path"), "is in a folder that is not there; make it, or name another")
-    elif path.is_dir():
-        say(("ledger", "path"), "is a folder; name a file in it")
-    return LedgerSettings(str(path), ledger.keep_days, ledger.max_mb)
+    if path.is_dir():
+        checker.complain(_PATH, "is a folder; name a file in it")
+    elif not path.parent.is_dir():
+        checker.remark(_PATH, _NO_FOLDER)
+    return LedgerSettings(str(path), ledger.keep_days, ledger.max_mb, checker.line(_PATH))
+
+
+def require_ledger_folder(settings: Settings) -> None:
+    """See that the ledger's folder is there: for whoever serves, not for commands elsewhere.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    ledger = settings.ledger
+    if ledger is not None and not Path(ledger.path).parent.is_dir():
+        raise ConfigurationError([Problem(ledger.line, _PATH, _NO_FOLDER)], settings.file)
 
 
 def read_timezone(checker: Checker, data: Data, environment: Mapping[str, str]) -> str:

@@ -60,10 +60,8 @@ def find_file(path: str | None, environment: Mapping[str, str]) -> Path:
     raise ConfigurationError([Problem(1, (), message)])
 
 
-def load(
-    path: Path, environment: Mapping[str, str] = os.environ, *, serving: bool = False
-) -> Settings:
-    """Read and resolve a configuration file; to serve by it, what it names must be there too.
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read and resolve a configuration file.
 
     Raises:
         ConfigurationError: With every mistake in it.
@@ -71,7 +69,7 @@ def load(
     try:
         document = read_document(path.read_text(encoding="utf-8"), SECTIONS)
         checker = Checker(document)
-        return _Loader(checker, document.data, environment, path, serving=serving).settings()
+        return _Loader(checker, document.data, environment, path).settings()
     except OSError as error:
         problem = Problem(1, (), f"cannot be read: {(error.strerror or 'unknown').lower()}")
     except UnicodeDecodeError:
@@ -85,16 +83,9 @@ class _Loader:
     """One pass over one document."""
 
     def __init__(
-        self,
-        checker: Checker,
-        data: Data,
-        environment: Mapping[str, str],
-        path: Path,
-        *,
-        serving: bool,
+        self, checker: Checker, data: Data, environment: Mapping[str, str], path: Path
     ) -> None:
         self._checker = checker
-        self._serving = serving
         self._environment = environment
         self._path = path
         self._folder = path.absolute().parent
@@ -116,7 +107,7 @@ class _Loader:
         listeners.check()
         timeouts = checker.model(("timeouts",), Timeouts, self._section("timeouts"))
         costs = read_costs(checker, data.get("costs"))
-        ledger = read_ledger(checker, data.get("ledger"), self._folder, serving=self._serving)
+        ledger = read_ledger(checker, data.get("ledger"), self._folder)
         timezone = read_timezone(checker, data.get("timezone"), self._environment)
         drain = checker.model((), Drain, {k: v for k, v in data.items() if k == "drain"})
         if checker.problems or timeouts is None or drain is None:

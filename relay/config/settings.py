@@ -92,6 +92,8 @@ class LedgerSettings:
     keep_days: float = 90
     max_mb: float = 1024
     """Millions of bytes."""
+    line: int = field(default=1, compare=False)
+    """Where the path stands in agent.yaml."""
 
 
 @dataclass(frozen=True, slots=True)

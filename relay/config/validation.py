@@ -74,8 +74,12 @@ class Checker:
         """Note what is allowed at this path, and hardly meant."""
         self.remarks.append(self._problem(path, message))
 
+    def line(self, path: Path) -> int:
+        """Return the line at which this path stands."""
+        return self._document.line(path)
+
     def _problem(self, path: Path, message: str) -> Problem:
-        return Problem(self._document.line(path), path, message)
+        return Problem(self.line(path), path, message)
 
     def complains_of(self, path: Path) -> bool:
         """Whether a problem at this very path is known already."""

@@ -71,14 +71,15 @@ class _Rates:
     """Prices in force. For most calls they come to one rate per token of each type.
 
     To take a call's usage apart, the package needs twenty times what all its samples cost. But
-    without searches, and with no more input than the first tier begins at, a token costs what
-    it costs alone: so the package is asked once for each type.
+    with no more input than the first tier begins at, a token costs what
+    it costs alone: so the package is asked once for each type, and for a search.
     """
 
     def __init__(self, prices: ModelPrice) -> None:
         self._prices = prices
         self._first_tier = min(map(_first_tier, vars(prices).values()), default=math.inf)
         self._per_call = self._exactly({})
+        self._per_search = self._exactly({}, 1) - self._per_call
         self._per_token = {
             kind: self._exactly({kind: 1}) - self._per_call
             for kind in _PRICE_KEYS
@@ -98,7 +99,7 @@ class _Rates:
         if factor is not None:
             total *= factor
         if web_searches:
-            total += self._exactly({}, web_searches) - self._per_call
+            total += self._per_search * web_searches
         return float(total)
 
     def _of_tokens(self, tokens: Mapping[str, int]) -> Decimal:

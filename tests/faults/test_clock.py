@@ -32,6 +32,7 @@ LEAST_SECONDS = LIMIT_SECONDS - 0.01
 """What a call that met the limit lasted at least: the event loop counts whole milliseconds."""
 WALL_CLOCK = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime"}
 READERS = {
+    "commands/usage/__init__.py": "which day is today",
     "credentials/shape.py": "whether a login is past the end that its file states",
     "credentials/file.py": "how old a file's time stamp is, which is the wall clock's",
     "proxy/standing.py": "since when a credential is refused",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
@@ -38,6 +39,16 @@ def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end, "it never came to hold"
         time.sleep(0.005)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for the same, while the event loop runs on."""
+    await asyncio.to_thread(wait_until, holds)
+
+
+def names_in(folder: Path, pattern: str) -> list[str]:
+    """Return the names of the files in a folder that fit a pattern."""
+    return sorted(each.name for each in folder.glob(pattern))
 
 
 def finish(writer: Writer) -> None:

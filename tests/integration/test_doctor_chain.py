@@ -128,7 +128,8 @@ async def test_a_headroom_on_the_way_is_looked_at(tmp_path: Path) -> None:
         assert "this is Headroom 0.42.0" in diagnosis.of("headroom")[0].text
         targets = [each.target for each in chain.hop.record.exchanges]
         assert targets[:3] == ["/livez", "/v1/messages", "/v1/messages"]
-        others, asked = [], []
+        others: list[str | None] = []
+        asked: list[str | None] = []
         for each in chain.api.record.exchanges:
             (asked if each.header("x-api-key") == KEY else others).append(each.header("x-own"))
         assert asked[0] is not None

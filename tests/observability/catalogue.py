@@ -100,5 +100,7 @@ METRICS: Final = (
     # Only where the estimate of the cost is configured.
     Metric("relay_estimated_cost_usd_total", "counter", ("relay", "client", "model")),
     Metric("relay_unpriced_requests_total", "counter", ("relay", "client", "model")),
+    # Only where a ledger is.
+    Metric("relay_ledger_dropped_total", "counter"),
 )
 SERIES: Final = frozenset(name for metric in METRICS for name in metric.series)

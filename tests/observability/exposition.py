@@ -186,6 +186,7 @@ class Relay(Collector):
             self._count("relay_config_reloads_total", 1, result)
         self._set("relay_config_last_reload_timestamp_seconds", time.time() - 600)
         self._count("relay_log_lines_dropped_total", int(self._troubled))
+        self._count("relay_ledger_dropped_total", 0)
         self._histograms["relay_event_loop_lag_seconds"].observe(0.001)
         self._set("relay_build_info", 1, "1.0.0")
 

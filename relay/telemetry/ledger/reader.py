@@ -6,6 +6,7 @@ that the writer's checkpoints are not held up. Knows nothing of how figures are 
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -86,7 +87,7 @@ class Reader:
 
     def begins(self) -> float | None:
         """Return when the first call ended, if there is one."""
-        return self._next(float("-inf"))
+        return self._next(-math.inf)
 
     def groups(
         self, columns: tuple[str, ...], since: float, zone: tzinfo, client: str | None
@@ -95,10 +96,12 @@ class Reader:
         moment = self._next(since)
         while moment is not None:
             day = day_of(moment, zone)
-            end = midnight(next_day(day), zone)
-            for row in self._sums(columns, (max(since, midnight(day, zone)), end, client)):
+            start, end = min(moment, midnight(day, zone)), midnight(next_day(day), zone)
+            if end <= moment:  # the time of a clock that was wrong, in no day that has a date
+                end = math.inf
+            for row in self._sums(columns, (max(since, start), end, client)):
                 yield _group(day, len(columns), row)
-            moment = self._next(max(end, moment))
+            moment = self._next(end)
 
     def _next(self, moment: float) -> float | None:
         """Return when the first call at or after a moment ended."""

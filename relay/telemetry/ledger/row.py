@@ -73,7 +73,7 @@ def row_of(record: CallRecord, prices: Prices, ended: float) -> Row:
         agent_id=_id(record.agent_id),
         parent_agent_id=_id(record.parent_agent_id),
         operation=record.operation,
-        model=_id(bill.model),
+        model=bill.model,
         status=record.status,
         outcome=record.outcome,
         reason=record.rejection,
@@ -87,7 +87,7 @@ def row_of(record: CallRecord, prices: Prices, ended: float) -> Row:
         cache_write_unknown=tokens["cache_write_unknown"],
         output=tokens["output"],
         reasoning=tokens["reasoning"],
-        tier=_id(bill.tier),
+        tier=bill.tier,
         cost=bill.cost,
         estimate=bill.unpriced,
         estimate_tokens=0,
@@ -109,11 +109,8 @@ def _name(label: str) -> str | None:
     return None if label == UNKNOWN else label[:NAME_LIMIT]
 
 
-def _id(text: str | None) -> str | None:
-    """Return a text as the file can hold it: JSON can spell what UTF-8 cannot."""
-    if not text:
-        return None
-    return text[:NAME_LIMIT].encode("utf-8", "replace").decode()
+def _id(text: str) -> str | None:
+    return text[:NAME_LIMIT] or None
 
 
 def _microseconds(seconds: float) -> float:

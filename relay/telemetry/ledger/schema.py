@@ -1,6 +1,6 @@
 """The tables of a ledger's file, and how one of an earlier version becomes one of this.
 
-``calls`` is a promise to whoever reads it with SQL of their own: see docs/ledger.md. What else
+``calls`` is a promise to whoever reads it with SQL of their own: see docs/costs.md. What else
 is in the file is the relay's. A migration is one step from one ``user_version`` to the next, and
 all that are due are one transaction.
 """

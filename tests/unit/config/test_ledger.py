@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from relay.config import ConfigurationError, LedgerSettings, Settings, load
+from relay.config.ledger import require_ledger_folder
 
 BASE = "grants: [anthropic]\nclaude: {base_url: 'http://localhost:8787'}\n"
 
 
-def loaded(folder: Path, text: str = "", *, serving: bool = True, **environment: str) -> Settings:
+def loaded(folder: Path, text: str = "", **environment: str) -> Settings:
     """Return what a file with these lines comes to."""
     path = folder / "agent.yaml"
     path.write_text(BASE + text)
-    return load(path, environment, serving=serving)
+    return load(path, environment)
 
 
 def problems(folder: Path, text: str) -> str:
@@ -46,12 +47,16 @@ def test_limits_are_taken(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_a_mistake_for_whoever_serves(tmp_path: Path) -> None:
     """Another command may be run where the relay is not; it is told."""
     line = "ledger: {path: nowhere/ledger.db}"
-    said = problems(tmp_path, line)
+    settings = loaded(tmp_path, line)
+    with pytest.raises(ConfigurationError) as caught:
+        require_ledger_folder(settings)
+    said = str(caught.value)
     assert said.endswith(
         "agent.yaml:3: ledger.path: is in a folder that is not there; make it, or name another"
     )
-    (warning,) = loaded(tmp_path, line, serving=False).warnings
-    assert warning == said
+    assert settings.warnings == (said,)
+    require_ledger_folder(loaded(tmp_path, "ledger: {path: ledger.db}"))
+    require_ledger_folder(loaded(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,9 @@ def test_a_second_one_waits_and_takes_over(writer: Writer, path: Path) -> None:
     assert second.wait_for_first_look(FUSE_SECONDS)
     assert second.problem == "is kept by another relay; calls wait here until that one ends"
     put(second, "of the second")
+    for _ in range(2):
+        tried = second._retry_at
+        wait_until(lambda tried=tried: second._retry_at != tried)  # type: ignore[misc]  # bound at once
     put(writer, "of the first")
     finish(writer)
     wait_until(lambda: models(path) == ["of the first", "of the second"])
