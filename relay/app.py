@@ -32,6 +32,7 @@ from relay.proxy.runtime import Runtime
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import Recorder
+from relay.telemetry.use import Use
 
 if TYPE_CHECKING:
     from relay.telemetry.prices import Prices
@@ -53,15 +54,16 @@ class App:
         self.lifecycle = Lifecycle(Runtime(settings, self._metrics.credential_read))
         self._problems = ProblemLog()
         self._path = Path(settings.file)
-        self._metrics.price(prices_of(settings))
+        self._use = Use()
+        self._price(prices_of(settings))
         self._metrics.prepare(self.lifecycle.runtime.states(), self.lifecycle.runtime.client_names)
         self._metrics.loaded()
         self._connections = Connections()
         self._admin_connections = Connections(ADMIN_CONNECTIONS)
         history = RecentCalls()
-        self._recorder = Recorder(self._metrics, history)
+        self._recorder = Recorder(self._metrics, history, self._use)
         calls = Calls(self.lifecycle, self._metrics, self._recorder)
-        source = Source(self.lifecycle, self._metrics, history, self._recorder)
+        source = Source(self.lifecycle, self._metrics, history, self._recorder, self._use)
         self._admin = AdminListener(source, settings.admin)
         self._listeners = Listeners(
             lambda: ServerConnection(calls, self._connections), "relays", "listen"
@@ -137,7 +139,7 @@ class App:
             self._metrics.reloaded(succeeded=False)
             log.exception("not reloaded, the configuration stays as it was")
             return
-        self._metrics.price(prices)
+        self._price(prices)
         self._metrics.prepare(runtime.states(), runtime.client_names)
         self.lifecycle.runtime = runtime
         runtime.start()
@@ -147,6 +149,10 @@ class App:
         self._warn()
         self._problems = ProblemLog()
         self._report()
+
+    def _price(self, prices: Prices | None) -> None:
+        self._metrics.price(prices)
+        self._use.price(prices)
 
     def _settings_after(self, before: Settings) -> Settings:
         """Return the file's settings on the listeners there are: those last until a restart."""
@@ -180,6 +186,7 @@ class App:
 
     async def _drain(self) -> None:
         self.lifecycle.draining = True
+        self._admin.drain()
         self._listeners.close()
         seconds = self.lifecycle.runtime.settings.drain
         log.info(

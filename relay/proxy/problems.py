@@ -1,13 +1,13 @@
 """What is not well with a configuration in force, and its remedy, in words.
 
-One list for whoever asks: the log says what is new in it, ``/readyz`` shows it. Of secrets it
-says only where they should be.
+One list for whoever asks: the log says what is new in it, ``/readyz`` and the page show it. Of
+secrets it says only where they should be.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from relay.credentials.credential import Credential
@@ -27,24 +27,33 @@ class Subject:
     """What is wrong with it, what follows, and the remedy; empty while it is well."""
     recovery: str
     """What to say once it is well again."""
+    entry: str = "lines-of-the-log"
+    """The heading in ``docs/troubleshooting.md`` that says more."""
 
 
 def subjects_of(runtime: Runtime) -> Iterator[Subject]:
     """Yield everything that calls depend on, well or not."""
     for grant in runtime.grants.values():
         problem = _missing(grant, "calls get 503 until it is there")
-        yield Subject(f"credential {grant.name}", problem, f"there now, from {grant.origin()}")
+        recovery = f"there now, from {grant.origin()}"
+        yield Subject(f"credential {grant.name}", problem, recovery, "no-credential-yet")
         yield value_of_grant(grant)
     for client in runtime.clients:
         problem = _missing(client, "its calls get 401 until it is there")
-        yield Subject(
-            f"token of client {client.name}", problem, f"there now, from {client.origin()}"
-        )
+        recovery = f"there now, from {client.origin()}"
+        yield Subject(f"token of client {client.name}", problem, recovery, "no-credential-yet")
         yield value_of_token(client)
     for name, route in runtime.routes.items():
         recovery = f"{route.settings.upstream} answers now"
-        yield Subject(f"upstream of relay {name}", route.upstream.problem, recovery)
-        yield Subject(f"relay {name}", route.standing.explain(), route.standing.recovery)
+        down = route.upstream.problem
+        yield Subject(f"upstream of relay {name}", down, recovery, "upstream-not-reached")
+        refused, recovery = route.standing.explain(), route.standing.recovery
+        yield Subject(f"relay {name}", refused, recovery, "the-credential-is-refused")
+
+
+def problems_of(runtime: Runtime) -> list[Subject]:
+    """Return what is not well."""
+    return [subject for subject in subjects_of(runtime) if subject.problem]
 
 
 def value_of_grant(credential: Credential) -> Subject:
@@ -59,7 +68,8 @@ def value_of_token(client: Credential) -> Subject:
 
 
 def _value(name: str, found: Iterable[Remark]) -> Subject:
-    return Subject(name, "; ".join(map(str, found)), "nothing is wrong with it any more")
+    recovery = "nothing is wrong with it any more"
+    return Subject(name, "; ".join(map(str, found)), recovery, "a-value-that-cannot-be-right")
 
 
 def _missing(credential: Credential, consequence: str) -> str:
@@ -86,12 +96,29 @@ class ProblemLog:
 
 
 def readiness(runtime: Runtime) -> dict[str, object]:
-    """Return each relay and client with its credential's state, as ``/readyz`` shows it."""
+    """Return how relays and clients stand, and all that is not well; it names addresses."""
+    upstreams: dict[str, object] = {
+        state.relay: {"url": state.upstream, "state": state.upstream_state}
+        for state in runtime.states()
+    }
+    problems = [f"{each.name}: {each.problem}" for each in problems_of(runtime)]
+    return _standing(runtime, upstreams) | {"problems": problems}
+
+
+def public_readiness(runtime: Runtime) -> dict[str, object]:
+    """Return the same without a word that could name an address."""
+    return _standing(
+        runtime, {state.relay: {"state": state.upstream_state} for state in runtime.states()}
+    )
+
+
+def _standing(runtime: Runtime, upstreams: Mapping[str, object]) -> dict[str, object]:
+    """Return each relay and client with its credential's state."""
     return {
         "relays": {
             state.relay: {
                 "credential": _credential(runtime, state),
-                "upstream": {"url": state.upstream, "state": state.upstream_state},
+                "upstream": upstreams[state.relay],
             }
             for state in runtime.states()
         },

@@ -17,6 +17,7 @@ from relay.telemetry.access_log import announce_messages, log_calls, take_droppe
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
+from relay.telemetry.use import Use
 
 # Who watches does not notice; and of a relay that is killed, no more than this is lost.
 DELAY_SECONDS: Final = 0.01
@@ -35,9 +36,10 @@ T = TypeVar("T")
 class Recorder:
     """Takes calls from their beginning to their place in metrics, history and log."""
 
-    def __init__(self, metrics: Metrics, history: RecentCalls) -> None:
+    def __init__(self, metrics: Metrics, history: RecentCalls, use: Use) -> None:
         self._metrics = metrics
         self._history = history
+        self._use = use
         self._over: deque[CallRecord] = deque()
         announce_messages(self.settle)
 
@@ -89,5 +91,6 @@ class Recorder:
         record.finish()
         self._history.end(record)
         self._metrics.observe(record)
+        self._use.take(record)
         if record.on_finish is not None:
             record.on_finish(record)

@@ -1,4 +1,4 @@
-"""The admin listener: its four pages, who may see them, and that agents may not."""
+"""The admin listener: its pages of data, who may see them, and that agents may not."""
 
 from __future__ import annotations
 
@@ -163,9 +163,11 @@ async def test_other_methods_are_405(relay: LocalRelay, path: str) -> None:
         assert (await relay.page(path, method=method)).status == 405
 
 
-@pytest.mark.parametrize("path", ["/", "/metricsx", "/metrics/", "/debug", "/relay/anthropic/x"])
+@pytest.mark.parametrize(
+    "path", ["/page", "/metricsx", "/metrics/", "/debug", "/relay/anthropic/x"]
+)
 async def test_other_pages_are_404(relay: LocalRelay, path: str) -> None:
-    """There are four pages, and no relay is served there."""
+    """There are few pages, and no relay is served there."""
     assert (await relay.page(path)).status == 404
 
 

@@ -16,6 +16,7 @@ from relay.telemetry.line_writer import LineWriter
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import DELAY_SECONDS, Recorder
+from relay.telemetry.use import Use
 from tests.harness import FUSE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
@@ -57,7 +58,7 @@ def recorder_to(pipe: Pipe, registry: CollectorRegistry | None = None) -> Record
     """Return a recorder whose lines go to this pipe."""
     logging.getLogger().handlers[:] = [Journal(pipe, JsonFormatter())]
     logging.getLogger("relay").setLevel(logging.INFO)
-    return Recorder(Metrics(registry or CollectorRegistry()), RecentCalls())
+    return Recorder(Metrics(registry or CollectorRegistry()), RecentCalls(), Use())
 
 
 def call(path: str) -> CallRecord:
