@@ -91,10 +91,17 @@ class Overview:
             "refused": state.refused,
             "connections": {"idle": state.idle_connections, "active": state.active_connections},
             "legs": found,
-            "hops": [],
+            "hops": _hops(state),
             "limits": [{"name": limit.name, **limit.stated()} for limit in limits],
             "quotas": [{"name": quota.name, **quota.stated()} for quota in quotas],
         }
+
+
+def _hops(state: RelayState) -> list[Row]:
+    return [
+        {"name": hop.name, "up": hop.up, "url": hop.url, "bypassed": hop.bypassed}
+        for hop in getattr(state, "hops", ())
+    ]
 
 
 def _wrong(subject: Subject) -> Row:
