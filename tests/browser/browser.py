@@ -12,7 +12,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -126,7 +125,10 @@ class Browser:
         """Give the page another size."""
         await self.command(
             "Emulation.setDeviceMetricsOverride",
-            **{"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False},
+            width=width,
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=False,
         )
 
     async def prefer(self, scheme: str) -> None:
@@ -138,10 +140,10 @@ class Browser:
         """Take away the Content-Security-Policy of pages that are opened from now on."""
         await self.command("Page.setBypassCSP", enabled=True)
 
-    async def picture(self, path: Path) -> None:
-        """Keep what is shown as a PNG."""
+    async def picture(self) -> bytes:
+        """Return what is shown, as a PNG."""
         shot = await self.command("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(shot["data"]))
+        return base64.b64decode(shot["data"])
 
     async def read_logs(self) -> None:
         """Take what was logged and asked for since the last time."""

@@ -24,7 +24,9 @@ class Call(NamedTuple):
 
 def head(*lines: str) -> bytes:
     """Return the head of a stream, with further lines."""
-    return EVENTS.replace(b"\r\n\r\n", "".join(f"\r\n{line}" for line in lines).encode() + b"\r\n\r\n")
+    return EVENTS.replace(
+        b"\r\n\r\n", "".join(f"\r\n{line}" for line in lines).encode() + b"\r\n\r\n"
+    )
 
 
 HEAD: Final = head("request-id: req_1")

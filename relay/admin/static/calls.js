@@ -4,8 +4,8 @@ import { arrange, foreign, link, make, say, show } from "./dom.js";
 import { UNKNOWN, age, amount, bytes, duration, exact, plain } from "./format.js";
 import { moment, setMoment } from "./time.js";
 
-/** Shows the calls in flight, the oldest first. */
-export function showNow(section, told) {
+/** Shows the calls in flight, the oldest first, in so many rows. */
+export function showNow(section, told, room) {
   const calls = told.in_flight;
   const isFirst = told.ended_count === 0 && told.in_flight_count === 0 && told.use_is_empty;
   const more = told.in_flight_count - calls.length;
@@ -14,7 +14,7 @@ export function showNow(section, told) {
   show(section.querySelector(".empty"), calls.length === 0 && !isFirst);
   show(section.querySelector(".first"), isFirst);
   show(section.querySelector("table"), calls.length > 0);
-  arrange(section.querySelector("tbody"), calls, {
+  arrange(section.querySelector("tbody"), calls.slice(0, room), {
     key: (call) => call.key,
     create: createRunning,
     update: updateRunning,
@@ -40,12 +40,12 @@ function updateRunning(row, call) {
   row.silence.classList.toggle("warn", call.silence > 30);
 }
 
-/** Shows the calls that are over, the latest first. */
-export function showLately(section, calls) {
+/** Shows the calls that are over, the latest first, in so many rows. */
+export function showLately(section, calls, room) {
   say(section.querySelector(".empty"), "No call has ended yet.");
   show(section.querySelector(".empty"), calls.length === 0);
   show(section.querySelector("table"), calls.length > 0);
-  arrange(section.querySelector("tbody"), calls.toReversed(), {
+  arrange(section.querySelector("tbody"), calls.toReversed().slice(0, room), {
     key: (call) => call.key,
     create: createEnded,
     update: (row, call) => setMoment(row.time, call.finished),

@@ -27,7 +27,7 @@ function createChain(relay) {
   const name = make("h3", "", foreign(plain(relay.name)));
   const list = make("ol", "chain");
   const row = make("div", "relay", name, list);
-  list.setAttribute("aria-label", `The way of a call of the relay ${relay.name}`);
+  list.setAttribute("aria-label", `The way of a call of the relay ${plain(relay.name)}`);
   row.list = list;
   return row;
 }
@@ -93,7 +93,7 @@ function leg(relay, end) {
 }
 
 function lastLeg(relay) {
-  const credential = `credential ${relay.grant}`;
+  const credential = `credential ${plain(relay.grant)}`;
   return { ...leg(relay, "API"), credential, ready: relay.ready, refused: relay.refused };
 }
 
@@ -122,7 +122,7 @@ function updateBox(box, part) {
 
 function createLeg() {
   const element = make("li", "leg");
-  element.credential = element.appendChild(make("span", "credential"));
+  element.credential = element.appendChild(foreign("", "credential"));
   element.figures = element.appendChild(make("span", "figures"));
   element.title = "Time to the first byte of this leg's answer: the median / 19 of 20 are below";
   return element;

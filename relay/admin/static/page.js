@@ -9,6 +9,8 @@ import { now, setClock, tick } from "./time.js";
 import { showBars, showUse } from "./use.js";
 
 const SHOWN_CALLS = 100;
+// Rows that a frame may add to each list: two hundred at once would hold up a click.
+const ROWS_A_FRAME = 10;
 const RELOADED = "relay-reloaded-for";
 
 const section = Object.fromEntries(
@@ -16,9 +18,11 @@ const section = Object.fromEntries(
 );
 const version = document.querySelector('meta[name="relay-version"]').content;
 
+let room = 0;
 let lately = [];
 let use = null;
 let heardAt = 0;
+let latest = null;
 let lastNews = null;
 
 function told(event, isFirst) {
@@ -28,16 +32,29 @@ function told(event, isFirst) {
   lately = isFirst ? event.ended : [...lately, ...event.ended].slice(-SHOWN_CALLS);
   use = event.use ?? use;
   event.use_is_empty = use.total.calls === 0;
+  latest = event;
   document.body.classList.remove("stale");
   show(document.getElementById("gone"), false);
   showChains(section.chains, event.relays, lately);
-  showNow(section.now, event);
-  if (isFirst || event.ended.length > 0) showLately(section.lately, lately);
+  if (room === 0) {
+    grow();
+  } else {
+    showNow(section.now, event, room);
+    if (isFirst || event.ended.length > 0) showLately(section.lately, lately, room);
+  }
   if (event.use !== undefined) showUse(section.use, use);
   showBars(section.use, event.relays, use.limits);
   showWrong(event.wrong);
   summarise(event);
   tick();
+}
+
+/** Makes room for more rows of the lists, frame by frame, until all have it. */
+function grow() {
+  room += ROWS_A_FRAME;
+  showNow(section.now, latest, room);
+  showLately(section.lately, lately, room);
+  if (room < SHOWN_CALLS) requestAnimationFrame(() => setTimeout(grow));
 }
 
 /** A relay of another version has other parts; once is enough, should it lie. */
