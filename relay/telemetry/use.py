@@ -7,18 +7,19 @@ is handed has the same form.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from relay.telemetry.call import UNKNOWN, CallRecord
 from relay.telemetry.metrics.costs import Pricing
+from relay.telemetry.usage import Part
 
 SHOWN: Final = 20
 """Rows of each table at most: the latest used."""
 # Names are an agent's own words, and a process runs for months.
 _KEPT: Final = 1_000
-_WRITTEN: Final = "cache_write"
+_WRITTEN: Final = ("cache_write_5m", "cache_write_1h", "cache_write_unknown")
 
 
 @dataclass(slots=True)
@@ -35,16 +36,15 @@ class Sum:
     unpriced: int = 0
     """Calls, or parts of them, whose model has none."""
 
-    def add(self, tokens: Mapping[str, int], cost: float | None) -> None:
-        """Take what one part of an answer used."""
-        self.input += tokens.get("input", 0)
-        self.cache_read += tokens.get("cache_read", 0)
-        self.cache_write += sum(n for kind, n in tokens.items() if kind.startswith(_WRITTEN))
-        self.output += tokens.get("output", 0)
-        if cost is None:
-            self.unpriced += 1
-        else:
-            self.cost += cost
+    def add(self, other: Sum) -> None:
+        """Take what one part of an answer used, or all of it."""
+        self.calls += other.calls
+        self.input += other.input
+        self.cache_read += other.cache_read
+        self.cache_write += other.cache_write
+        self.output += other.output
+        self.cost += other.cost
+        self.unpriced += other.unpriced
 
 
 class Sums:
@@ -86,31 +86,37 @@ class Use:
     def take(self, record: CallRecord) -> None:
         """Take a call that is over, if it used anything."""
         usage = record.usage
-        if usage is None or not usage.tokens:
+        if usage is None:
             return
-        self.version += 1
         searches = usage.server_tool_requests.get("web_search", 0)
-        sums = (self._total, self._clients.of(record.client), self._session(record))
-        for each in sums:
-            each.calls += 1
-        for part in filter(lambda part: part.tokens, usage.parts):
-            model = part.model or UNKNOWN
-            by_model = self._models.of(model)
-            by_model.calls += 1
-            cost = self._cost(record, model, part.tokens, searches)
+        whole: Sum | None = None
+        for part in usage.parts:
+            if not part.tokens:
+                continue
+            used = self._used(record, part, searches)
             searches = 0  # they are the answer's own
-            for each in (*sums, by_model):
-                each.add(part.tokens, cost)
+            self._models.of(part.model or UNKNOWN).add(used)
+            if whole is None:
+                whole = used
+            else:
+                whole.add(used)
+        if whole is not None:
+            whole.calls = 1
+            self.version += 1
+            self._total.add(whole)
+            self._clients.of(record.client).add(whole)
+            self._sessions.of(record.session_id or UNKNOWN).add(whole)
 
-    def _session(self, record: CallRecord) -> Sum:
-        return self._sessions.of(record.session_id or UNKNOWN)
-
-    def _cost(
-        self, record: CallRecord, model: str, tokens: Mapping[str, int], searches: int
-    ) -> float | None:
-        if self._pricing is None:
-            return None
-        return self._pricing.cost(record.api, model, tokens, web_searches=searches)
+    def _used(self, record: CallRecord, part: Part, searches: int) -> Sum:
+        """Return what one part of an answer comes to."""
+        get = part.tokens.get
+        written = get(_WRITTEN[0], 0) + get(_WRITTEN[1], 0) + get(_WRITTEN[2], 0)
+        used = Sum(1, get("input", 0), get("cache_read", 0), written, get("output", 0))
+        if self._pricing is not None:
+            model = part.model or UNKNOWN
+            cost = self._pricing.cost(record.api, model, part.tokens, web_searches=searches)
+            used.cost, used.unpriced = cost or 0.0, int(cost is None)
+        return used
 
     def report(self) -> dict[str, object]:
         """Return it as plain data; ``priced`` says whether costs are estimated at all."""

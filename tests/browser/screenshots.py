@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -85,7 +86,7 @@ async def work(relay: LocalRelay, upstream: Upstream) -> list[Caller]:
 
 
 async def take(browser: Browser, relay: LocalRelay, upstream: Upstream) -> None:
-    """Take the pictures of the page."""
+    """Take the picture of the page."""
     await browser.resize(1360, 860)
     await browser.open(relay.admin_port)
     streaming = await work(relay, upstream)
@@ -93,10 +94,9 @@ async def take(browser: Browser, relay: LocalRelay, upstream: Upstream) -> None:
         await write(caller, 40)
     await browser.until("document.querySelectorAll('#now tbody tr').length === 2")
     await browser.run("document.querySelectorAll('#lately button')[1].click()")
-    for scheme in ("light", "dark"):
-        await browser.prefer(scheme)
-        await asyncio.sleep(0.5)  # colours change by and by
-        (DOCS / f"page-{scheme}.png").write_bytes(await browser.picture())
+    await browser.prefer("light")
+    await browser.until("document.querySelector('.details') !== null")
+    (DOCS / "page.png").write_bytes(await browser.picture())
 
 
 async def draw_top(relay: LocalRelay) -> None:
@@ -105,7 +105,9 @@ async def draw_top(relay: LocalRelay) -> None:
     view = View("127.0.0.1:9484", compute(snapshot, time.time()))
     console = Console(record=True, width=110, height=34, file=io.StringIO())
     console.print(draw(view, console, fill=False))
-    console.save_svg(str(DOCS / "top.svg"), title="relay top")
+    drawn = console.export_svg(title="relay top")
+    # Whoever looks at it asks nobody for a font.
+    (DOCS / "top.svg").write_text(re.sub(r"@font-face {.*?}\s*", "", drawn, flags=re.DOTALL))
 
 
 async def make() -> None:
