@@ -95,7 +95,8 @@ class AdminListener:
             connection.write(_own_answer(error, head_only=head_only, close=close))
         else:
             server = self._runner.server
-            assert server is not None
+            if server is None:  # the last request of a relay that has stopped
+                return False
             await bridge.answer(server, connection, head, write_seconds=write_seconds, close=close)
         await connection.catch_up(write_seconds)
         return not close

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -175,9 +176,10 @@ async def test_a_ninth_reader_is_turned_away(relay: LocalRelay) -> None:
     readers = [await open_stream(relay) for _ in range(events.MOST_READERS)]
     for reader in readers:
         await reader.event()
-    page = await relay.page("/events")
-    assert (page.status, page.values("retry-after")) == (503, [b"5"])
-    assert b"Eight pages" in page.body
+    refused = await open_stream(relay)
+    assert (refused.answer.status, refused.answer.values("retry-after")) == (503, [b"5"])
+    await refused.agent.finish(refused.answer)
+    assert b"Eight pages" in refused.answer.body
     assert (await relay.page("/events", method="HEAD")).status == 503
     readers[0].agent.leave()
     while (again := await open_stream(relay)).answer.status == 503:
@@ -227,11 +229,44 @@ async def test_streams_end_when_draining_begins(
     relay.app.stop()
     await reader.agent.finish(reader.answer)
     assert reader.answer.complete
-    page = await relay.page("/events")
-    assert (page.status, page.body) == (503, b"The relay is stopping.\n")
+    refused = await open_stream(relay)
+    assert refused.answer.status == 503
+    await refused.agent.finish(refused.answer)
+    assert refused.answer.body == b"The relay is stopping.\n"
     assert (await relay.page("/healthz")).status == 200
     await caller.send(OK)
     assert (await agent.answer()).status == 200
 
 
 MESSAGE_PATH = "/relay/anthropic/v1/messages"
+
+
+async def test_who_takes_nothing_does_not_hold_up_the_end(
+    relay: LocalRelay, upstream: Upstream
+) -> None:
+    """An event that is half written is given up as draining begins, while calls go on."""
+    agent = await relay.agent()
+    for number in range(100):
+        ids = (f"X-Claude-Code-{name}-Id: {'x' * 128}" for name in ("Session", "Agent"))
+        await agent.ask(request(f"/relay/anthropic/{number}/{'x' * 300}", *ids))
+    await agent.send(request())
+    caller, _ = await upstream.called()
+    stuck = await relay.agent(port=relay.admin_port, receive_buffer=2048)
+    await stuck.ask(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    (connection,) = relay.app._admin_connections._open
+    assert connection._transport is not None
+    handle = connection._transport.get_extra_info("socket")
+    handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    stuck.hold()
+    stuck.transport.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    while connection.writable:
+        await relay.page("/healthz")
+    relay.app.stop()
+    await relay.log.says("^stopping")
+    async with asyncio.timeout(events.UNTAKEN_SECONDS / 2):
+        while connection in relay.app._admin_connections._open:
+            relay.app._admin_connections._changed.clear()
+            await relay.app._admin_connections._changed.wait()
+    await caller.send(OK)
+    assert (await agent.answer()).status == 200
+    assert relay.app._admin._events._readers == set()
