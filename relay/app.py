@@ -38,6 +38,7 @@ from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import Recorder
+from relay.telemetry.use import Use
 
 if TYPE_CHECKING:
     from relay.admin.application import AdminListener
@@ -65,6 +66,7 @@ class App:
         self.lifecycle = Lifecycle(runtime, memory, self._ledger)
         self._problems = ProblemLog()
         self._path = Path(settings.file)
+        self._use = Use()
         self._put_prices_in_force(settings, prices_of(settings))
         self._metrics.prepare(self.lifecycle.runtime.states(), self.lifecycle.runtime.client_names)
         self._metrics.loaded()
@@ -72,7 +74,7 @@ class App:
         self._admin_connections = Connections(ADMIN_CONNECTIONS)
         self._return_connections = Connections()
         self._history = RecentCalls()
-        self._recorder = Recorder(self._metrics, self._history, [self._ledger.take])
+        self._recorder = Recorder(self._metrics, self._history, [self._ledger.take, self._use.take])
         calls = Calls(self.lifecycle, self._metrics, self._recorder)
         self._admin = AdminHandler(self._load_admin)
         self._listeners = Listeners(
@@ -137,7 +139,7 @@ class App:
         from relay.admin.application import AdminListener  # noqa: PLC0415  # see relay.admin.handler
         from relay.admin.source import Source  # noqa: PLC0415  # see relay.admin.handler
 
-        source = Source(self.lifecycle, self._metrics, self._history, self._recorder)
+        source = Source(self.lifecycle, self._metrics, self._history, self._recorder, self._use)
         return AdminListener(source, self.lifecycle.runtime.settings.admin)
 
     def _introduce(self) -> None:
@@ -153,6 +155,7 @@ class App:
     def _put_prices_in_force(self, settings: Settings, prices: Prices | None) -> None:
         """Estimate costs as these settings say, in metrics and ledger."""
         self._metrics.price(None if settings.prices is None else prices)
+        self._use.price(prices)
         self._ledger.configure(settings, prices)
         if settings.ledger is not None:
             self._metrics.watch_ledger(lambda: self._ledger.dropped)
@@ -271,6 +274,7 @@ class App:
 
     async def _drain(self) -> None:
         self.lifecycle.draining = True
+        self._admin.drain()
         self._listeners.close()
         seconds = self.lifecycle.runtime.settings.drain
         log.info(

@@ -1,1 +1,1 @@
-"""The admin listener: /metrics, /healthz, /readyz, /calls."""
+"""The admin listener: /metrics, /healthz, /readyz, /calls, and the page with its /events."""

@@ -1,7 +1,7 @@
 """The admin listener's pages, as an ``aiohttp.web`` application.
 
 A listener of its own, on loopback by default, so that no agent sees them. Its routes stand in
-one table; what holds for all of them, in one middleware.
+one place; what holds for all of them, in one middleware.
 """
 
 from __future__ import annotations
@@ -12,26 +12,29 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from relay.admin import access, bridge, calls, health, metrics
+from relay.admin import access, bridge, calls, health, metrics, page
+from relay.admin.events import Events
+from relay.admin.overview import Overview
 from relay.admin.source import SOURCE, Source
 from relay.config import ListenAddress
 from relay.downstream.server_connection import Request, ServerConnection
 from relay.errors import RelayError, RelayFault
-from relay.http.answer import ends_connection, error_headers, own_answer
+from relay.http.answer import ends_connection, error_headers, plain_answer
 from relay.http.grammar import LINE_LIMIT
 from relay.http.target import check_target
 from relay.proxy.access import AccessPolicy
 
 log = logging.getLogger("relay")
 
-ROUTES: Final = (
-    web.get("/metrics", metrics.show),
-    web.get("/healthz", health.healthz),
-    web.get("/readyz", health.readyz),
-    web.get("/calls", calls.show),
-)
 # A page that is still being written, when the process ends.
 _SHUTDOWN_SECONDS: Final = 1.0
+# What is written takes a moment; who takes nothing for so long has gone, or means no good.
+_WRITE_SECONDS: Final = 10.0
+_NOT_FOUND: Final = {
+    True: "There are /, /metrics, /healthz, /readyz and /calls.\n",
+    False: "There are /metrics, /healthz and /readyz; the page is shown on loopback alone.\n",
+}
+_HEADERS: Final = [(name.encode(), value.encode()) for name, value in access.HEADERS.items()]
 
 
 class AdminListener:
@@ -42,7 +45,18 @@ class AdminListener:
         self._policy = AccessPolicy(addresses, [])
         application = web.Application(middlewares=[self._guard])
         application[SOURCE] = source
-        application.add_routes(ROUTES)
+        self._events = Events(Overview(source))
+        application.add_routes(
+            [
+                web.get("/metrics", metrics.show),
+                web.get("/healthz", health.healthz),
+                web.get("/readyz", health.readyz),
+                web.get("/calls", calls.show),
+                web.get("/events", self._events.show),
+                web.get("/", page.show),
+                web.get("/static/{name}", page.part),
+            ]
+        )
         application.on_response_prepare.append(_finish_headers)
         self._runner = web.AppRunner(
             application,
@@ -59,6 +73,10 @@ class AdminListener:
         """Make ready to answer; to be called before the first request."""
         await self._runner.setup()
 
+    def drain(self) -> None:
+        """End what goes on for as long as it is read: the relay is on its way out."""
+        self._events.end()
+
     async def stop(self) -> None:
         """Give what is being answered a moment to end, and then end it."""
         await self._runner.cleanup()
@@ -66,7 +84,7 @@ class AdminListener:
     async def handle(self, connection: ServerConnection, request: Request) -> bool:
         """Answer one request; return whether another may follow on its connection."""
         head = request.head
-        write_seconds = self._lifecycle.runtime.settings.timeouts.write
+        write_seconds = min(_WRITE_SECONDS, self._lifecycle.runtime.settings.timeouts.write)
         close = ends_connection(head, draining=self._lifecycle.draining)
         try:
             head = request.read()
@@ -74,10 +92,11 @@ class AdminListener:
         except RelayError as error:
             close = close or error.closes
             head_only = head is not None and head.method == b"HEAD"
-            connection.write(own_answer(error, "anthropic", head_only=head_only, close=close))
+            connection.write(_own_answer(error, head_only=head_only, close=close))
         else:
             server = self._runner.server
-            assert server is not None
+            if server is None:  # the last request of a relay that has stopped
+                return False
             await bridge.answer(server, connection, head, write_seconds=write_seconds, close=close)
         await connection.catch_up(write_seconds)
         return not close
@@ -94,11 +113,17 @@ class AdminListener:
         except RelayError as error:
             return _refusal(error)
         except web.HTTPNotFound:
-            text = "There are /metrics, /healthz, /readyz and /calls.\n"
-            return web.Response(status=404, text=text)
+            return web.Response(status=404, text=_NOT_FOUND[access.is_local(request)])
         except Exception:
             log.exception("a fault of the relay")
             return _refusal(RelayFault())
+
+
+def _own_answer(error: RelayError, *, head_only: bool, close: bool) -> bytes:
+    """Return the answer to a request that aiohttp does not get to see."""
+    headers, body = [*error_headers(error), *_HEADERS], error.body("anthropic")
+    close = close or error.closes
+    return plain_answer(error.status, headers, body, head_only=head_only, close=close)
 
 
 def _refusal(error: RelayError) -> web.Response:
@@ -110,6 +135,7 @@ def _refusal(error: RelayError) -> web.Response:
 
 
 async def _finish_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Let no cache keep a page, and name no software."""
+    """Let no cache keep a page, no other site use it, and name no software."""
+    response.headers.update(access.HEADERS)
     response.headers.setdefault("cache-control", "no-store")
     del response.headers["server"]

@@ -38,6 +38,15 @@ class Bridge(asyncio.Transport):
         """Queue bytes for the one who asked."""
         self._connection.write(bytes(data))
 
+    @property
+    def untaken(self) -> int:
+        """Bytes that the one who asked has not taken yet."""
+        return self._connection.untaken
+
+    def abort(self) -> None:
+        """Cut the connection: whoever asked takes nothing, or nothing more is to be said."""
+        self._connection.abort()
+
     def close(self) -> None:
         """Note that the answer is out."""
         if not self._closed.done():

@@ -31,6 +31,11 @@ class AdminHandler:
         await self._listener.start()
         self._started.set()
 
+    def drain(self) -> None:
+        """End what goes on for as long as it is read: the relay is on its way out."""
+        if self._listener is not None:
+            self._listener.drain()
+
     async def stop(self) -> None:
         """Give what is being answered a moment to end, and then end it."""
         if self._listener is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from relay.admin.access import is_local
 from relay.admin.source import SOURCE, json_page
-from relay.proxy.problems import readiness
+from relay.proxy.problems import public_readiness, readiness
 
 
 async def healthz(_: web.Request) -> web.Response:
@@ -18,5 +19,6 @@ async def readyz(request: web.Request) -> web.Response:
     lifecycle = request.app[SOURCE].lifecycle
     ready = lifecycle.runtime.ready and not lifecycle.draining
     status = "draining" if lifecycle.draining else "ready" if ready else "not ready"
-    report = {"status": status, **readiness(lifecycle.runtime, lifecycle.ledger)}
+    describe = readiness if is_local(request) else public_readiness
+    report = {"status": status, **describe(lifecycle.runtime, lifecycle.ledger)}
     return json_page(report, status=200 if ready else 503, indent=2)

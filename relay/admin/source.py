@@ -13,6 +13,7 @@ from relay.proxy.lifecycle import Lifecycle
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import Recorder
+from relay.telemetry.use import Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Source:
     metrics: Metrics
     recent_calls: RecentCalls
     recorder: Recorder
+    use: Use
 
 
 SOURCE: Final = web.AppKey("source", Source)

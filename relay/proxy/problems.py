@@ -1,13 +1,13 @@
 """What is not well with a configuration in force, and its remedy, in words.
 
-One list for whoever asks: the log says what is new in it, ``/readyz`` shows it. Of secrets it
-says only where they should be.
+One list for whoever asks: the log says what is new in it, ``/readyz`` and the page show it. Of
+secrets it says only where they should be.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.credentials.credential import Credential
@@ -31,24 +31,28 @@ class Subject:
     """What is wrong with it, what follows, and the remedy; empty while it is well."""
     recovery: str
     """What to say once it is well again."""
+    entry: str = "lines-of-the-log"
+    """The heading in ``docs/troubleshooting.md`` that says more."""
 
 
 def subjects_of(runtime: Runtime) -> Iterator[Subject]:
     """Yield everything that calls depend on, well or not."""
     for grant in runtime.grants.values():
         problem = _missing(grant, "calls get 503 until it is there")
-        yield Subject(f"credential {grant.name}", problem, f"there now, from {grant.origin()}")
+        recovery = f"there now, from {grant.origin()}"
+        yield Subject(f"credential {grant.name}", problem, recovery, "no-credential-yet")
         yield value_of_grant(grant)
     for client in runtime.clients:
         problem = _missing(client, "its calls get 401 until it is there")
-        yield Subject(
-            f"token of client {client.name}", problem, f"there now, from {client.origin()}"
-        )
+        recovery = f"there now, from {client.origin()}"
+        yield Subject(f"token of client {client.name}", problem, recovery, "no-credential-yet")
         yield value_of_token(client)
     for name, route in runtime.routes.items():
         recovery = f"{route.settings.upstream} answers now"
-        yield Subject(f"upstream of relay {name}", route.upstream.problem, recovery)
-        yield Subject(f"relay {name}", route.standing.explain(), route.standing.recovery)
+        down = route.upstream.problem
+        yield Subject(f"upstream of relay {name}", down, recovery, "upstream-not-reached")
+        refused, recovery = route.standing.explain(), route.standing.recovery
+        yield Subject(f"relay {name}", refused, recovery, "the-credential-is-refused")
         for header in route.forwarder.headers.credentials:
             yield _value_of_header(f"header {header.name} of relay {name}", header)
         for hop in route.hops:
@@ -57,7 +61,7 @@ def subjects_of(runtime: Runtime) -> Iterator[Subject]:
 
 def _value_of_header(name: str, header: Credential) -> Subject:
     problem = _missing(header, "calls get 503 until it is there")
-    return Subject(name, problem, f"there now, from {header.origin()}")
+    return Subject(name, problem, f"there now, from {header.origin()}", "no-credential-yet")
 
 
 def _subjects_of_hop(hop: Hop) -> Iterator[Subject]:
@@ -68,9 +72,12 @@ def _subjects_of_hop(hop: Hop) -> Iterator[Subject]:
         problem = _missing(hop.source, "calls get 503 until it is there")
         if not problem and not hop.pass_is_strong:
             problem = f"{WEAK_PASS}; {STRONGER}"
-        yield Subject(name, problem, f"there now, from {hop.source.origin()}")
-    yield Subject(str(hop.place), _down(hop), f"{hop.settings.upstream} answers now")
-    yield Subject(f"way of {hop.place}", hop.explain_bypass(), "it comes back to the relay now")
+        recovery = f"there now, from {hop.source.origin()}"
+        yield Subject(name, problem, recovery, "no-credential-yet")
+    recovery = f"{hop.settings.upstream} answers now"
+    yield Subject(str(hop.place), _down(hop), recovery, "upstream-not-reached")
+    bypass, recovery = hop.explain_bypass(), "it comes back to the relay now"
+    yield Subject(f"way of {hop.place}", bypass, recovery, "a-hop-does-not-come-back")
 
 
 def _down(hop: Hop) -> str:
@@ -79,6 +86,11 @@ def _down(hop: Hop) -> str:
     if problem and hop.can_be_skipped:
         return SKIPPED % hop.settings.upstream
     return problem
+
+
+def problems_of(runtime: Runtime) -> list[Subject]:
+    """Return what is not well."""
+    return [subject for subject in subjects_of(runtime) if subject.problem]
 
 
 def value_of_grant(credential: Credential) -> Subject:
@@ -93,7 +105,8 @@ def value_of_token(client: Credential) -> Subject:
 
 
 def _value(name: str, found: Iterable[Remark]) -> Subject:
-    return Subject(name, "; ".join(map(str, found)), "nothing is wrong with it any more")
+    recovery = "nothing is wrong with it any more"
+    return Subject(name, "; ".join(map(str, found)), recovery, "a-value-that-cannot-be-right")
 
 
 def _missing(credential: Credential, consequence: str) -> str:
@@ -120,19 +133,46 @@ class ProblemLog:
 
 
 def readiness(runtime: Runtime, ledger: Ledger) -> dict[str, object]:
-    """Return each relay and client with its credential's state, as ``/readyz`` shows it.
+    """Return how relays and clients stand, and all that is not well; it names addresses.
 
     What is wrong with the ledger is a warning: calls go on.
     """
-    problem = {"warning": f"it {ledger.problem}"} if ledger.problem else {}
-    noted = {} if ledger.path is None else {"ledger": {"path": ledger.path, **problem}}
+    ways: dict[str, dict[str, object]] = {
+        state.relay: {
+            "upstream": {"url": state.upstream, "state": state.upstream_state},
+            **_hops(runtime.routes[state.relay].hops),
+        }
+        for state in runtime.states()
+    }
+    problems = [f"{each.name}: {each.problem}" for each in problems_of(runtime)]
+    warning = {"warning": f"it {ledger.problem}"} if ledger.problem else {}
+    noted = {} if ledger.path is None else {"ledger": {"path": ledger.path, **warning}}
+    return noted | _standing(runtime, ways) | {"problems": problems}
+
+
+def public_readiness(runtime: Runtime, _: Ledger) -> dict[str, object]:
+    """Return the same without a word that could name an address."""
+    ways: dict[str, dict[str, object]] = {
+        state.relay: {
+            "upstream": {"state": state.upstream_state},
+            **({"hops": _bare_hops(state)} if state.hops else {}),
+        }
+        for state in runtime.states()
+    }
+    return _standing(runtime, ways)
+
+
+def _bare_hops(state: RelayState) -> list[dict[str, object]]:
+    return [{"name": hop.name, "state": hop.reach} for hop in state.hops]
+
+
+def _standing(runtime: Runtime, ways: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+    """Return each relay, with its way to the API, and client with its credential's state."""
     return {
-        **noted,
         "relays": {
             state.relay: {
                 "credential": _credential(runtime, state),
-                "upstream": {"url": state.upstream, "state": state.upstream_state},
-                **_hops(runtime.routes[state.relay].hops),
+                **ways[state.relay],
             }
             for state in runtime.states()
         },

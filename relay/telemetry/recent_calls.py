@@ -18,6 +18,8 @@ class RecentCalls:
     def __init__(self) -> None:
         self._in_flight: dict[int, CallRecord] = {}
         self._recent: deque[tuple[CallRecord, float]] = deque(maxlen=RECENT)
+        self.ended = 0
+        """How many calls have ended so far."""
 
     def begin(self, record: CallRecord) -> None:
         """Note a call of a known relay."""
@@ -28,6 +30,16 @@ class RecentCalls:
         self._in_flight.pop(id(record), None)
         record.drop_meters()
         self._recent.append((record, time.time() - record.age))
+        self.ended += 1
+
+    @property
+    def running(self) -> list[CallRecord]:
+        """The calls in flight, the oldest first."""
+        return list(self._in_flight.values())
+
+    def ended_after(self, count: int) -> list[tuple[CallRecord, float]]:
+        """Return the calls that ended after so many had, with the time of their end."""
+        return list(self._recent)[max(0, len(self._recent) - (self.ended - count)) :]
 
     def describe(self) -> dict[str, object]:
         """Return the calls as plain data."""

@@ -131,3 +131,23 @@ async def test_a_second_signal_cuts_at_once(process: RelayProcess, upstream: Ups
     assert not answer.complete
     async with asyncio.timeout(3):
         assert await process.exit_status() == 0
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_open_pages_do_not_hold_a_stopping_relay(
+    upstream: Upstream, tmp_path: Path, reads: bool
+) -> None:
+    """Their streams end as draining begins, also those that nobody reads."""
+    async with relay_process(tmp_path, configuration(upstream.port)) as process:
+        tabs = [await process.agent(port=process.admin_port, receive_buffer=2048) for _ in "ab"]
+        for tab in tabs:
+            await tab.send(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = await tab.head()
+            assert answer.status == 200
+            await tab.piece(answer)
+            if not reads:
+                tab.hold()
+        process.signal(signal.SIGTERM)
+        async with asyncio.timeout(0.9):  # a handler that does not end is given a second
+            assert await process.exit_status() == 0
+        assert not any("cutting" in line for line in process.log.text)

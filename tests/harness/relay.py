@@ -19,6 +19,7 @@ from typing import Any
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from relay.admin.events import Events
 from relay.app import App
 from relay.config import load
 from tests.harness import FUSE_SECONDS, ROOT
@@ -174,6 +175,13 @@ class RelayProcess(Relay):
         """Wait for its end."""
         async with asyncio.timeout(FUSE_SECONDS):
             return await self.process.wait()
+
+
+def events_of(relay: LocalRelay) -> Events:
+    """Return what tells the relay's page what runs."""
+    listener = relay.app._admin._listener
+    assert listener is not None
+    return listener._events
 
 
 def families_of(text: str) -> list[Metric]:

@@ -1,7 +1,8 @@
-"""The admin listener: its four pages, who may see them, and that agents may not."""
+"""The admin listener: its pages of data, who may see them, and that agents may not."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from dataclasses import replace
@@ -165,9 +166,11 @@ async def test_other_methods_are_405(relay: LocalRelay, path: str) -> None:
         assert (await relay.page(path, method=method)).status == 405
 
 
-@pytest.mark.parametrize("path", ["/", "/metricsx", "/metrics/", "/debug", "/relay/anthropic/x"])
+@pytest.mark.parametrize(
+    "path", ["/page", "/metricsx", "/metrics/", "/debug", "/relay/anthropic/x"]
+)
 async def test_other_pages_are_404(relay: LocalRelay, path: str) -> None:
-    """There are four pages, and no relay is served there."""
+    """There are few pages, and no relay is served there."""
     assert (await relay.page(path)).status == 404
 
 
@@ -421,3 +424,23 @@ async def test_nobody_takes_all_connections(relay: LocalRelay) -> None:
     assert (await relay.page("/healthz")).status == 200
     await agents[0].gone()
     assert (await agents[-1].ask(ask)).status == 200
+
+
+async def test_a_scrape_lets_calls_have_their_turn(
+    relay: LocalRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop goes round between one metric and the next."""
+    loop, expose = asyncio.get_running_loop(), Metrics.expose
+    turns: list[str] = []
+
+    def noted(*arguments: object) -> tuple[bytes, str]:
+        turns.append("metric")
+        loop.call_soon(turns.append, "turn")
+        return expose(*arguments)  # type: ignore[arg-type]  # as they came
+
+    monkeypatch.setattr(Metrics, "expose", noted)
+    page = await relay.page("/metrics")
+    text = page.body.decode()
+    assert turns.count("metric") > len(families_of(text))
+    # Two at once: what ends the text, and the first.
+    assert "metric metric metric" not in " ".join(turns)

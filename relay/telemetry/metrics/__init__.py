@@ -8,10 +8,10 @@ only what its pieces cost the relay counts at once.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 
 from relay.http.grammar import Field
@@ -235,11 +235,30 @@ class Metrics:
             if state.up is not None:
                 self._all.up[(state.relay,)].value = state.up
 
-    def expose(self, accept: str) -> tuple[bytes, str]:
-        """Return the exposition and its content type, in the format that is accepted."""
-        encoder: Callable[[CollectorRegistry], bytes]
+    def families(self) -> Iterator[Metric]:
+        """Yield the metrics one after another, each as it is at that moment."""
+        yield from self._registry.collect()
+
+    def expose(self, accept: str, families: Iterable[Metric] | None = None) -> tuple[bytes, str]:
+        """Return the exposition and its content type, in the format that is accepted.
+
+        All of it takes tens of milliseconds: whoever cannot wait asks for some families at a time.
+        """
+        encoder: Callable[[_Selection], bytes]
         try:
             encoder, content_type = choose_encoder(accept)
         except (ValueError, TypeError):  # a version that is none
             encoder, content_type = choose_encoder("")
-        return encoder(self._registry), content_type
+        selection = _Selection(self.families() if families is None else families)
+        return encoder(selection), content_type
+
+
+class _Selection:
+    """Some metrics in the form of a registry: encoders ask for no more than this."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics."""
+        return self._families

@@ -99,6 +99,17 @@ class Meter:
         """The tokens that are known by now, as in a ``Usage``."""
         return merge(self._tally.parts())
 
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is an event stream, as far as that is known."""
+        return self._streams
+
+    def silence(self, now: float) -> float | None:
+        """Return the longest silence so far, that of this moment included; None before a piece."""
+        if self._heard_at == math.inf:
+            return None
+        return max(self._max_gap, now - self._heard_at)
+
     def excuse(self, seconds: float) -> None:
         """Leave out a time in which the upstream was not read, for the agent took nothing."""
         self._heard_at += seconds

@@ -1,0 +1,89 @@
+"""How a call ended, in words, and where the docs say what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from relay import DOCS
+from relay.telemetry.call import CallFields
+
+
+class Entry(NamedTuple):
+    """What is said of a call, and the heading in ``docs/troubleshooting.md`` that helps."""
+
+    words: str
+    anchor: str = ""
+    """Empty where there is nothing to do."""
+
+
+OUTCOMES: Final[Mapping[str, Entry]] = {
+    "ok": Entry("answered"),
+    "client_abort": Entry("the agent left"),
+    "rejected": Entry("refused by the relay", "the-relays-own-answers"),
+    "no_credential": Entry("no credential yet", "no-credential-yet"),
+    "connect_error": Entry("the upstream was not reached", "upstream-not-reached"),
+    "upstream_error": Entry("an error from upstream", "answers-of-headrooms-and-of-the-api"),
+    "timeout": Entry("the upstream was too slow", "upstream-too-slow"),
+    "truncated": Entry("the answer broke off", "an-answer-breaks-off"),
+    "stream_error": Entry("an error within the stream", "an-error-within-a-stream"),
+    "internal_error": Entry("cut by the relay", "a-fault-of-the-relay"),
+    "hop_bypass": Entry("a hop did not come back", "the-relays-own-answers"),
+}
+REASONS: Final[Mapping[str, Entry]] = {
+    "framing": Entry("malformed request", "malformed-request"),
+    "host": Entry("foreign host", "foreign-host"),
+    "origin": Entry("called from a web page", "called-from-a-web-page"),
+    "target": Entry("bad target", "bad-target"),
+    "path": Entry("path not allowed", "path-not-allowed"),
+    "relay": Entry("no relay of that name", "no-relay-of-that-name"),
+    "token": Entry("token not accepted", "token-not-accepted"),
+    "too_large": Entry("body too large", "body-too-large"),
+    "draining": Entry("the relay was stopping", "stopping"),
+    "limit": Entry("over a limit", "the-relays-own-answers"),
+    "pass": Entry("a hop's pass was not right", "the-relays-own-answers"),
+    "leg": Entry("a leg that its call may not make", "the-relays-own-answers"),
+}
+"""Of refused calls, whose outcome is ``rejected``, by their reason."""
+# Of errors that came from upstream: what their status says beside that.
+_STATUSES: Final[Mapping[int, Entry]] = {
+    401: Entry("credential refused upstream", "the-credential-is-refused"),
+    402: Entry("payment wanted upstream", "the-credential-is-refused"),
+    403: Entry("refused upstream", "the-credential-is-refused"),
+    429: Entry("rate limit", "the-apis-rate-limit"),
+    529: Entry("the API is overloaded", "overloaded"),
+}
+# A 200 that is no answer.
+_NO_ANSWER: Final = Entry("not an answer", "an-answer-that-is-none")
+# The relay's own 502: there was no answer to pass on.
+_NO_VALID_ANSWER: Final = Entry("no valid answer from upstream", "no-valid-answer")
+_SILENCE: Final = Entry("the answer fell silent", "an-answer-falls-silent")
+
+
+def described(fields: CallFields) -> dict[str, str]:
+    """Return what a call that is over came to: ``said``, and ``help`` where there is any."""
+    entry = _entry(fields)
+    if not entry.anchor:
+        return {"said": entry.words}
+    return {"said": entry.words, "help": troubleshooting(entry.anchor)}
+
+
+def troubleshooting(anchor: str) -> str:
+    """Return the address of an entry of the docs, as they were for this version."""
+    return f"{DOCS}/troubleshooting.md#{anchor}"
+
+
+def _entry(fields: CallFields) -> Entry:
+    outcome, reason = str(fields.get("outcome")), str(fields.get("reason"))
+    status = fields.get("status")
+    if outcome == "rejected" and reason in REASONS:
+        return REASONS[reason]
+    if outcome == "upstream_error" and isinstance(status, int):
+        if status < 400:
+            return _NO_ANSWER
+        if status == 502 and "error_type" not in fields:
+            return _NO_VALID_ANSWER
+        return _STATUSES.get(status, OUTCOMES[outcome])
+    if outcome == "timeout" and status != 504:
+        return _SILENCE
+    return OUTCOMES.get(outcome, Entry(outcome.replace("_", " ")))

@@ -1,0 +1,143 @@
+"""What the page shows, as plain data: relays, calls, use, and what is wrong.
+
+Put together at most once for a moment, however many look on: so a second of eight open pages takes
+the event loop hardly longer than one page's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import orjson
+
+from relay import __version__
+from relay.admin.outcomes import troubleshooting
+from relay.admin.rows import Row, ended_row, running_row
+from relay.admin.source import Source
+from relay.proxy.problems import Subject, problems_of
+from relay.telemetry.call import CallRecord
+from relay.telemetry.metrics import RelayState
+from relay.telemetry.timeline import Leg, legs
+
+SHOWN_IN_FLIGHT: Final = 100
+"""The oldest; how many there are beside them is said."""
+# Readers ask a second apart, and not at the same instant: they share what is this young.
+_MOMENT_SECONDS: Final = 0.4
+
+Legs = dict[str, Row]
+"""By the leg's end, its figures."""
+
+
+class Overview:
+    """Puts together what the page is told."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._now: dict[str, object] = {}
+        self._made_at = float("-inf")
+        self._legs: dict[str, Legs] = {}
+        self._legs_at = -1
+
+    def event(self, seen: int, use_seen: int) -> tuple[bytes, int, int]:
+        """Return what to tell a reader that has seen so many calls end, and a version of use.
+
+        With it, what the reader has seen then.
+        """
+        self._source.recorder.settle()
+        calls, use = self._source.recent_calls, self._source.use
+        ended = [ended_row(*each) for each in calls.ended_after(seen)]
+        told = self._current() | {"time": time.time(), "ended": ended}
+        if use.version != use_seen:
+            told["use"] = use.report()
+        return as_json(told), calls.ended, use.version
+
+    def _current(self) -> dict[str, object]:
+        now = asyncio.get_running_loop().time()
+        if now - self._made_at > _MOMENT_SECONDS:
+            self._now, self._made_at = self._put_together(), now
+        return self._now
+
+    def _put_together(self) -> dict[str, object]:
+        lifecycle, calls = self._source.lifecycle, self._source.recent_calls
+        if calls.ended != self._legs_at:
+            recent = [record for record, _ in calls.ended_after(0)]
+            self._legs, self._legs_at = legs_by_relay(recent), calls.ended
+        running = calls.running
+        return {
+            "version": __version__,
+            "draining": lifecycle.draining,
+            "relays": [self._relay(state) for state in lifecycle.runtime.states()],
+            "in_flight": [running_row(record) for record in running[:SHOWN_IN_FLIGHT]],
+            "in_flight_count": len(running),
+            "ended_count": calls.ended,
+            "wrong": [_wrong(each) for each in problems_of(lifecycle.runtime)],
+        }
+
+    def _relay(self, state: RelayState) -> Row:
+        limits, quotas = self._source.metrics.current_limits(state.relay)
+        found = self._legs.get(state.relay, {})
+        return {
+            "name": state.relay,
+            "upstream": state.upstream,
+            "state": state.upstream_state,
+            "grant": state.grant,
+            "ready": state.ready,
+            "refused": state.refused,
+            "connections": {"idle": state.idle_connections, "active": state.active_connections},
+            "legs": found,
+            "hops": _hops(state),
+            "limits": [{"name": limit.name, **limit.stated()} for limit in limits],
+            "quotas": [{"name": quota.name, **quota.stated()} for quota in quotas],
+        }
+
+
+def _hops(state: RelayState) -> list[Row]:
+    return [
+        {"name": hop.name, "up": hop.up, "url": hop.url, "bypassed": hop.bypassed}
+        for hop in getattr(state, "hops", ())
+    ]
+
+
+def _wrong(subject: Subject) -> Row:
+    help_at = troubleshooting(subject.entry)
+    return {"what": subject.name, "text": subject.problem, "help": help_at}
+
+
+def legs_by_relay(records: Iterable[CallRecord]) -> dict[str, Legs]:
+    """Return how long each leg of each relay took, over these calls."""
+    found: defaultdict[str, defaultdict[str, list[Leg]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        for leg in legs(record):
+            found[record.relay][leg.to].append(leg)
+    return {
+        relay: {to: _leg_figures(each) for to, each in by_end.items()}
+        for relay, by_end in found.items()
+    }
+
+
+def _leg_figures(found: Sequence[Leg]) -> Row:
+    seconds = sorted(leg.seconds for leg in found)
+    added = sorted(leg.added for leg in found if leg.added is not None)
+    figures: Row = {"p50": percentile(seconds, 0.5), "p95": percentile(seconds, 0.95)}
+    if added:
+        figures |= {"added_p50": percentile(added, 0.5), "added_p95": percentile(added, 0.95)}
+    return figures
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Return the least of the values that so many are not above (nearest rank)."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def as_json(data: object) -> bytes:
+    """Return JSON; a lone surrogate, which JSON can spell and UTF-8 cannot, stays an escape."""
+    try:
+        return orjson.dumps(data)
+    except orjson.JSONEncodeError:
+        return json.dumps(data).encode()
