@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from relay import DOCS
 from tests.browser.browser import Browser
 from tests.browser.calls import LIMITS, SESSION, begin, finish
+from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import configuration
 from tests.harness.messages import MESSAGES, OK, request
 from tests.harness.model_answers import MODEL
@@ -269,9 +271,10 @@ async def test_a_hidden_page_reads_nothing(browser: Browser, relay: LocalRelay) 
     )
     change = "document.dispatchEvent(new Event('visibilitychange'))"
     await browser.run(hidden % "hidden" + change)
-    while readers:
-        relay.app._admin_connections._changed.clear()
-        await relay.app._admin_connections._changed.wait()
+    async with asyncio.timeout(FUSE_SECONDS):
+        while readers:
+            relay.app._admin_connections._changed.clear()
+            await relay.app._admin_connections._changed.wait()
     await relay.ask(request("/relay/unknown/x"))
     await browser.run(hidden % "visible" + change)
     await browser.says("#lately", "no relay of that name")

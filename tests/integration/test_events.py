@@ -11,6 +11,7 @@ import pytest
 
 from relay.admin import events
 from relay.app import ADMIN_CONNECTIONS
+from tests.harness import FUSE_SECONDS
 from tests.harness.messages import EVENTS, OK, chunk, request
 from tests.harness.model_answers import MESSAGE_STREAM, MESSAGE_TOKENS, MODEL
 from tests.harness.peer import Agent, Answer
@@ -182,8 +183,9 @@ async def test_a_ninth_reader_is_turned_away(relay: LocalRelay) -> None:
     assert b"Eight pages" in refused.answer.body
     assert (await relay.page("/events", method="HEAD")).status == 503
     readers[0].agent.leave()
-    while (again := await open_stream(relay)).answer.status == 503:
-        again.agent.leave()
+    async with asyncio.timeout(FUSE_SECONDS):
+        while (again := await open_stream(relay)).answer.status == 503:
+            again.agent.leave()
     await again.event()
 
 
