@@ -1,12 +1,13 @@
 """A Pod of examples/kubernetes, run by Docker as the manifest has it.
 
 One network for its containers, and each with the user, the root file system, the capabilities,
-the memory and the mounts that the manifest gives it. What only a cluster has is left out:
-policies, the Service's address, who is started and stopped when.
+the memory, the mounts, the variables and the arguments that the manifest gives it. What only a
+cluster has is left out: policies, the Service's address, who is started and stopped when.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,19 +26,30 @@ class Pod:
     images: Mapping[str, str]
     volumes: Mapping[str, Path]
     """The folders for the manifest's volumes; what has none is memory."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """The variables that say where Services are."""
     started: list[str] = field(default_factory=list)
 
     def id_of(self, container: str) -> str:
         """Return the name under which Docker has a container."""
         return f"{self.name}-{container}"
 
-    def start(self, container: Manifest, network: str, *command: str) -> None:
-        """Start a container on a network, with a command in place of its arguments."""
+    def start(self, container: Manifest, network: str) -> None:
+        """Start a container on a network, where its name is its Service's."""
         name = container["name"]
         options = [*_hardening(self.manifest, container), *self._mounts(container)]
-        run = ["run", "--detach", "--name", self.id_of(name), "--network", network, *options]
-        docker(*run, self.images[container["image"]], *command)
+        options += [f"--env={each}" for each in self._variables(container)]
+        run = ["run", "--detach", "--name", self.id_of(name), "--network", network]
+        run += ["--network-alias", name, *options, self.images[container["image"]]]
+        docker(*run, *container.get("args", []))
         self.started.append(name)
+
+    def _variables(self, container: Manifest) -> Iterator[str]:
+        known = dict(self.links)
+        for each in container.get("env", []):
+            value = re.sub(r"\$\((\w+)\)", lambda found: known[found[1]], each["value"])
+            known[each["name"]] = value
+            yield f"{each['name']}={value}"
 
     def _mounts(self, container: Manifest) -> Iterator[str]:
         for mount in container["volumeMounts"]:

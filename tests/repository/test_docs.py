@@ -201,3 +201,13 @@ def test_every_place_in_the_page_on_how_it_works_is_there() -> None:
     """The steps of a request name the modules that take them."""
     for place in re.findall(r"`((?!tests)\w+/\w+)`", FILES["docs/how-it-works.md"]):
         assert (ROOT / "relay" / f"{place}.py").exists() or (ROOT / "relay" / place).is_dir(), place
+
+
+def test_every_part_of_the_tests_is_explained() -> None:
+    """The table has what `tests/run` takes."""
+    parts = re.search(
+        r"^    (lint\|.*)\) say", (ROOT / "tests/run").read_text("utf-8"), re.MULTILINE
+    )
+    assert parts
+    rows = re.findall(r"^\| `(\w+)` \|", FILES["CONTRIBUTING.md"], re.MULTILINE)
+    assert set(rows) == set(parts[1].split("|"))

@@ -18,6 +18,6 @@ def test_what_it_would_share_keep_fetch_or_report_is_off_everywhere() -> None:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     expected = flags_of(services["headroom"]["command"])
     assert "--no-cache" in expected
-    pod = pod_of(only("Deployment"))
+    pod = pod_of(only("Deployment", "headroom"))
     assert flags_of(container(pod, "headroom")["args"]) == expected
     assert flags_of(stack()["services"]["headroom"]["command"]) == expected
