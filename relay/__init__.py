@@ -1,5 +1,5 @@
 """A sidecar that puts the real credential into an agent's LLM calls and measures them."""
 
 __version__ = "0.1.0"
-DOCS = f"https://github.com/agent-relay/agent-relay/blob/v{__version__}/docs"
+DOCS = f"https://agent-relay.example/v{__version__}/docs"
 """Where the docs of this version are; the same as in ``project.urls``."""

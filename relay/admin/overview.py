@@ -100,7 +100,7 @@ class Overview:
 def _hops(state: RelayState) -> list[Row]:
     return [
         {"name": hop.name, "up": hop.up, "url": hop.url, "bypassed": hop.bypassed}
-        for hop in getattr(state, "hops", ())
+        for hop in state.hops
     ]
 
 

@@ -22,7 +22,7 @@ from relay.proxy.answer_ids import AnswerIds
 from relay.proxy.credential_injection import Injection
 from relay.proxy.extra_headers import Headers
 from relay.proxy.forward import Sender
-from relay.proxy.hop_words import CAME_NOT_BACK, WENT_PAST_OR_WANTS_KEY
+from relay.proxy.hop_words import CAME_NOT_BACK, DEAD_END, WENT_PAST_OR_WANTS_KEY
 from relay.proxy.passes import CALL_ID, Passes, Place, is_strong, new_pass
 from relay.upstream.health import TLS_FAILED, UpstreamState
 
@@ -160,9 +160,8 @@ class Hop:
         if not self.bypassed:
             return ""
         return (
-            f"{self.place} has a key of its own and went past the relay: such calls are under "
-            "no limit and are not counted; take its key away, and have it send on to "
-            f"{self.returns_to}"
+            "it has a key of its own and went past the relay: such calls are under no limit and "
+            f"are not counted; take its key away, and have it send on to {self.returns_to}"
         )
 
     def note_refusal(self, since: float) -> None:
@@ -185,8 +184,7 @@ class Hop:
         """Log that it answered so because it reaches nothing, where that was not said lately."""
         if not self._is_quiet():
             log.warning(
-                "%s answers %d without coming back: where it sends on to, nothing answers; that "
-                "has to be %s",
+                f"%s answers %d without coming back: {DEAD_END}",  # noqa: G004  # of a constant
                 self.place,
                 status,
                 self.returns_to,

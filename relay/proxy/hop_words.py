@@ -15,3 +15,5 @@ WENT_PAST_OR_WANTS_KEY: Final = (
     "that in its headers"
 )
 """With its return address."""
+DEAD_END: Final = "where it sends on to, nothing answers; that has to be %s"
+"""With its return address."""

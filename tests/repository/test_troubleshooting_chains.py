@@ -43,6 +43,8 @@ class Case:
     """Said of the hop in the relay's configuration."""
     path: str = MESSAGES
     down: bool = False
+    dead: bool = False
+    """Whether nothing is where it sends on to."""
     past: bool = False
     """Whether it sends on to the API itself."""
     again: bool = False
@@ -53,6 +55,7 @@ CASES: Final = {
     "nothing answers at …; calls get 502": Case(down=True),
     "calls go on without it": Case(down=True, hop={"if_down": "skip"}),
     "answers 401 without coming back": Case(plays("401")),
+    "nothing answers; that has to be": Case(dead=True),
     "as said above": Case(plays("forward", key="own")),
     "shows no pass": Case(plays("forward", drop="x-api-key")),
     "shows a wrong pass": Case(plays("forward", key="own")),
@@ -76,6 +79,8 @@ async def set_up(folder: Path, case: Case) -> AsyncIterator[StandInChain]:
     ):
         if case.past:
             await chain.hop.aim(elsewhere.url)
+        if case.dead:
+            await chain.hop.aim("http://127.0.0.1:1")
         if case.down:
             await chain.hop.stop()
         yield chain

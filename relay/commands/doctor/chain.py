@@ -14,7 +14,7 @@ from relay.commands.doctor.findings import Finding, Findings, fail, note, ok, qu
 from relay.commands.doctor.hops import CHECK, skipped, way_back
 from relay.commands.doctor.probe import PROBE_SECONDS, Outcome, Running, probed_path
 from relay.config import HopSettings, RelaySettings, Settings
-from relay.proxy.hop_words import CAME_NOT_BACK, WENT_PAST_OR_WANTS_KEY
+from relay.proxy.hop_words import CAME_NOT_BACK, DEAD_END, WENT_PAST_OR_WANTS_KEY
 
 RELOAD: Final = "reload it: docker compose kill -s HUP relay, or kill -HUP"
 _LOG: Final = "look at its log"
@@ -146,7 +146,7 @@ def _own_answer(name: str, status: int, way: str) -> Finding:
     if status < 300:
         remedy = f"it is no proxy, or answers from a cache, or is to send on to {way}"
     elif status in (502, 504):
-        remedy = f"where it sends on to, nothing answers; that has to be {way}"
+        remedy = DEAD_END % way
     elif status == 429:
         return warn(CHECK, text, "wait, and ask again")
     elif status in (400, 404, 422):
