@@ -153,6 +153,7 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    options.config = options.file or options.config
     settings = _load(options)
     if settings is None:
         return UNUSABLE

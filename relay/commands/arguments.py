@@ -39,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
 
     add("serve", "Serve until SIGTERM; SIGHUP reloads the configuration.")
     _add_init(add("init", "Write a configuration for the case at hand.", config=False))
-    add("check", "Validate the configuration and show what would be served.")
+    check = add("check", "Validate the configuration and show what would be served.")
+    check.add_argument("file", nargs="?", metavar="FILE", help="the same as --config FILE")
     env = add("env", "Print what an agent needs to call through the relay.")
     env.add_argument(
         "agent",

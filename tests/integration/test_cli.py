@@ -167,6 +167,16 @@ def test_check_shows_what_would_be_served_without_secrets(
     assert TOKEN not in out + err
 
 
+def test_check_takes_the_file_by_itself(file: Path, tmp_path: Path, capsys: Output) -> None:
+    """As other tools that check a file do."""
+    other = tmp_path / "other.yaml"
+    other.write_text(file.read_text().replace("8787", "9999"))
+    assert main(["check", str(other)]) == OK
+    assert "forwards to http://localhost:9999" in capsys.readouterr().out
+    assert main(["check", "absent.yaml"]) == UNUSABLE
+    assert "absent.yaml" in capsys.readouterr().err
+
+
 # relay env
 
 
