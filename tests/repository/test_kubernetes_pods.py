@@ -178,7 +178,7 @@ async def test_probes_and_a_rotated_secret_on_a_relay_with_this_configuration(
         text = in_place(hop, upstream, secrets.folder)
         async with relay_process(config, text, environment) as relay:
             await relay.find_return_port()
-            hop.aim(f"http://127.0.0.1:{relay.return_port}/anthropic/headroom")
+            await hop.aim(f"http://127.0.0.1:{relay.return_port}/anthropic/headroom")
             assert (await relay.page(live["path"])).status == 200
             assert (await relay.page(ready["path"])).status == 200
             assert (await relay.ask(request(token=TOKEN))).status == 200
