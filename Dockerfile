@@ -40,6 +40,7 @@ RUN ln -s /opt/relay/entry /usr/local/bin/relay \
 WORKDIR /
 USER 10001:10001
 EXPOSE 8484 9484
-HEALTHCHECK --interval=5s --timeout=5s --start-period=5s --retries=3 CMD ["relay", "health"]
+# On a machine that is busy a Python takes seconds to start: that is no reason to call a relay ill.
+HEALTHCHECK --interval=5s --timeout=10s --start-period=30s --retries=3 CMD ["relay", "health"]
 ENTRYPOINT ["python", "-m", "relay"]
 CMD ["serve"]
