@@ -49,7 +49,7 @@ async def test_a_stream_that_comes_as_it_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "says"),
     [
-        ("burst", "is BUFFERED: all 43 events of claude-sonnet-4-5 came at once"),
+        ("burst", "is BUFFERED: all 41 events of claude-sonnet-4-5 came at once"),
         ("truncated", "the stream broke off before its end"),
         ("reset", "the stream broke off before its end"),
     ],

@@ -32,11 +32,10 @@ from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.access_log import set_up
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recorder import Recorder
-from relay.telemetry.use import Use
 
 async def serve():
     set_up("json")
-    recorder = Recorder(Metrics(CollectorRegistry()), RecentCalls(), Use())
+    recorder = Recorder(Metrics(CollectorRegistry()), RecentCalls())
     for number in range(40):
         recorder.end(CallRecord(path=f"/{{number}}"))
     {leave}
