@@ -182,10 +182,11 @@ class ChainedCall:
         return found
 
     def skip(self, index: int) -> None:
-        """Note that a hop is left out, and may not come back."""
-        left_out = self.begin_at(index)
-        left_out.record.outcome = "skipped"
-        self.chain.memory.passes.forget(left_out)
+        """Note that a hop is left out.
+
+        It knows no id to come back with, or has another leg of the call: then it may.
+        """
+        self.begin_at(index).record.outcome = "skipped"
 
     def error_fields(self) -> Sequence[Field]:
         """Return what an answer of 400 and above says of what failed beyond the first hop."""
