@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from relay.config import RelaySettings, Timeouts
+from relay.config import GrantSettings, RelaySettings, Timeouts
 from relay.credentials.credential import Credential
 from relay.errors import LegRefused, RelayError
 from relay.http.grammar import Field
@@ -91,6 +91,11 @@ class HopCall:
 
     def __repr__(self) -> str:
         return f"<HopCall {self.place}>"
+
+    @property
+    def grant(self) -> GrantSettings:
+        """In which header its pass stands."""
+        return self.call.route.settings.grant
 
     @property
     def is_known_by_pass(self) -> bool:

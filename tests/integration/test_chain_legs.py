@@ -14,7 +14,7 @@ from tests.harness.configuration import Config
 from tests.harness.expectations import check_error, check_gone
 from tests.harness.messages import CHUNKED, OK, chunk, chunked_request, request
 from tests.harness.relay import running_relay, update_configuration
-from tests.harness.secrets import KEY
+from tests.harness.secrets import CUSTOM_KEY, KEY
 from tests.harness.upstream import Upstream, running_upstream
 
 LIMIT = 0.3
@@ -282,6 +282,36 @@ async def test_a_leg_goes_by_the_configuration_its_call_began_with(tmp_path: Pat
         assert chain.api.credentials() == [KEY.encode()]
         await hop.send(OK)
         assert (await agent.answer()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "without"), [("client", []), ("call", []), ("call", ["x-relay-call"])]
+)
+async def test_a_leg_shows_its_pass_where_its_calls_grant_has_it(
+    tmp_path: Path, kind: str, without: list[str]
+) -> None:
+    """A reload that gives the relay another grant takes no header from calls in flight."""
+    gateway = {
+        "name": "gateway",
+        "source": {"file": "custom_key"},
+        "header": "X-Gateway-Key",
+        "format": "Key {}",
+    }
+    changes: Config = {"grants": [gateway], "relays": {"anthropic": {"grant": "gateway"}}}
+    async with running_chain(tmp_path, changes=changes, **{"pass": kind}) as chain:
+        _, _, sent = await chain.begin()
+        config: Config = {
+            "grants": [{"name": "anthropic", "source": {"file": "key"}}],
+            "claude": {"base_url": "http://127.0.0.1:1"},
+            "clients": [{"name": "agent", "token": {"file": "token"}}],
+        }
+        update_configuration(chain.relay, config)
+        chain.relay.app.reload()
+        await chain.relay.log.says("^reloaded ")
+        chain.api.answer_with(OK)
+        back = await chain.come_back(sent, without=without)
+        assert (await back.answer()).status == 200
+        assert chain.api.requests[0].values("x-gateway-key") == [f"Key {CUSTOM_KEY}".encode()]
 
 
 def without_hops(config: Config) -> Config:
