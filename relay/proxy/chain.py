@@ -35,6 +35,8 @@ LEGS_IN_ALL: Final = 32
 _ANSWERING: Final = frozenset({"messages", "chat_completions", "responses"})
 """Operations of which hops make one of the others: they translate between APIs."""
 _HARMLESS: Final = frozenset({"count_tokens", "models"})
+_METHODS: Final = {"count_tokens": ("POST",), "models": ("GET", "HEAD")}
+"""By which methods those are."""
 
 
 class Cuttable(Protocol):
@@ -125,7 +127,7 @@ class HopCall:
             LegRefused: The call may not ask for that, or not for so much.
         """
         of_call = self.call.record.operation
-        if not may_ask(of_call, target.operation):
+        if not may_ask(of_call, target.operation) or not may_use(self.call.record, record):
             raise LegRefused
         if self.patience.beyond >= LEGS_AT_ONCE or self.in_all >= LEGS_IN_ALL:
             raise LegRefused
@@ -150,6 +152,18 @@ def may_ask(operation: str, further: str) -> bool:
     if further == operation or further in _HARMLESS:
         return True
     return operation in _ANSWERING and further in _ANSWERING
+
+
+def may_use(call: CallRecord, leg: CallRecord) -> bool:
+    """Whether a leg's method is its call's, or the one that asks for what else it may ask.
+
+    Else a hop could list or delete, by a call that asks a model, what the API has stored.
+    """
+    if (leg.operation, leg.method) == (call.operation, call.method):
+        return True
+    if leg.operation in _METHODS:
+        return leg.method in _METHODS[leg.operation]
+    return leg.method == call.method == "POST"
 
 
 class ChainedCall:

@@ -76,6 +76,20 @@ async def test_a_leg_may_do_no_more_than_its_call(chain: Chain, call: str, targe
     assert len(said) == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("DELETE", "/v1/models/x"), ("GET", "/v1/messages"), ("DELETE", "/v1/messages/x")],
+)
+async def test_a_leg_does_not_do_something_else_by_its_method(
+    chain: Chain, method: str, target: str
+) -> None:
+    """A hop that is asked for a message neither lists nor deletes."""
+    _, _, sent = await chain.begin()
+    back = await chain.come_back(sent, target, method=method)
+    check_error(await back.answer(), 403, "rejected", "permission_error")
+    assert chain.api.callers == []
+
+
 async def test_hops_may_translate_between_apis(tmp_path: Path) -> None:
     """A call of one answering operation may become one of another."""
     allow = ["/v1/messages", "/v1/chat/completions", "/v1/responses"]
