@@ -9,6 +9,8 @@ from relay.http.message import ResponseHead
 
 REMEMBERED: Final = 10_000
 """A hop's cache answers with the id of the call that filled it; Headroom keeps 1,000 answers."""
+_LENGTH: Final = 128
+"""Bytes. Ids have 30 or so; ten thousand as long as a header may be would be 160 MB."""
 _HEADERS: Final[dict[Api, bytes]] = {"anthropic": b"request-id", "openai": b"x-request-id"}
 
 
@@ -32,6 +34,6 @@ class AnswerIds:
 
 
 def answer_id(head: ResponseHead, api: Api) -> bytes | None:
-    """Return the id that an API gave this answer, or None."""
+    """Return the id that an API gave this answer, as much of it as is remembered, or None."""
     values = head.values(_HEADERS[api])
-    return values[0] if values and values[0] else None
+    return values[0][:_LENGTH] if values and values[0] else None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from relay.config import RelaySettings, Timeouts
+from relay.config import GrantSettings, RelaySettings, Timeouts
 from relay.credentials.credential import Credential
 from relay.errors import LegRefused, RelayError
 from relay.http.grammar import Field
@@ -35,6 +35,8 @@ LEGS_IN_ALL: Final = 32
 _ANSWERING: Final = frozenset({"messages", "chat_completions", "responses"})
 """Operations of which hops make one of the others: they translate between APIs."""
 _HARMLESS: Final = frozenset({"count_tokens", "models"})
+_METHODS: Final = {"count_tokens": ("POST",), "models": ("GET", "HEAD")}
+"""By which methods those are."""
 
 
 class Cuttable(Protocol):
@@ -93,6 +95,11 @@ class HopCall:
         return f"<HopCall {self.place}>"
 
     @property
+    def grant(self) -> GrantSettings:
+        """In which header its pass stands."""
+        return self.call.route.settings.grant
+
+    @property
     def is_known_by_pass(self) -> bool:
         """Whether the pass alone says which call this is."""
         return self.hop.settings.pass_ == "call"  # noqa: S105  # a kind, not a password
@@ -120,7 +127,7 @@ class HopCall:
             LegRefused: The call may not ask for that, or not for so much.
         """
         of_call = self.call.record.operation
-        if not may_ask(of_call, target.operation):
+        if not may_ask(of_call, target.operation) or not may_use(self.call.record, record):
             raise LegRefused
         if self.patience.beyond >= LEGS_AT_ONCE or self.in_all >= LEGS_IN_ALL:
             raise LegRefused
@@ -145,6 +152,18 @@ def may_ask(operation: str, further: str) -> bool:
     if further == operation or further in _HARMLESS:
         return True
     return operation in _ANSWERING and further in _ANSWERING
+
+
+def may_use(call: CallRecord, leg: CallRecord) -> bool:
+    """Whether a leg's method is its call's, or the one that asks for what else it may ask.
+
+    Else a hop could list or delete, by a call that asks a model, what the API has stored.
+    """
+    if (leg.operation, leg.method) == (call.operation, call.method):
+        return True
+    if leg.operation in _METHODS:
+        return leg.method in _METHODS[leg.operation]
+    return leg.method == call.method == "POST"
 
 
 class ChainedCall:
@@ -182,10 +201,11 @@ class ChainedCall:
         return found
 
     def skip(self, index: int) -> None:
-        """Note that a hop is left out, and may not come back."""
-        left_out = self.begin_at(index)
-        left_out.record.outcome = "skipped"
-        self.chain.memory.passes.forget(left_out)
+        """Note that a hop is left out.
+
+        It knows no id to come back with, or has another leg of the call: then it may.
+        """
+        self.begin_at(index).record.outcome = "skipped"
 
     def error_fields(self) -> Sequence[Field]:
         """Return what an answer of 400 and above says of what failed beyond the first hop."""

@@ -63,6 +63,8 @@ class Call(Exchange):
         super().__init__(lifecycle, connection, request)
         self._metrics, self._recorder = observers
         self._measured = True
+        self._probe = False
+        """Whether it only tries the chain; who is admitted alone may do so unmeasured."""
         self._chained: ChainedCall | None = None
         """Its way through LLM proxies, where its relay has any."""
         self._onward: Onward | None = None
@@ -82,6 +84,7 @@ class Call(Exchange):
             return self._answer_empty(head)
         self._begin(route, target, head)
         self._admit(head, target, route)
+        self._measured = not self._probe
         if route.chain is None:
             reply = await self._forward(route, head, target)
         else:
@@ -120,9 +123,8 @@ class Call(Exchange):
         self._record.agent_id = first_value(head, b"x-claude-code-agent-id")
         self._record.parent_agent_id = first_value(head, b"x-claude-code-parent-agent-id")
         self._record.api = route.settings.api
-        if route.chain is not None and asks_for_probe(head):
-            self._measured = False
-        else:
+        self._probe = route.chain is not None and asks_for_probe(head)
+        if not self._probe:
             self._recorder.begin(self._record)
 
     def _admit(self, head: RequestHead, target: Target, route: Route) -> None:
@@ -150,11 +152,10 @@ class Call(Exchange):
         self, chain: Chain, route: Route, head: RequestHead, target: Target
     ) -> Reply:
         """Send it on its way through the LLM proxies; what can be refused is refused before."""
-        probe = not self._measured
         await chain.settle()
-        if not probe:
+        if not self._probe:
             await route.forwarder.take_credential()
-        self._chained = ChainedCall(chain, route, self._runtime, self._record, probe=probe)
+        self._chained = ChainedCall(chain, route, self._runtime, self._record, probe=self._probe)
         body: AgentBody = self._open_body(head, route.settings)
         self._onward = Onward(self._chained, None, self._record, self._metrics)
         return await self._onward.send(head, target, body)

@@ -70,7 +70,7 @@ class Onward:
             if connection is not None:
                 return await self._send_to_hop(connection, head, target, body)
         if self._call.probe:
-            return ProbeReply(self._call, target.operation)
+            return ProbeReply(self._call, target.operation, bodiless=head.method == b"HEAD")
         return await self._send_to_api(head, target, body)
 
     # To a hop

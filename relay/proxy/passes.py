@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -99,38 +98,51 @@ class Passes:
     def find(self, place: Place, head: RequestHead, grant: GrantSettings | None) -> HopCall:
         """Return the call in flight that a return belongs to.
 
-        ``grant`` is the relay's: in which headers a pass may stand.
+        A pass may stand where the call's grant has it; ``grant`` is the relay's by now.
 
         Raises:
             PassRefused: None owns it, whatever else is right about it.
         """
         ids = {value for value in head.values(_ID_KEY) if value}
-        shown = presented_tokens(head, grant)
-        if len(ids) > 1 or (not shown and not ids):
-            raise PassRefused("wrong" if ids else "none")
+        if len(ids) > 1:
+            raise PassRefused("wrong")
         if not ids:
-            return self._find_by_pass(place, shown)
+            return self._find_by_pass(place, self._shown(place, head, grant))
         call = self._by_id.get((place, ids.pop()))
         if call is None:
             raise PassRefused("over")
+        shown = presented_tokens(head, call.grant)
         if not shown:
             raise PassRefused("none")
         if not all(_is_same(each, call.expected_pass()) for each in shown):
             raise PassRefused("wrong")
         return call
 
-    def _find_by_pass(self, place: Place, shown: Sequence[bytes | None]) -> HopCall:
-        calls = [self._by_pass.get((place, each or b"")) for each in shown]
-        call = calls[0]
-        if call is not None and all(each is call for each in calls):
-            return call
-        raise PassRefused("no id" if self._owns(place, shown) else "wrong")
+    def _shown(
+        self, place: Place, head: RequestHead, grant: GrantSettings | None
+    ) -> set[bytes | None]:
+        """Return what could be a pass: a reload may have given the relay another grant."""
+        if shown := presented_tokens(head, grant):
+            return set(shown)
+        others = [each.grant for (at, _), each in self._by_pass.items() if at == place]
+        return {each for other in others for each in presented_tokens(head, other)}
 
-    def _owns(self, place: Place, shown: Sequence[bytes | None]) -> bool:
+    def _find_by_pass(self, place: Place, shown: set[bytes | None]) -> HopCall:
+        if not shown:
+            raise PassRefused("none")
+        if len(shown) > 1:
+            raise PassRefused("wrong")  # one pass is right at most: nothing is compared with all
+        (value,) = shown
+        call = self._by_pass.get((place, value or b""))
+        if call is None:
+            raise PassRefused("no id" if self._owns(place, value) else "wrong")
+        return call
+
+    def _owns(self, place: Place, shown: bytes | None) -> bool:
         """Whether a pass is right, and says only whose a call is."""
         passes = [each for key, each in self._of_clients.items() if key[1] == place]
         passes += [each.expected_pass() for key, each in self._by_id.items() if key[0] == place]
-        return any(_is_same(each, right) for each in shown for right in passes)
+        return any(_is_same(shown, right) for right in passes)
 
 
 def _is_same(shown: bytes | None, right: bytes) -> bool:

@@ -52,13 +52,14 @@ def _state(call: HopCall) -> str:
 
 
 class ProbeReply:
-    """An answer of the relay's own in place of an API's."""
+    """An answer of the relay's own in place of an API's; ``bodiless`` to HEAD."""
 
-    def __init__(self, call: ChainedCall, operation: str) -> None:
+    def __init__(self, call: ChainedCall, operation: str, *, bodiless: bool) -> None:
         self._hops: Sequence[HopCall] = [
             each for each in call.hop_calls if each.record.outcome != "skipped"
         ]
         self._events = events_of(operation)
+        self._bodiless = bodiless
         self._sink: Sink | None = None
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._telling: asyncio.Task[None] | None = None
@@ -80,6 +81,9 @@ class ProbeReply:
     def attach(self, sink: Sink) -> bytes:
         """Begin to tell; at first nothing is here."""
         self._sink = sink
+        if self._bodiless:
+            self._ended.set_result(None)
+            return b""
         self._telling = asyncio.get_running_loop().create_task(self._tell())
         return b""
 

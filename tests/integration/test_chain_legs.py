@@ -14,7 +14,7 @@ from tests.harness.configuration import Config
 from tests.harness.expectations import check_error, check_gone
 from tests.harness.messages import CHUNKED, OK, chunk, chunked_request, request
 from tests.harness.relay import running_relay, update_configuration
-from tests.harness.secrets import KEY
+from tests.harness.secrets import CUSTOM_KEY, KEY
 from tests.harness.upstream import Upstream, running_upstream
 
 LIMIT = 0.3
@@ -74,6 +74,20 @@ async def test_a_leg_may_do_no_more_than_its_call(chain: Chain, call: str, targe
     assert await chain.relay.samples("relay_hop_legs_total", "operation") == {}
     said = [line for line in chain.relay.log.lines if "within a call of" in line.get("message", "")]
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("DELETE", "/v1/models/x"), ("GET", "/v1/messages"), ("DELETE", "/v1/messages/x")],
+)
+async def test_a_leg_does_not_do_something_else_by_its_method(
+    chain: Chain, method: str, target: str
+) -> None:
+    """A hop that is asked for a message neither lists nor deletes."""
+    _, _, sent = await chain.begin()
+    back = await chain.come_back(sent, target, method=method)
+    check_error(await back.answer(), 403, "rejected", "permission_error")
+    assert chain.api.callers == []
 
 
 async def test_hops_may_translate_between_apis(tmp_path: Path) -> None:
@@ -282,6 +296,36 @@ async def test_a_leg_goes_by_the_configuration_its_call_began_with(tmp_path: Pat
         assert chain.api.credentials() == [KEY.encode()]
         await hop.send(OK)
         assert (await agent.answer()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "without"), [("client", []), ("call", []), ("call", ["x-relay-call"])]
+)
+async def test_a_leg_shows_its_pass_where_its_calls_grant_has_it(
+    tmp_path: Path, kind: str, without: list[str]
+) -> None:
+    """A reload that gives the relay another grant takes no header from calls in flight."""
+    gateway = {
+        "name": "gateway",
+        "source": {"file": "custom_key"},
+        "header": "X-Gateway-Key",
+        "format": "Key {}",
+    }
+    changes: Config = {"grants": [gateway], "relays": {"anthropic": {"grant": "gateway"}}}
+    async with running_chain(tmp_path, changes=changes, **{"pass": kind}) as chain:
+        _, _, sent = await chain.begin()
+        config: Config = {
+            "grants": [{"name": "anthropic", "source": {"file": "key"}}],
+            "claude": {"base_url": "http://127.0.0.1:1"},
+            "clients": [{"name": "agent", "token": {"file": "token"}}],
+        }
+        update_configuration(chain.relay, config)
+        chain.relay.app.reload()
+        await chain.relay.log.says("^reloaded ")
+        chain.api.answer_with(OK)
+        back = await chain.come_back(sent, without=without)
+        assert (await back.answer()).status == 200
+        assert chain.api.requests[0].values("x-gateway-key") == [f"Key {CUSTOM_KEY}".encode()]
 
 
 def without_hops(config: Config) -> Config:

@@ -98,6 +98,20 @@ async def test_a_hop_that_went_down_on_the_way_is_skipped(tmp_path: Path) -> Non
         assert await hop_outcomes(chain) == {("first", "passed"): 1, ("second", "skipped"): 1}
 
 
+async def test_skipping_a_hop_takes_no_leg_away_that_is_there(tmp_path: Path) -> None:
+    """A hop before it asks twice; only the second time there is no connection to it."""
+    async with running_chain(tmp_path, "first", "second", **SKIP) as chain:
+        _, _, sent = await chain.begin()
+        await chain.come_back(sent, hop="first")
+        _, on = await chain.called(1)
+        chain.hops[1].stop_listening()
+        chain.api.answer_with(OK)
+        again = await chain.come_back(sent, hop="first")
+        assert (await again.answer()).status == 200
+        back = await chain.come_back(on, hop="second")
+        assert (await back.answer()).status == 200
+
+
 async def test_nothing_is_skipped_once_it_was_sent_a_byte(tmp_path: Path) -> None:
     """Whatever the hop did with it, it may have been done already."""
     async with running_chain(tmp_path, **SKIP) as chain:

@@ -109,10 +109,28 @@ async def test_a_probe_that_fails_says_how_far_it_came(tmp_path: Path) -> None:
 
 
 async def test_a_probe_needs_a_token(tmp_path: Path) -> None:
-    """Nobody else makes the relay call its hops."""
+    """Nobody else makes the relay call its hops, nor tries tokens without a trace."""
     async with running_chain(tmp_path) as chain:
         answer = await chain.relay.ask(
             request("/relay/anthropic/v1/messages", PROBE, token="relay-wrong")  # none
         )
         check_error(answer, 401, "rejected", "authentication_error")
         assert chain.hops[0].callers == []
+        assert await chain.relay.outcomes() == {("rejected", "none"): 1}
+        assert await chain.relay.samples("relay_rejections_total", "reason") == {("token",): 1}
+        assert await chain.relay.in_flight() == 0
+
+
+async def test_a_probe_by_head_has_no_body(tmp_path: Path) -> None:
+    """Bytes of one would be taken for the next answer on the hop's connection, or the agent's."""
+    async with running_chain(tmp_path) as chain:
+        agent = await chain.relay.agent()
+        await agent.send(request("/relay/anthropic/v1/messages", PROBE, method="HEAD", body=None))
+        hop, sent = await chain.called()
+        back = await chain.come_back(sent)
+        through = await back.head(bodiless=True)
+        assert (through.status, through.values("transfer-encoding")) == (200, [])
+        await hop.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        assert (await agent.head(bodiless=True)).values(HOPS.decode()) == [f"{HOP}=passed".encode()]
+        for peer, status in ((back, 401), (agent, 404)):
+            assert (await peer.ask(request("/relay/nobody/x"))).status == status

@@ -7,8 +7,9 @@ from itertools import product
 import pytest
 
 from relay.proxy.answer_ids import REMEMBERED, AnswerIds, answer_id
-from relay.proxy.chain import may_ask
+from relay.proxy.chain import may_ask, may_use
 from relay.proxy.passes import Passes, Place, is_strong, new_id, new_pass
+from relay.telemetry.call import CallRecord
 from relay.telemetry.operations import OPERATIONS
 from tests.harness.messages import response_head
 
@@ -21,6 +22,42 @@ def test_a_leg_is_its_calls_or_harmless_or_a_translation(call: str, leg: str) ->
     """All pairs there are."""
     translates = call in ANSWERING and leg in ANSWERING
     assert may_ask(call, leg) == (call == leg or leg in HARMLESS or translates)
+
+
+@pytest.mark.parametrize(
+    ("call", "leg", "may"),
+    [
+        ("POST messages", "POST messages", True),
+        ("POST messages", "POST responses", True),
+        ("POST messages", "POST count_tokens", True),
+        ("POST messages", "GET models", True),
+        ("POST messages", "HEAD models", True),
+        ("GET models", "POST count_tokens", True),
+        ("GET responses", "GET responses", True),
+        ("DELETE responses", "DELETE responses", True),
+        ("DELETE models", "DELETE models", True),
+        ("POST messages", "GET messages", False),
+        ("POST messages", "DELETE messages", False),
+        ("POST messages", "GET responses", False),
+        ("POST messages", "DELETE models", False),
+        ("POST messages", "POST models", False),
+        ("POST messages", "DELETE count_tokens", False),
+        ("POST responses", "GET responses", False),
+        ("POST responses", "DELETE responses", False),
+        ("GET responses", "POST responses", False),
+        ("GET responses", "POST messages", False),
+        ("GET responses", "GET chat_completions", False),
+        ("DELETE responses", "DELETE chat_completions", False),
+        ("DELETE responses", "DELETE models", False),
+    ],
+)
+def test_a_leg_has_its_calls_method_or_a_harmless_one(call: str, leg: str, may: bool) -> None:
+    """By another, what the API has stored could be listed, changed or deleted."""
+    records = []
+    for text in (call, leg):
+        method, operation = text.split()
+        records.append(CallRecord(method=method, operation=operation))
+    assert may_use(*records) == may
 
 
 @pytest.mark.parametrize(
@@ -106,3 +143,13 @@ def test_an_answers_id_is_where_its_api_puts_it(api: str, name: str, found: bool
     """Hops and their servers give answers ids of their own, elsewhere."""
     head = response_head(200, (name, "req_1"))
     assert answer_id(head, api) == (b"req_1" if found else None)  # type: ignore[arg-type]  # one of both
+
+
+def test_of_a_long_id_only_the_beginning_is_remembered() -> None:
+    """Ten thousand as long as a header may be would take all the memory there is."""
+    ids = AnswerIds()
+    whole = answer_id(response_head(200, ("request-id", "r" * 16_000)), "anthropic")
+    assert whole is not None
+    ids.hear(whole)
+    assert whole in ids
+    assert len(whole) <= 128
