@@ -173,8 +173,9 @@ class Listeners:
             return False
 
     def close(self) -> None:
-        """Accept no further connections."""
+        """Accept no further connections; ``open`` begins anew."""
         for task in self._waiting:
             task.cancel()
         for server in self._servers:
             server.close()
+        self._served.clear()

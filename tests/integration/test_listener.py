@@ -236,6 +236,14 @@ class Interface:
         monkeypatch.setattr(listener, "RETRY_SECONDS", 0.001)
 
 
+async def test_interface_is_served_again_once_closed(opened: Opened) -> None:
+    """Where another address could not be had, all are closed, and a reload opens them anew."""
+    for _ in range(2):
+        await opened.listeners.open((ListenAddress("lo", 0),))
+        assert await greeting_at(*opened.addresses[0]) == GREETING
+        opened.listeners.close()
+
+
 async def test_interface_that_appears_later_is_served_then(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
