@@ -111,14 +111,20 @@ class App:
             await self._listeners.open(self.lifecycle.runtime.settings.listen)
             self.lifecycle.runtime.start()
             self._introduce()
-            await self._admin.start()
-            on_loaded()
+            background.append(asyncio.create_task(self._load_pages(on_loaded)))
             await self._stop.wait()
             await self._drain()
         finally:
             for task in background:
                 task.cancel()
             await self._close()
+
+    async def _load_pages(self, on_loaded: Callable[[], object]) -> None:
+        try:
+            await self._admin.start()
+            on_loaded()
+        except Exception:
+            log.exception("a fault of the relay")
 
     async def _open_returns(self, settings: Settings) -> None:
         """Listen for hops that come back, from the first configuration on that has any.

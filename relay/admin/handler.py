@@ -7,14 +7,19 @@ listeners are open and calls are passed on meanwhile, and a request for a page w
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from relay import threads
 from relay.downstream.server_connection import Request, ServerConnection
 
 if TYPE_CHECKING:
     from relay.admin.application import AdminListener
+
+RETRY_SECONDS: Final = 1.0
+
+log = logging.getLogger("relay")
 
 
 class AdminHandler:
@@ -26,9 +31,20 @@ class AdminHandler:
         self._started = asyncio.Event()
 
     async def start(self) -> None:
-        """Import and make the application, in a thread: calls do not wait for that."""
-        self._listener = await threads.run(self._load)
-        await self._listener.start()
+        """Import and make the application, in a thread: calls do not wait for that.
+
+        A process that has no descriptor left tries again until it has one.
+        """
+        while True:
+            try:
+                listener = await threads.run(self._load)
+                break
+            except OSError as error:
+                reason = (error.strerror or "failed").lower()
+                log.warning("the admin pages are not there yet: %s; trying again", reason)
+                await asyncio.sleep(RETRY_SECONDS)
+        await listener.start()
+        self._listener = listener
         self._started.set()
 
     def drain(self) -> None:

@@ -32,6 +32,7 @@ LEAST_SECONDS = LIMIT_SECONDS - 0.01
 """What a call that met the limit lasted at least: the event loop counts whole milliseconds."""
 WALL_CLOCK = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime"}
 READERS = {
+    "admin/overview.py": "what the page counts from",
     "commands/usage/__init__.py": "which day is today",
     "credentials/shape.py": "whether a login is past the end that its file states",
     "credentials/file.py": "how old a file's time stamp is, which is the wall clock's",
@@ -43,6 +44,7 @@ READERS = {
     "telemetry/metrics/limits.py": "whether a quota's reset, an hour of the day, has passed",
     "telemetry/prices.py": "which day's price",
     "telemetry/recent_calls.py": "what `relay top` shows",
+    "telemetry/use.py": "since when use is summed",
 }
 
 
