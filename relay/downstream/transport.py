@@ -34,6 +34,8 @@ class AgentTransport(asyncio.Protocol):
         self.framed = True
         """Whether the agent can tell a complete answer from one that broke off."""
         self.closing_since: float | None = None
+        self.is_excused: Callable[[float], bool] = _never
+        """Whether, within so many seconds, who is written to could not take anything."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP or TLS: always a full transport
         self._transport = transport
@@ -79,7 +81,8 @@ class AgentTransport(asyncio.Protocol):
                 untaken = self.untaken
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(caught_up.wait(), limit_seconds)
-                if not caught_up.is_set() and self.untaken >= untaken:
+                taken = caught_up.is_set() or self.untaken < untaken
+                if not taken and not self.is_excused(limit_seconds):
                     self.abort()
                     return
         finally:
@@ -172,26 +175,17 @@ class AgentTransport(asyncio.Protocol):
         if self._transport is None or not self._transport.is_closing():
             return
         now = self._loop.time()
-        self.closing_since = self.closing_since or now
+        self.closing_since = now if self.is_excused(limit_seconds) else self.closing_since or now
         if now - self.closing_since > limit_seconds:
             self.abort()
 
 
 class WriteLimit:
-    """Cuts a connection whose agent, while it is behind, takes nothing for as long as a limit.
+    """Cuts a connection whose agent, while it is behind, takes nothing for as long as a limit."""
 
-    ``excused`` says whether it cannot take anything for now, which is not its fault.
-    """
-
-    def __init__(
-        self,
-        connection: AgentTransport,
-        limit_seconds: float,
-        excused: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def __init__(self, connection: AgentTransport, limit_seconds: float) -> None:
         self._connection = connection
         self._limit_seconds = limit_seconds
-        self._excused = excused
         self._loop = asyncio.get_running_loop()
         self._untaken = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -202,7 +196,8 @@ class WriteLimit:
         self._timer = self._loop.call_later(self._limit_seconds, self._check)
 
     def _check(self) -> None:
-        if self._connection.untaken < self._untaken or self._excused():
+        taken = self._connection.untaken < self._untaken
+        if taken or self._connection.is_excused(self._limit_seconds):
             self.start()
         else:
             self._connection.abort()
@@ -212,6 +207,11 @@ class WriteLimit:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _never(_: float) -> bool:
+    """An agent is not excused."""
+    return False
 
 
 def _unacknowledged(handle: socket.socket) -> int:

@@ -29,9 +29,11 @@ def ends_connection(head: RequestHead | None, *, draining: bool, continued: bool
 def own_answer(
     error: RelayError, api: Api, added: Sequence[Field] = (), *, head_only: bool, close: bool
 ) -> bytes:
-    """Return the relay's answer to a call that failed, with further fields."""
+    """Return the relay's answer to a call that failed; ``added`` fields replace its own."""
     body, close = error.body(api), close or error.closes
-    headers = [*error_headers(error), *((field.name, field.value) for field in added)]
+    replaced = {field.key for field in added}
+    headers = [header for header in error_headers(error) if header[0] not in replaced]
+    headers += [(field.name, field.value) for field in added]
     return plain_answer(error.status, headers, body, head_only=head_only, close=close)
 
 

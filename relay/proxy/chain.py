@@ -207,11 +207,16 @@ class ChainedCall:
         """
         self.begin_at(index).record.outcome = "skipped"
 
-    def error_fields(self) -> Sequence[Field]:
-        """Return what an answer of 400 and above says of what failed beyond the first hop."""
-        if self.finding is None or self.record.code is None or self.record.code < 400:
+    def found_beyond(self, status: int | None) -> RelayError | None:
+        """Return what failed beyond the first hop, where the agent is answered by an error."""
+        return None if status is None or status < 400 else self.finding
+
+    def error_fields(self, status: int | None) -> Sequence[Field]:
+        """Return what an answer with this status says of what failed beyond the first hop."""
+        finding = self.found_beyond(status)
+        if finding is None:
             return ()
-        named = [(b"x-relay-error", self.finding.outcome.encode()), *self.finding.headers]
+        named = [(b"x-relay-error", finding.outcome.encode()), *finding.headers]
         return [
             header_field(name, value)
             for name, value in named

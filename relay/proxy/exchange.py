@@ -115,15 +115,15 @@ class Exchange(ABC):
             answer.own_answer(
                 error,
                 self._record.api,
-                self._error_fields(),
+                self._error_fields(error),
                 head_only=head_only,
                 close=close,
             )
         )
         return not close
 
-    def _error_fields(self) -> Sequence[Field]:
-        """Return what an error of the relay's own says beside the error."""
+    def _error_fields(self, _: RelayError) -> Sequence[Field]:
+        """Return what else the answer to an error of the relay's own says."""
         return ()
 
     def _answer_empty(self, head: RequestHead) -> bool:

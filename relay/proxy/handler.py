@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 
 from relay.downstream.server_connection import Request, ServerConnection
-from relay.errors import Draining, RelayError, RelayFault, UpgradeRefused
+from relay.errors import Draining, RelayError, RelayFault, UpgradeRefused, UpstreamError
 from relay.http.grammar import Field
 from relay.http.headers import list_items
 from relay.http.message import RequestHead
@@ -171,28 +171,37 @@ class Call(Exchange):
             return ()
         if self._chained.probe:
             return [hops_field(self._chained)]
-        return self._chained.error_fields()
+        return self._chained.error_fields(self._record.code)
 
     # The ends
 
     def _succeed(self) -> None:
         """Note that the answer was passed on whole."""
         self._record.succeeded()
-        if self._chained is not None and self._chained.error_fields():
-            assert self._chained.finding is not None
-            self._record.outcome = self._chained.finding.outcome
+        self._take_finding(self._record.code)
         if self._onward is not None:
             self._onward.ended()
 
     async def _fail(self, error: RelayError) -> bool:
         if self._onward is not None:
             self._onward.failed(error)
-        return await super()._fail(error)
+        keep = await super()._fail(error)
+        if self._reply is None and isinstance(error, UpstreamError):
+            self._take_finding(error.status)
+        return keep
 
-    def _error_fields(self) -> Sequence[Field]:
-        if self._chained is not None and self._chained.probe:
+    def _take_finding(self, status: int | None) -> None:
+        """Let the outcome be what failed beyond the first hop, where the answer says so."""
+        found = None if self._chained is None else self._chained.found_beyond(status)
+        if found is not None:
+            self._record.outcome = found.outcome
+
+    def _error_fields(self, error: RelayError) -> Sequence[Field]:
+        if self._chained is None:
+            return ()
+        if self._chained.probe:
             return [hops_field(self._chained)]
-        return ()
+        return self._chained.error_fields(error.status) if isinstance(error, UpstreamError) else ()
 
     def _end(self) -> None:
         if self._chained is not None:

@@ -54,8 +54,6 @@ class Way(NamedTuple):
     """Fields of the relay's own, in place of others of their names."""
     source: Patience | None = None
     """Of the LLM proxy whose answer it is, if it is one's."""
-    reader: Patience | None = None
-    """Of the LLM proxy that it goes to, if it goes to one."""
 
 
 DIRECT: Final = Way()
@@ -136,7 +134,7 @@ class ResponseWriter:
 
     def _follow(self, writable: bool) -> None:  # noqa: FBT001  # it is the state itself
         if self._limit is None:
-            self._limit = WriteLimit(self._connection, self._write_seconds, self._excused)
+            self._limit = WriteLimit(self._connection, self._write_seconds)
         self._limit.stop()
         if writable:
             self._reply.resume()
@@ -147,11 +145,7 @@ class ResponseWriter:
             if self._paused_at is None:
                 self._paused_at = time.perf_counter()
                 if self._way.source is not None:
-                    self._way.source.unread += 1
-
-    def _excused(self) -> bool:
-        """Whether who takes nothing is not read itself, for somebody further on takes nothing."""
-        return self._way.reader is not None and self._way.reader.unread > 0
+                    self._way.source.stop_reading()
 
     def _excuse_upstream(self) -> None:
         """Tell the meter for how long nobody listened: that was no silence of the upstream's."""
@@ -160,5 +154,5 @@ class ResponseWriter:
         if self._record.meter is not None:
             self._record.meter.excuse(time.perf_counter() - self._paused_at)
         if self._way.source is not None:
-            self._way.source.unread -= 1
+            self._way.source.read_on()
         self._paused_at = None

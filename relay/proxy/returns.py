@@ -126,8 +126,7 @@ class Leg(Exchange):
         reply = await self._onward.send(came_from.hop.own_fields_off(head), target, body)
         try:
             self._accept(reply, came_from)
-            way = Way(source=self._onward.patience, reader=came_from.patience)
-            writer = self._writer(head, reply, way)
+            writer = self._writer(head, reply, Way(source=self._onward.patience))
             del head, target, body
             await writer.run()
         finally:
@@ -186,6 +185,7 @@ class Leg(Exchange):
             self._returns.say_too_much(came_from.place, target.operation, call.record.operation)
             raise
         self._from = came_from
+        self._connection.is_excused = came_from.patience.may_take_nothing
         if not call.probe:
             self._metrics.begin_leg(record)
 

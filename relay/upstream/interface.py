@@ -30,14 +30,14 @@ class Limits:
 class Patience:
     """What excuses the silence of an LLM proxy: as long as something of its call is beyond it."""
 
-    __slots__ = ("_free_since", "beyond", "unread")
+    __slots__ = ("_free_since", "_read_since", "_unread", "beyond")
 
     def __init__(self) -> None:
         self.beyond = 0
         """How many legs of the call are beyond the proxy."""
-        self.unread = 0
+        self._unread = 0
         """How many of its answers are not read for now, for who wants them takes nothing."""
-        self._free_since = -math.inf
+        self._free_since = self._read_since = -math.inf
 
     def enter(self) -> None:
         """Note that a leg has gone beyond it."""
@@ -47,6 +47,19 @@ class Patience:
         """Note that a leg beyond it has ended: its clock starts anew."""
         self.beyond -= 1
         self._free_since = time.perf_counter()
+
+    def stop_reading(self) -> None:
+        """Note that an answer of its is not read for now."""
+        self._unread += 1
+
+    def read_on(self) -> None:
+        """Note that the answer is read again."""
+        self._unread -= 1
+        self._read_since = time.perf_counter()
+
+    def may_take_nothing(self, limit_seconds: float) -> bool:
+        """Whether it was itself not read within so many seconds: then it need not read either."""
+        return self._unread > 0 or time.perf_counter() - self._read_since < limit_seconds
 
     def wait(self, limit_seconds: float) -> float:
         """Return for how many seconds more, at least, it cannot be called silent."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.harness.chain import HOP, Chain, chain_configuration, running_chain
+from tests.harness.chain import HOP, Chain, chain_configuration, returned, running_chain
 from tests.harness.configuration import Config
 from tests.harness.expectations import check_error, check_gone
-from tests.harness.messages import CHUNKED, OK, chunk, chunked_request, request
+from tests.harness.messages import CHUNKED, OK, PIECE, chunk, chunked_request, request
+from tests.harness.peer import Agent
 from tests.harness.relay import running_relay, update_configuration
 from tests.harness.secrets import CUSTOM_KEY, KEY
 from tests.harness.upstream import Upstream, running_upstream
@@ -273,6 +275,59 @@ async def test_a_silent_hop_that_came_back_is_cut(tmp_path: Path) -> None:
         assert (await back.answer()).status == 200
         check_error(await agent.answer(), 504, "timeout", "timeout_error")
         await check_gone(hop)
+
+
+@pytest.mark.parametrize("lines", [(), ("Connection: close",)], ids=["kept", "closing"])
+async def test_a_hop_that_is_not_read_may_leave_the_end_of_an_answer(
+    tmp_path: Path, lines: tuple[str, ...]
+) -> None:
+    """An agent that takes little at a time holds the hop up: its leg is not cut by `write`."""
+    async with running_chain(tmp_path, changes={"timeouts": {"write": LIMIT}}) as chain:
+        agent = await chain.relay.agent(receive_buffer=16_384)
+        agent.hold()
+        await agent.send(request())
+        hop, sent = await chain.called()
+        await hop.send(CHUNKED)
+        async with sipping(agent):
+            await hop.push(chunk(PIECE * 8192), 1 << 30)  # until nobody takes more
+            back = await chain.relay.agent(port=chain.relay.return_port, receive_buffer=16_384)
+            back.hold()
+            await back.send(returned(sent, "/v1/messages", *lines))
+            api, _ = await chain.api.called()
+            await api.send(CHUNKED)
+            open_connections = chain.relay.app._return_connections._open
+            (connection,) = (each for each in open_connections if each.busy)
+            total = 6400
+            while not connection.unsent:
+                await api.send(chunk(PIECE * 2048))
+                total += 2048
+                await asyncio.sleep(0)
+            await api.send(chunk(PIECE * 6400) + chunk(b""))
+            (over,) = chain.relay.app.lifecycle.memory.passes._by_id.values()
+            while over.patience.beyond:  # noqa: ASYNC110  # it says so to nobody
+                await asyncio.sleep(0)
+            await asyncio.sleep(5 * LIMIT)  # time itself is what the limit is about
+            back.read_on()
+            answer = await back.answer()
+        assert (answer.complete, len(answer.body)) == (True, total * len(PIECE))
+
+
+@asynccontextmanager
+async def sipping(agent: Agent) -> AsyncIterator[None]:
+    """Have an agent take a little again and again, for the length of the context."""
+
+    async def sip() -> None:
+        while True:
+            agent.read_on()
+            await agent.some()
+            agent.hold()
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(sip())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 # Reloads

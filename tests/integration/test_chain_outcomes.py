@@ -277,6 +277,21 @@ async def test_a_finding_that_no_retry_mends_says_so(tmp_path: Path) -> None:
         assert await chain.relay.outcomes() == {("no_credential", "502"): 1}
 
 
+async def test_a_finding_is_said_where_the_hop_says_nothing(tmp_path: Path) -> None:
+    """It hangs up on the agent's call because of it: what the agent is to know is the cause."""
+    async with running_chain(tmp_path) as chain:
+        agent, hop, sent = await chain.begin()
+        (tmp_path / "key").unlink()
+        back = await chain.come_back(sent)
+        check_error(await back.answer(), 503, "no_credential", "api_error")
+        hop.reset()
+        answer = await agent.answer()
+        check_error(answer, 502, "no_credential", "api_error")
+        assert answer.values("x-should-retry") == [b"false"]
+        assert await chain.relay.outcomes() == {("no_credential", "none"): 1}
+        assert await hop_outcomes(chain) == {(HOP, "broken"): 1}
+
+
 async def test_a_later_attempt_that_got_an_answer_clears_a_finding(chain: Chain) -> None:
     """What the hop answers then is its own."""
     chain.api.answer_with(OK)
