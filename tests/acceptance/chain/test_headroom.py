@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -109,24 +111,41 @@ async def test_a_session_goes_on_without_headroom_and_with_it_again(
     relay: ContainedRelay, api: Api, claude: Claude, headroom: Headroom
 ) -> None:
     """Stopped between two turns: the next goes straight on; once it is back, it is on the way."""
-    note = claude.project / "note.txt"
+    note, gate = claude.project / "note.txt", claude.project / "gate"
+    os.mkfifo(gate)
+    called = asyncio.Event()
     api.plan(
-        uses("Bash", {"command": f"docker kill {headroom.name}"}),
+        uses("Bash", {"command": f"cat {gate}"}),
         uses("Write", {"file_path": str(note), "content": "straight on"}),
         says("Written."),
     )
-    session = await claude.run(relay.url(), "Write a note.")
+    try:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(stop_between_turns(relay, headroom, called, gate))
+            run = claude.run(relay.url(), "Write a note.", heard=lambda _: called.set())
+            session = await both.create_task(run)
+    finally:
+        await headroom.start_again()
     assert session.results == ["Written."], session
     assert session.retries == []
     assert note.read_text() == "straight on"
     assert await hops_of_calls(relay, 3) == ["passed", "skipped", "skipped"]
 
-    await headroom.start_again()
     await relay.log.says("hop headroom of relay anthropic: .* answers now")
     api.plan(says("Whole again."))
     session = await claude.run(relay.url(), "And now?")
     assert session.results == ["Whole again."]
     assert (await hops_of_calls(relay, 4))[-1] == "passed"
+
+
+async def stop_between_turns(
+    relay: ContainedRelay, headroom: Headroom, called: asyncio.Event, gate: Path
+) -> None:
+    """Stop Headroom once the first call is over, and then let the tool end that it asked for."""
+    await called.wait()
+    await relay.log.calls(1)
+    await headroom.crash()
+    await asyncio.to_thread(gate.write_text, "stopped")
 
 
 async def hops_of_calls(relay: ContainedRelay, count: int) -> list[str]:
