@@ -13,7 +13,7 @@ import logging
 import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -75,6 +75,7 @@ class App:
         self._return_connections = Connections()
         self._history = RecentCalls()
         self._recorder = Recorder(self._metrics, self._history, [self._ledger.take, self._use.take])
+        self._ledger.spending.settle = self._recorder.settle
         calls = Calls(self.lifecycle, self._metrics, self._recorder)
         self._admin = AdminHandler(self._load_admin)
         self._listeners = Listeners(
@@ -106,6 +107,7 @@ class App:
             asyncio.create_task(self._reload_on_demand()),
         ]
         try:
+            await self._ledger.wait_until_read()
             await self._admin_listeners.open(self.lifecycle.runtime.settings.admin)
             await self._open_returns(self.lifecycle.runtime.settings)
             await self._listeners.open(self.lifecycle.runtime.settings.listen)
@@ -165,6 +167,11 @@ class App:
         self._ledger.configure(settings, prices)
         if settings.ledger is not None:
             self._metrics.watch_ledger(lambda: self._ledger.dropped)
+        if settings.has_limits:
+            self._metrics.watch_limits(self._ledger.spending, self._accounts)
+
+    def _accounts(self) -> Iterable[tuple[str, str]]:
+        return self.lifecycle.runtime.accounts()
 
     def _report(self) -> None:
         self._ledger.report()
@@ -252,7 +259,7 @@ class App:
         returns = self._returns_at or settings.returns
         if settings.has_hops and settings.returns != returns:
             log.warning("returns changed: that needs a restart")
-        if not settings.clients and not all(address.is_loopback for address in before.listen):
+        if not settings.has_clients and not all(address.is_loopback for address in before.listen):
             message = "are needed: the relay listens beyond loopback until it is restarted"
             raise ConfigurationError([Problem(1, ("clients",), message)], settings.file)
         return replace(settings, listen=before.listen, admin=before.admin, returns=returns)
@@ -316,7 +323,7 @@ class App:
 
 def prices_of(settings: Settings) -> Prices | None:
     """Return what estimates costs, where the configuration wants that."""
-    if settings.prices is None and settings.ledger is None:
+    if settings.prices is None and settings.ledger is None and not settings.counts_use:
         return None
     from relay.telemetry.prices import Prices  # noqa: PLC0415  # the price list takes memory: only where wanted
 

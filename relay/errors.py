@@ -1,7 +1,8 @@
 """The relay's own failures, each with its status, outcome and public message.
 
 The one to blame decides the class; everything an agent is ever told stands in this file.
-Messages are fixed texts: nothing of hosts, ports, exceptions or credentials goes in.
+Messages are fixed texts, but for a limit's figures: nothing of hosts, ports, exceptions or
+credentials goes in.
 
     RelayError
     ├── ClientError             the agent sent something that is not relayed
@@ -10,7 +11,8 @@ Messages are fixed texts: nothing of hosts, ports, exceptions or credentials goe
     │   ├── MethodRefused           ├── UnknownRelay        ├── PathRefused
     │   ├── VersionNotSupported     ├── BodyTooLarge        ├── RequestStalled
     │   ├── TargetTooLong           ├── HeadersTooLarge     └── Draining
-    │   ├── BadHost                 ├── PassRefused         └── LegRefused
+    │   ├── BadHost                 ├── PassRefused         ├── LegRefused
+    │   ├── LimitReached            ├── TooManyAtOnce       └── BatchRefused
     ├── CredentialMissing       the grant has no value yet
     ├── UpstreamError           the upstream cannot be reached or understood
     │   ├── UpstreamUnreachable     ├── UpstreamMalformed   ├── UpstreamRedirected
@@ -48,11 +50,23 @@ class RelayError(Exception):
     """Whether the agent's connection ends with this answer."""
     headers: ClassVar[Headers] = ()
     """Headers the answer carries beside the usual ones."""
+    word: ClassVar[str | None] = None
+    """What ``x-relay-error`` says, where that is not the outcome."""
 
     def __init__(self, upstream_status: int | None = None) -> None:
         super().__init__()
         self.upstream_status = upstream_status
         """The status of an upstream's answer that could not be passed on."""
+
+    @property
+    def name(self) -> str:
+        """What ``x-relay-error`` says."""
+        return self.word or self.outcome
+
+    @property
+    def text(self) -> str:
+        """What whoever called is told."""
+        return self.message
 
     def body(self, api: Api) -> bytes:
         """Return the JSON body in the shape of the API that is behind the relay.
@@ -60,7 +74,7 @@ class RelayError(Exception):
         Source: https://docs.anthropic.com/en/api/errors,
         https://platform.openai.com/docs/guides/error-codes
         """
-        error: dict[str, str | None] = {"type": self.error_type, "message": self.message}
+        error: dict[str, str | None] = {"type": self.error_type, "message": self.text}
         if api == "openai":
             return json.dumps({"error": error | {"param": None, "code": None}}).encode()
         return json.dumps({"type": "error", "error": error}).encode()
@@ -239,6 +253,55 @@ class LegRefused(ClientError):
     error_type = "permission_error"
     message = "This is more than the call that it belongs to may ask for."
     rejection = "leg"
+
+
+class LimitReached(ClientError):
+    """What the client, its session or all together may spend is spent.
+
+    Never a 429: Codex sleeps on its ``retry-after``, opencode retries, and neither shows why.
+    """
+
+    status = 402
+    error_type = "billing_error"
+    message = "A limit on what may be spent is reached."
+    rejection = "limit"
+    word = "limit"
+
+    def __init__(self, text: str = message) -> None:
+        super().__init__()
+        self._text = text
+
+    @property
+    def text(self) -> str:
+        """Which limit it is, in figures, and when it ends."""
+        return self._text
+
+
+class OpenAiLimitReached(LimitReached):
+    """The same, by the status that clients of OpenAI's API show at once."""
+
+    status = 400
+
+
+class TooManyAtOnce(ClientError):
+    """As many calls are in flight as may be; agents try again."""
+
+    status = 429
+    error_type = "rate_limit_error"
+    message = "As many calls are running as may run at once. Try again in a moment."
+    rejection = "limit"
+    word = "limit"
+    headers = ((b"retry-after", b"1"),)
+
+
+class BatchRefused(ClientError):
+    """What batches cost is known long after, and not from the answer: no limit would see it."""
+
+    status = 403
+    error_type = "permission_error"
+    message = "Clients under a limit may not create batches, for no limit sees what those cost."
+    rejection = "limit"
+    word = "limit"
 
 
 class Draining(ClientError):

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Final
 
 from relay.config.addresses import ListenAddress
+from relay.config.clients import DeclaredClients, check_relays, read_clients
 from relay.config.costs import read_costs
-from relay.config.grants import DeclaredGrant, locate, read_grants
+from relay.config.grants import DeclaredGrant, read_grants
 from relay.config.ledger import read_ledger, read_timezone
+from relay.config.limits import read_limits, remark_on_limits
 from relay.config.listeners import Listeners
 from relay.config.problems import ConfigurationError, Problem, in_order
 from relay.config.problems import Path as FieldPath
 from relay.config.relays import read_relays
-from relay.config.schema import Client, Drain, Timeouts
+from relay.config.schema import Drain, Timeouts
 from relay.config.settings import (
     ClientSettings,
     RelaySettings,
@@ -32,7 +34,7 @@ from relay.config.yaml_document import Data, read_document
 
 SECTIONS: Final = (
     *("grants", "claude", "relays", "listen", "admin", "returns"),
-    *("clients", "timeouts", "drain", "costs", "ledger", "timezone"),
+    *("clients", "timeouts", "drain", "costs", "ledger", "timezone", "limits"),
 )
 DEFAULT_LISTEN: Final = "127.0.0.1:8484"
 DEFAULT_ADMIN: Final = "127.0.0.1:9484"
@@ -100,6 +102,7 @@ class _Loader:
             raise ConfigurationError(checker.problems)
         grants = read_grants(checker, data.get("grants"), self._folder, self._secrets)
         clients = self._clients()
+        limits = read_limits(checker, ("limits",), data.get("limits"))
         defaults = {"listen": DEFAULT_LISTEN, "admin": DEFAULT_ADMIN, "returns": DEFAULT_RETURNS}
         listeners = Listeners(checker, data, self._environment, defaults)
         relays = read_relays(checker, data, grants, self._folder, listeners.open)
@@ -114,11 +117,17 @@ class _Loader:
             self._name_misspelt_sections(checker.complain)
             raise ConfigurationError(checker.problems)
         self._remark(grants, relays)
+        check_relays(checker, clients, {relay.name for relay in relays})
+        if checker.problems:
+            raise ConfigurationError(checker.problems)
+        remark_on_limits(checker, clients, limits, has_ledger=ledger is not None)
         listeners.remark()
         return Settings(
             file=str(self._path),
             relays=tuple(relays),
-            clients=clients,
+            clients=clients.clients,
+            folders=clients.folders,
+            limits=limits,
             listen=listeners.listen,
             admin=listeners.admin,
             returns=listeners.returns,
@@ -135,21 +144,12 @@ class _Loader:
     def _section(self, name: str) -> dict[str, Data]:
         return self._checker.mapping((name,), self._data.get(name))
 
-    def _clients(self) -> tuple[ClientSettings, ...]:
-        items = self._checker.sequence(("clients",), self._data.get("clients"))
-        clients: dict[str, ClientSettings] = {}
-        for index, item in enumerate(items):
-            client = self._checker.model(("clients", index), Client, item)
-            if client is None:
-                continue
-            if client.name in clients:
-                self._checker.complain(("clients", index, "name"), "is declared twice; keep one")
-            sources = locate(client.token, self._folder)
-            clients[client.name] = ClientSettings(client.name, sources)
-        if not items and self._has_default_token():
+    def _clients(self) -> DeclaredClients:
+        declared = read_clients(self._checker, self._data.get("clients"), self._folder)
+        if not self._data.get("clients") and self._has_default_token():
             sources = default_sources(TOKEN_VARIABLE, self._secrets)
-            return (ClientSettings(DEFAULT_CLIENT, sources),)
-        return tuple(clients.values())
+            return DeclaredClients((ClientSettings(DEFAULT_CLIENT, sources),))
+        return declared
 
     def _has_default_token(self) -> bool:
         if self._environment.get(TOKEN_VARIABLE, "").strip():

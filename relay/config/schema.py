@@ -19,6 +19,7 @@ from pydantic import (
     Discriminator,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Tag,
@@ -153,8 +154,13 @@ PositiveNumber = Annotated[PositiveFloat, BeforeValidator(_number)]
 PositiveWhole = Annotated[PositiveInt, BeforeValidator(_number)]
 IfDown = Literal["fail", "skip"]
 PassKind = Literal["client", "call"]
+Whole = Annotated[NonNegativeInt, BeforeValidator(_number)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Per = Literal["hour", "day", "week", "month", "session"]
 Hops = tuple[object, ...]
 """Each is read as a model of its own, so that a mistake in one hides none in another."""
+Limits = tuple[object, ...]
+"""The same."""
 
 
 class Model(BaseModel):
@@ -255,6 +261,42 @@ class Client(Model):
     """The client's name, in the log and in the metrics."""
     token: Source
     """Where the token is that it calls with."""
+    relays: tuple[Name, ...] | None = Field(default=None, strict=False)
+    """The relays that it may call; by default all."""
+    limits: Limits = Field(default=(), strict=False)
+    """What it may spend, each as one of the [limits](#limits)."""
+    batches: bool = False
+    """Whether it may create batches under a limit of usd or tokens, which does not see them."""
+
+
+class ClientFolder(Model):
+    """A folder of clients, each a file: its name, its token, and when that expires."""
+
+    name: Name
+    """What all of them are called in the metrics."""
+    folder: FilePath
+    """The folder, which is followed; a relative path begins at agent.yaml's folder."""
+    relays: tuple[Name, ...] | None = Field(default=None, strict=False)
+    """The relays that they may call; by default all."""
+    limits: Limits = Field(default=(), strict=False)
+    """What each of them may spend, each as one of the [limits](#limits)."""
+    batches: bool = False
+    """Whether they may create batches under a limit of usd or tokens, which does not see them."""
+
+
+class Limit(Model):
+    """One line that no call is begun beyond."""
+
+    usd: Number | None = None
+    """Dollars, by list prices; 0 stops whoever it is for."""
+    tokens: Whole | None = None
+    """Tokens of input, cache writes and output; what the cache had is left out."""
+    at_once: PositiveWhole | None = None
+    """Calls in flight."""
+    per: Per | None = None
+    """What usd or tokens are for: a calendar period in ``timezone``, or a session of an agent."""
+    warn: Share = 0.8
+    """The share of usd or tokens at which the log says so."""
 
 
 class Claude(Model):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from relay.config.addresses import ListenAddress, UpstreamAddress
-from relay.config.schema import CommandSource, EnvSource, FileSource, Timeouts
+from relay.config.schema import CommandSource, EnvSource, FileSource, Per, Timeouts
 from relay.errors import Api
 
 OAUTH_BETA: Final = b"oauth-2025-04-20"
@@ -37,11 +37,50 @@ class GrantSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """A line that no call is begun beyond: so many dollars, tokens or calls."""
+
+    kind: Literal["usd", "tokens", "at_once"]
+    amount: float
+    per: Per | None = None
+    """None of calls at once."""
+    warn: float = 0.8
+    """The share at which the log says so."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in metrics: ``usd_day``, ``at_once``."""
+        return self.kind if self.per is None else f"{self.kind}_{self.per}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRules:
+    """What a client, or each of a folder, may do."""
+
+    relays: frozenset[str] | None = None
+    """The relays that it may call; None: all of them."""
+    limits: tuple[LimitSettings, ...] = ()
+    batches: bool = False
+    """Whether it may create batches, which no limit sees."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClientSettings:
     """A caller's name and where its token comes from."""
 
     name: str
     sources: Sources
+    rules: ClientRules = ClientRules()
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSettings:
+    """Callers whose tokens are files of a folder."""
+
+    name: str
+    """What they are called in metrics."""
+    folder: str
+    rules: ClientRules = ClientRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +152,37 @@ class Settings:
     """What services beside the standard one cost, as multiples, over the known ones."""
     unknown: Mapping[str, float] = field(default_factory=lambda: DEFAULT_UNKNOWN)
     """Dollars per million tokens by type, for limits, of a model without a known price."""
+    folders: tuple[FolderSettings, ...] = ()
+    """Further clients, that come and go."""
+    limits: tuple[LimitSettings, ...] = ()
+    """Of all clients together."""
     ledger: LedgerSettings | None = None
     timezone: str = "UTC"
     """In which days, weeks and months are cut."""
     warnings: tuple[str, ...] = ()
     returns: tuple[ListenAddress, ...] = ()
     """Where hops come back; listened on only where a relay has hops."""
+
+    @property
+    def has_clients(self) -> bool:
+        """Whether a token is needed to call."""
+        return bool(self.owners)
+
+    @property
+    def owners(self) -> tuple[ClientSettings | FolderSettings, ...]:
+        """Clients and folders of clients: whoever has limits of its own."""
+        return (*self.clients, *self.folders)
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether anybody is under a limit."""
+        return bool(self.limits) or any(each.rules.limits for each in self.owners)
+
+    @property
+    def counts_use(self) -> bool:
+        """Whether anybody is under a limit of dollars or tokens."""
+        limits = (*self.limits, *(limit for each in self.owners for limit in each.rules.limits))
+        return any(limit.per is not None for limit in limits)
 
     @property
     def has_hops(self) -> bool:

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from relay import threads
 from relay.config import FileSource
@@ -24,11 +24,13 @@ from relay.credentials.sources import NOT_THERE, Reading, Result, compare, read_
 HALF_WRITTEN_GRACE_SECONDS: Final = 2.0
 # A file changed so recently may change again without its time stamp moving (git calls such
 # an entry "racily clean"; kernels stamp with the timer's tick, 1 to 10 ms).
-_RACY_NANOSECONDS: Final = 100_000_000
+RACY_NANOSECONDS: Final = 100_000_000
 # How often a file is looked at that may keep its reader waiting; and how long its first reading is
 # awaited, before there is any value. What answers at all does so in far less.
 APART_SECONDS: Final = 1.0
 FIRST_SECONDS: Final = 1.0
+
+T = TypeVar("T")
 
 _Stamp = tuple[int, ...]
 """What tells a file from the same one, changed, and from another."""
@@ -49,7 +51,7 @@ class FileValue:
         self._seen = False
         self._apart = may_hang(source.file)
         """Whether a thread looks at it."""
-        self._look: _Look | None = None
+        self._look: Look[_Found] | None = None
         self._look_due = float("-inf")
         self._patience = FIRST_SECONDS
         self._reading = Reading(problem="does not answer" if self._apart else NOT_THERE)
@@ -84,7 +86,7 @@ class FileValue:
             if now < self._look_due:
                 return
             self._look_due = now + APART_SECONDS
-            self._look = _Look(self._look_now)
+            self._look = Look(self._look_now, (None, None))
         found = self._look.found(self._patience)
         self._patience = 0.0
         if found is not None:
@@ -108,7 +110,7 @@ class FileValue:
         if stamp != self._stamp:
             self._apart = may_hang(self._source.file)  # something may have been mounted there
         self._stamp = stamp
-        self._racy = stamp is not None and time.time_ns() - stamp[2] < _RACY_NANOSECONDS
+        self._racy = stamp is not None and time.time_ns() - stamp[2] < RACY_NANOSECONDS
         self._racy = self._racy or not reading.certain
         gone = stamp is None and reading.certain
         if reading.value is not None or gone or self._reading.value is None:
@@ -141,12 +143,12 @@ class FileValue:
         """Nothing runs that anybody would wait for."""
 
 
-class _Look:
-    """A look at a file by a thread of its own."""
+class Look(Generic[T]):
+    """A look at something by a thread of its own; ``nothing`` is what one finds that failed."""
 
-    def __init__(self, look: Callable[[], _Found]) -> None:
+    def __init__(self, look: Callable[[], T], nothing: T) -> None:
         self._look = look
-        self._found: _Found = None, None
+        self._found = nothing
         self._over = threading.Event()
         try:
             threads.start(self._run)
@@ -158,6 +160,6 @@ class _Look:
             self._found = self._look()
         self._over.set()
 
-    def found(self, wait_seconds: float) -> _Found | None:
+    def found(self, wait_seconds: float) -> T | None:
         """Return what was found, or None while that is not known."""
         return self._found if self._over.wait(wait_seconds) else None

@@ -115,6 +115,16 @@ def _read_text(content: str) -> Reading:
     return Reading(value) if value else Reading(problem="holds characters that no header may")
 
 
+def read_text(path: str) -> str:
+    """Return a file's text.
+
+    Raises:
+        OSError: It is no file, or cannot be read.
+        UnicodeDecodeError: It is no text.
+    """
+    return _read_regular_file(path)[0]
+
+
 def _read_regular_file(path: str) -> tuple[str, os.stat_result]:
     # O_NONBLOCK: a named pipe in its place must not hang the relay.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -41,7 +41,7 @@ def error_headers(error: RelayError) -> list[tuple[bytes, bytes]]:
     """Return the headers that say what failed, and how agents are to take it."""
     return [
         (b"content-type", b"application/json"),
-        (b"x-relay-error", error.outcome.encode()),
+        (b"x-relay-error", error.name.encode()),
         *error.headers,
     ]
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from relay.config import GrantSettings, ListenAddress
 from relay.credentials.credential import Credential
+from relay.credentials.folder import TokenFolder
 from relay.errors import BadHost, ForeignHost, OriginRefused, TokenRefused
 from relay.http.memo import Memo
 from relay.http.message import RequestHead
@@ -30,9 +31,16 @@ _OWN_PAGES: Final = frozenset({b"none", b"same-origin"})
 class AccessPolicy:
     """Admits requests that come to a set of listen addresses."""
 
-    def __init__(self, addresses: Iterable[ListenAddress], clients: Sequence[Credential]) -> None:
+    def __init__(
+        self,
+        addresses: Iterable[ListenAddress],
+        clients: Sequence[Credential],
+        folders: Sequence[TokenFolder] = (),
+    ) -> None:
         self._own = {address.host for address in addresses}
         self._clients = clients
+        self._folders = folders
+        self._has_clients = bool(clients or folders)
 
     def check_host(self, head: RequestHead, local: str) -> None:
         """Raise unless the Host is well-formed and, where no token protects, our own.
@@ -40,7 +48,7 @@ class AccessPolicy:
         ``local`` is the address the connection came to, whatever the listener's was.
         """
         host = check_host_form(head)
-        if not self._clients and not self._is_own(host, local):
+        if not self._has_clients and not self._is_own(host, local):
             raise ForeignHost
 
     def _is_own(self, host: str, local: str) -> bool:
@@ -57,7 +65,7 @@ class AccessPolicy:
         if head.values(b"origin"):
             raise OriginRefused
         sites = head.values(b"sec-fetch-site")
-        if not self._clients and any(site.lower() not in _OWN_PAGES for site in sites):
+        if not self._has_clients and any(site.lower() not in _OWN_PAGES for site in sites):
             raise OriginRefused
 
     def admit(self, head: RequestHead) -> str:
@@ -66,7 +74,7 @@ class AccessPolicy:
         Raises:
             TokenRefused: None was presented, or one was wrong.
         """
-        if not self._clients:
+        if not self._has_clients:
             return NO_CLIENT
         names = {self._owner(token) for token in presented_tokens(head)}
         name = names.pop() if len(names) == 1 else None
@@ -81,6 +89,9 @@ class AccessPolicy:
             value = client.value()
             if hmac.compare_digest(value or b"", token or b"") and value and token:
                 owner = client.name
+        if owner is None and token:
+            found = (folder.owner(token) for folder in self._folders)
+            owner = next((name for name in found if name is not None), None)
         return owner
 
 

@@ -120,15 +120,26 @@ class HopCall:
             return self.pass_
         return self.hop.source.value() or b""
 
+    def check(self, target: Target, record: CallRecord) -> None:
+        """Raise LegRefused where the call may not ask for what comes back from the hop."""
+        if not may_ask(self.call.record.operation, target.operation):
+            raise LegRefused
+        if not may_use(self.call.record, record):
+            raise LegRefused
+
+    def is_first(self, target: Target) -> bool:
+        """Whether this is the call itself that comes back, for the first time."""
+        is_calls = target.operation == self.call.record.operation
+        return is_calls and not self.record.legs[target.operation]
+
     def admit(self, leg: Cuttable, target: Target, record: CallRecord) -> None:
         """Take a leg that came back from the hop.
 
         Raises:
             LegRefused: The call may not ask for that, or not for so much.
         """
+        self.check(target, record)
         of_call = self.call.record.operation
-        if not may_ask(of_call, target.operation) or not may_use(self.call.record, record):
-            raise LegRefused
         if self.patience.beyond >= LEGS_AT_ONCE or self.in_all >= LEGS_IN_ALL:
             raise LegRefused
         self.in_all += 1
@@ -216,7 +227,7 @@ class ChainedCall:
         finding = self.found_beyond(status)
         if finding is None:
             return ()
-        named = [(b"x-relay-error", finding.outcome.encode()), *finding.headers]
+        named = [(b"x-relay-error", finding.name.encode()), *finding.headers]
         return [
             header_field(name, value)
             for name, value in named

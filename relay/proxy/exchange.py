@@ -21,6 +21,7 @@ from relay.http.message import RequestHead
 from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.request import AgentBody
 from relay.proxy.response import DIRECT, ResponseWriter, Way
+from relay.proxy.routing import Target
 from relay.proxy.runtime import Runtime
 from relay.telemetry.call import CallRecord
 from relay.upstream.interface import Reply
@@ -74,6 +75,14 @@ class Exchange(ABC):
         """Note that it is over, however it ended."""
 
     # The stages
+
+    def _count(self, target: Target) -> None:
+        """Have what it costs counted, where that is of interest."""
+        ledger, record = self._lifecycle.ledger, self._record
+        record.is_counted = ledger.is_counting
+        if record.is_counted and record.method == "GET" and target.operation == "responses":
+            response_id = target.rest.rpartition(b"/")[2].decode("ascii", "replace")
+            record.background = response_id if ledger.awaits(response_id) else ""
 
     def _open_body(self, head: RequestHead, relay: RelaySettings) -> AgentBody:
         max_body = relay.max_body

@@ -20,6 +20,7 @@ from relay.proxy.chain import Chain, ChainedCall
 from relay.proxy.exchange import Exchange
 from relay.proxy.forward import check_reply
 from relay.proxy.lifecycle import Lifecycle
+from relay.proxy.limits import check_relay, check_spending, take_place
 from relay.proxy.onward import Onward
 from relay.proxy.probe import asks_for_probe, hops_field
 from relay.proxy.request import AgentBody
@@ -35,6 +36,7 @@ from relay.proxy.runtime import Route
 from relay.telemetry.call import first_value
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recorder import Recorder
+from relay.telemetry.spending import Account
 from relay.upstream.interface import Reply
 
 
@@ -65,6 +67,8 @@ class Call(Exchange):
         self._measured = True
         self._probe = False
         """Whether it only tries the chain; who is admitted alone may do so unmeasured."""
+        self._account: Account | None = None
+        """Whose place among the calls at once it has, if it has one."""
         self._chained: ChainedCall | None = None
         """Its way through LLM proxies, where its relay has any."""
         self._onward: Onward | None = None
@@ -83,7 +87,7 @@ class Call(Exchange):
             self._measured = False  # no call: Claude Code asks whether anybody is there
             return self._answer_empty(head)
         self._begin(route, target, head)
-        self._admit(head, target, route)
+        await self._admit(head, target, route)
         self._measured = not self._probe
         if route.chain is None:
             reply = await self._forward(route, head, target)
@@ -123,15 +127,22 @@ class Call(Exchange):
         self._record.agent_id = first_value(head, b"x-claude-code-agent-id")
         self._record.parent_agent_id = first_value(head, b"x-claude-code-parent-agent-id")
         self._record.api = route.settings.api
+        self._count(target)
         self._probe = route.chain is not None and asks_for_probe(head)
         if not self._probe:
             self._recorder.begin(self._record)
 
-    def _admit(self, head: RequestHead, target: Target, route: Route) -> None:
+    async def _admit(self, head: RequestHead, target: Target, route: Route) -> None:
+        record, spending = self._record, self._lifecycle.ledger.spending
         if any(b"websocket" in list_items(v.lower()) for v in head.values(b"upgrade")):
             raise UpgradeRefused
-        self._record.client = self._runtime.access.admit(head)
+        record.client = self._runtime.access.admit(head)
+        record.folder = self._runtime.folder_of(record.client)
+        check_relay(self._runtime, record)
         check_path(target.rest, route.settings.allow)
+        if not self._probe:
+            await check_spending(spending, self._runtime, record, target)
+            self._account = take_place(spending, record)
         if self._lifecycle.draining:
             raise Draining
 
@@ -209,6 +220,8 @@ class Call(Exchange):
         if self._onward is not None:
             self._onward.over()
         self._runtime.leave()
+        if self._account is not None:
+            self._lifecycle.ledger.spending.leave(self._account)
         if self._measured:
             self._recorder.end(self._record)
 

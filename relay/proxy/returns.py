@@ -32,6 +32,7 @@ from relay.proxy.exchange import Exchange
 from relay.proxy.forward import check_reply
 from relay.proxy.hop import QUIET_SECONDS
 from relay.proxy.lifecycle import Lifecycle
+from relay.proxy.limits import check_spending
 from relay.proxy.onward import Onward
 from relay.proxy.passes import Place
 from relay.proxy.response import Way
@@ -120,7 +121,7 @@ class Leg(Exchange):
         if target is None:
             return self._answer_empty(head)
         came_from = self._find_call(place, head)
-        self._admit(came_from, target)
+        await self._admit(came_from, target)
         body = self._open_body(head, came_from.call.route.settings)
         self._onward = Onward(came_from.call, came_from, self._record, self._metrics)
         reply = await self._onward.send(came_from.hop.own_fields_off(head), target, body)
@@ -169,17 +170,23 @@ class Leg(Exchange):
             self._returns.say_refused(place if self._is_known(place) else None, error)
             raise
 
-    def _admit(self, came_from: HopCall, target: Target) -> None:
+    async def _admit(self, came_from: HopCall, target: Target) -> None:
         call, record = came_from.call, self._record
         self._runtime = call.runtime
         record.path = target.rest.decode("ascii")
         record.relay, record.client = call.record.relay, call.record.client
+        record.folder = call.record.folder
         record.operation, record.grant = target.operation, call.record.grant
         record.is_endpoint, record.is_billed = target.is_endpoint, target.is_billed
         record.session_id = call.record.session_id
         record.api = call.route.settings.api
+        self._count(target)
         check_path(target.rest, call.route.settings.allow)
         try:
+            came_from.check(target, self._record)
+            if not call.probe and not came_from.is_first(target):
+                spending = self._lifecycle.ledger.spending
+                await check_spending(spending, call.runtime, record, target)
             came_from.admit(self, target, record)
         except LegRefused:
             self._returns.say_too_much(came_from.place, target.operation, call.record.operation)
@@ -224,6 +231,8 @@ class Leg(Exchange):
             self._onward.over()
         if not self._from.call.probe:
             self._metrics.end_leg(self._record)
+            if self._record in self._from.call.summary.attempts:
+                self._lifecycle.ledger.take_attempt(self._record)
 
 
 def _split_target(target: bytes) -> tuple[Place, Target]:

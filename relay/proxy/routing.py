@@ -14,7 +14,7 @@ from relay.config.schema import RELAY_NAME
 from relay.errors import PathRefused, UnknownRelay
 from relay.http.memo import Memo
 from relay.http.target import has_segments
-from relay.telemetry.operations import is_billed, is_endpoint, operation_of
+from relay.telemetry.operations import creates_batch, is_billed, is_endpoint, operation_of
 
 Relay = TypeVar("Relay")
 
@@ -35,11 +35,14 @@ class Target:
     """Whether the path is an operation's own, and not one below it."""
     is_billed: bool = field(init=False)
     """Whether a POST to the path may use tokens, if the operation does."""
+    creates_batch: bool = field(init=False)
+    """Whether a POST to the path creates a batch."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "operation", operation_of(self.rest))
         object.__setattr__(self, "is_endpoint", is_endpoint(self.rest))
         object.__setattr__(self, "is_billed", is_billed(self.rest))
+        object.__setattr__(self, "creates_batch", creates_batch(self.rest))
 
 
 def split_target(target: bytes) -> Target:

@@ -10,10 +10,12 @@ import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
-from relay.config import HopSettings, RelaySettings, Settings
+from relay.config import ClientRules, HopSettings, RelaySettings, Settings
 from relay.config.returns import return_addresses
 from relay.credentials.credential import Credential, OnRead
+from relay.credentials.folder import TokenFolder
 from relay.downstream.listener import interface_addresses
 from relay.proxy.access import NO_CLIENT, AccessPolicy
 from relay.proxy.chain import Chain
@@ -24,6 +26,8 @@ from relay.proxy.upstream_words import UpstreamWords
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import HopState, RelayState
 from relay.upstream.health import UpstreamState
+
+_NO_RULES: Final = ClientRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,10 @@ class Runtime:
             grant.name: Credential(grant.name, grant.sources, on_read=on_read)
             for grant in settings.grants
         }
-        self.access = AccessPolicy(settings.listen, self.clients)
+        names = [each.name for each in settings.owners]
+        self.folders = [TokenFolder(each.name, each.folder, names) for each in settings.folders]
+        self.access = AccessPolicy(settings.listen, self.clients, self.folders)
+        self._rules = {each.name: each.rules for each in settings.owners}
         self.routes = {relay.name: self._route(relay) for relay in settings.relays}
         self._tasks: list[asyncio.Task[None]] = []
         self._calls = 0
@@ -102,7 +109,27 @@ class Runtime:
     @property
     def client_names(self) -> list[str]:
         """The ``client`` labels there are."""
-        return [client.name for client in self.clients] or [NO_CLIENT]
+        return [each.name for each in self.settings.owners] or [NO_CLIENT]
+
+    def folder_of(self, client: str) -> str | None:
+        """Return the folder that a client is of, if it is of one."""
+        if client in self._rules:
+            return None
+        return next((each.name for each in self.folders if client in each.names()), None)
+
+    def rules_of(self, label: str) -> ClientRules:
+        """Return what a client may do, by the label that it has."""
+        return self._rules.get(label, _NO_RULES)
+
+    def accounts(self) -> Iterator[tuple[str, str]]:
+        """Yield the names of the clients there are now, each with its label."""
+        for client in self.clients:
+            yield client.name, client.name
+        for folder in self.folders:
+            for name in folder.names():
+                yield name, folder.name
+        if not self._rules:
+            yield NO_CLIENT, NO_CLIENT
 
     def start(self) -> None:
         """Begin what runs in the background: probes, and first runs of commands."""

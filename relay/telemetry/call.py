@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from relay.errors import Api, ClientError, RelayError
 from relay.http.message import MessageHead, ResponseHead
@@ -14,6 +14,9 @@ from relay.telemetry.attempts import request_id_of, summed
 from relay.telemetry.histogram import OVERHEAD_BOUNDS, Histogram
 from relay.telemetry.hops import ChainRecord, HopFields
 from relay.telemetry.usage import End, Meter, Usage
+
+if TYPE_CHECKING:
+    from relay.telemetry.ledger.bill import Bill
 
 CallFields = dict[str, str | int | float | Mapping[str, int] | list[HopFields]]
 """What a line of the log says of a call, by the names that it has there."""
@@ -40,6 +43,8 @@ class CallRecord:
     """Without the query; empty where the target was refused."""
     relay: str = UNKNOWN
     client: str = UNKNOWN
+    folder: str | None = None
+    """What metrics call the client, where it is one of a folder."""
     operation: str = "other"
     is_endpoint: bool = True
     """Whether the path is the operation's own, and not one below it."""
@@ -79,12 +84,23 @@ class CallRecord:
     agent_id: str = ""
     parent_agent_id: str = ""
     """Claude Code's, as its requests state them."""
+    is_counted: bool = False
+    """Whether what it cost is counted, for a ledger or for limits."""
+    background: str = ""
+    """The background response that a GET asks for, where that is yet to be billed."""
+    bill: Bill | None = None
+    """What it used and cost, once that is counted."""
     chain: ChainRecord | None = None
     """What it did on its way through LLM proxies, where its relay has any."""
     on_finish: Callable[[CallRecord], None] | None = field(default=None, repr=False)
     """Who wants to know what it says of itself in the end."""
     summary: CallFields | None = None
     """What the log says of it, once that has been put together."""
+
+    @property
+    def client_label(self) -> str:
+        """What metrics call the client."""
+        return self.folder or self.client
 
     @property
     def attempts(self) -> Sequence[CallRecord]:
@@ -105,10 +121,15 @@ class CallRecord:
         get = values.get
         self.request_id = identifier(get(b"request-id")) or identifier(get(b"x-request-id"))
         # What was made before and is only fetched again (GET /v1/responses/…) is no new usage.
-        operation = self.operation if self.method == "POST" and self.is_billed else "other"
+        is_new = (self.method == "POST" and self.is_billed) or self.background
         content_type, codings = get(b"content-type", b""), get(b"content-encoding", b"")
         self.meter = Meter(
-            operation, head.status, content_type, codings, is_endpoint=self.is_endpoint
+            self.operation if is_new else "other",
+            head.status,
+            content_type,
+            codings,
+            is_endpoint=self.is_endpoint,
+            sizes=self.is_counted and self.method == "POST",
         )
 
     def succeeded(self) -> None:
@@ -137,7 +158,7 @@ class CallRecord:
             self.stop()
         if self.outcome == "client_abort" and self.code is not None and self.code >= 400:
             self.outcome = "upstream_error"  # that is why it left, or it makes no difference
-        if self.meter is not None:
+        if self.meter is not None and self.usage is None:
             self._judge(self.meter)
         if self.chain is not None:
             self._sum_up(self.chain.attempts)

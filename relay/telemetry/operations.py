@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from relay.errors import Api
 from relay.http.target import has_segments
@@ -27,6 +28,10 @@ OPERATIONS_BY_API: Final[Mapping[Api, tuple[str, ...]]] = {
 }
 # Counting tokens is free; a completion that is changed (its metadata) was paid for when made.
 _FREE: Final = re.compile(rb"/v1/(?:responses/input_tokens|chat/completions/[^/]+)")
+# Of either API.
+_BATCHES: Final = re.compile(rb"/+v1/+(?:messages/+)?batches(?![a-z0-9_-])")
+FREE_OPERATIONS: Final = frozenset({"count_tokens", "models", "files"})
+"""What is asked for there costs nothing."""
 
 
 def operation_of(path: bytes) -> str:
@@ -37,6 +42,12 @@ def operation_of(path: bytes) -> str:
 def is_endpoint(path: bytes) -> bool:
     """Whether the path is an operation's own, and not one below it."""
     return path in _ENDPOINTS
+
+
+def creates_batch(path: bytes) -> bool:
+    """Whether a POST there may create a batch, in whatever spelling a server may take for it."""
+    plain = unquote_to_bytes(path).lower()
+    return _BATCHES.match(plain) is not None and not plain.endswith(b"/cancel")
 
 
 def is_billed(path: bytes) -> bool:

@@ -12,6 +12,7 @@ all. Long prompts are billed as the list says. Knows nothing of metrics.
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -65,6 +66,8 @@ _PROPORTIONS: Final[Mapping[Api, Mapping[str, Decimal]]] = {
 _DATE: Final = re.compile(r"[-@]20\d\d(?:\d{4}|-\d\d-\d\d)$")
 # Models of either API; a process seldom sees ten. More only cost another search of the list.
 _REMEMBERED_MODELS: Final = 256
+
+log = logging.getLogger("relay")
 
 
 class _Rates:
@@ -170,6 +173,7 @@ class Prices:
             model: {kind: Decimal(str(dollars)) for kind, dollars in prices.items()}
             for model, prices in (overrides or {}).items()
         }
+        self._warned: set[str] = set()
         self._find = lru_cache(_REMEMBERED_MODELS)(self._search)
 
     def cost(
@@ -192,12 +196,29 @@ class Prices:
         return rates.cost(tokens, web_searches, None if tier is None else self._factors.of(tier))
 
     def unknown_cost(
-        self, api: Api, tokens: Mapping[str, int], *, tier: str | None = None
+        self,
+        api: Api,
+        tokens: Mapping[str, int],
+        *,
+        model: str | None = None,
+        tier: str | None = None,
     ) -> float:
-        """Return what limits count for a model without a price."""
+        """Return what limits count for a model without a price, or one that was not named."""
+        if model is not None:
+            self._warn_of(model)
         rates = self._unknown[api].rates()
         factor = None if tier is None else self._factors.of(tier)
         return 0.0 if rates is None else rates.cost(tokens, 0, factor) or 0.0
+
+    def _warn_of(self, model: str) -> None:
+        """Say once of a model that it has no price."""
+        if model not in self._warned and len(self._warned) < _REMEMBERED_MODELS:
+            self._warned.add(model)
+            log.warning(
+                "costs: nobody knows what the model %s costs; limits count it at costs.unknown, "
+                "unless costs says what it costs",
+                model,
+            )
 
     def _search(self, api: Api, model: str) -> _Model:
         override = self._overrides.get(model) or self._overrides.get(_DATE.sub("", model)) or {}

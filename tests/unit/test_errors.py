@@ -44,6 +44,10 @@ TABLE = [
     Row(errors.VersionNotSupported, 505, INVALID, "rejected", "framing", closes=True),
     Row(errors.PassRefused, 401, "authentication_error", "rejected", "pass"),
     Row(errors.LegRefused, 403, "permission_error", "rejected", "leg"),
+    Row(errors.LimitReached, 402, "billing_error", "rejected", "limit"),
+    Row(errors.OpenAiLimitReached, 400, "billing_error", "rejected", "limit"),
+    Row(errors.TooManyAtOnce, 429, "rate_limit_error", "rejected", "limit", retry=True),
+    Row(errors.BatchRefused, 403, "permission_error", "rejected", "limit"),
     Row(errors.HopBypassed, 502, "api_error", "hop_bypass"),
     Row(errors.Draining, 503, "overloaded_error", "rejected", "draining", retry=True, closes=True),
     Row(errors.CredentialMissing, 503, "api_error", "no_credential"),
@@ -140,6 +144,19 @@ def test_no_message_tells_of_hosts_ports_or_software(row: Row) -> None:
     assert not LEAKS.search(error.message)
     assert b"localhost" not in shown
     assert b"invalid x-api-key" not in shown.lower()
+
+
+def test_a_limit_is_told_in_figures() -> None:
+    """Which one it is and when it ends: nothing else of the relay's own depends on the call."""
+    error = errors.LimitReached("The limit of $5.00 per day is reached.")
+    assert json.loads(error.body("anthropic"))["error"]["message"] == error.text
+    assert error.text == "The limit of $5.00 per day is reached."
+    assert {row.error().name for row in TABLE if row.rejection == "limit"} == {"limit"}
+
+
+def test_who_calls_too_often_is_told_when_to_try_again() -> None:
+    """Agents honour retry-after, and the next second may have a place."""
+    assert errors.TooManyAtOnce.headers == ((b"retry-after", b"1"),)
 
 
 def test_message_is_the_same_whatever_happened() -> None:

@@ -21,10 +21,10 @@ from relay.commands import CommandError
 from relay.config import Settings
 from relay.config.ledger import environment_timezone
 from relay.telemetry.ledger.file import Unusable
-from relay.telemetry.ledger.periods import day_of, first_day
 from relay.telemetry.ledger.reader import Reader, reading
 from relay.telemetry.ledger.report import Question, Report, Sums, as_data, report_of, rows_of
 from relay.telemetry.ledger.upkeep import InTheWay, Whom, export, forget
+from relay.telemetry.periods import day_of, first_day
 
 Form = Literal["table", "json", "csv"]
 _SINCE: Final = "--since must be like 7d, or a day like 2026-11-30"

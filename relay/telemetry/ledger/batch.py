@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from relay.telemetry.ledger.row import INSERT, Row
+from relay.telemetry.ledger.row import FILL, INSERT, Row
 
 REFUSED: Final = "rejected"
 """The outcome of a call that the relay refused."""
@@ -50,8 +50,9 @@ class Batches:
         """
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            calls = [row for row in rows if row.outcome != REFUSED]
+            calls = [row for row in rows if row.outcome != REFUSED and row.calls]
             self._connection.executemany(INSERT, calls)
+            self._connection.executemany(FILL, [row._asdict() for row in rows if not row.calls])
             added = len(calls) + self._refuse(row for row in rows if row.outcome == REFUSED)
             self._connection.execute("COMMIT")
         except sqlite3.Error:

@@ -2,26 +2,29 @@
 
 A call through LLM proxies is billed by what came of it at the API: its attempts on the last leg.
 Tokens are None where nobody stated them, and the cost is None where no price is known or where
-usage that should be there is not; of what was certainly not billed, it is 0.
+usage that should be there is not; of what was certainly not billed, it is 0. What limits count
+beyond that is the estimate: tokens without a price, and what `size` makes of what was not stated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from relay.telemetry.call import CallRecord
+from relay.telemetry.ledger.size import by_size, is_complete
+from relay.telemetry.operations import FREE_OPERATIONS
+from relay.telemetry.spending.sums import Spent
 from relay.telemetry.usage import TOKEN_TYPES, Usage
 
 if TYPE_CHECKING:
     from relay.telemetry.prices import Prices
 
 _MICRO: Final = 1_000_000
-# What a POST to these asks for is free.
-_FREE: Final = frozenset({"count_tokens", "models", "files"})
 # The relay's own word for these: nothing of the call went on.
 _NOT_SENT: Final = frozenset({"rejected", "no_credential"})
-_METERED: Final = frozenset({"messages", "chat_completions", "responses", "embeddings"})
+_COUNTED: Final = tuple(kind for kind in TOKEN_TYPES if kind != "cache_read")
+"""What limits of tokens count."""
 
 
 class Bill(NamedTuple):
@@ -32,8 +35,24 @@ class Bill(NamedTuple):
     tokens: Mapping[str, int | None]
     """By type, and ``reasoning``, which is a part of the output."""
     cost: int | None
-    unpriced: int
-    """What limits count for tokens without a price."""
+    estimate: int
+    """What limits count beyond the cost: for tokens without a price, or that nobody stated."""
+    estimate_tokens: int = 0
+    """The tokens among those that limits count."""
+
+    @property
+    def spent(self) -> Spent:
+        """What limits count."""
+        stated = sum(self.tokens[kind] or 0 for kind in _COUNTED)
+        return Spent((self.cost or 0) + self.estimate, stated + self.estimate_tokens)
+
+    @property
+    def had_cache(self) -> bool | None:
+        """Whether the prompt was in the cache, as far as it was; None where nobody said."""
+        read = self.tokens["cache_read"]
+        if not read and all(self.tokens[kind] is None for kind in _COUNTED[:-1]):
+            return None
+        return bool(read)
 
 
 _NO_TOKENS: Final[Mapping[str, int | None]] = dict.fromkeys((*TOKEN_TYPES, "reasoning"))
@@ -41,22 +60,23 @@ FREE_OF_CHARGE: Final = Bill(None, None, _NO_TOKENS, 0, 0)
 
 
 def bill_of(record: CallRecord, prices: Prices) -> Bill:
-    """Return what a call used and cost, once it is over."""
-    bills = [_bill(attempt, prices) for attempt in record.attempts]
-    if len(bills) == 1:
-        return bills[0]
+    """Return what a call used and cost in all, once it is over."""
+    bills = [each.bill or bill_attempt(each, prices) for each in record.attempts]
     if not bills:
         return FREE_OF_CHARGE
+    if len(bills) == 1:
+        return bills[0]
     return Bill(
         model=next((bill.model for bill in reversed(bills) if bill.model is not None), None),
         tier=next((bill.tier for bill in reversed(bills) if bill.tier is not None), None),
         tokens={kind: _sum(bill.tokens[kind] for bill in bills) for kind in _NO_TOKENS},
         cost=_total(bills),
-        unpriced=sum(bill.unpriced for bill in bills),
+        estimate=sum(bill.estimate for bill in bills),
+        estimate_tokens=sum(bill.estimate_tokens for bill in bills),
     )
 
 
-def _total(bills: list[Bill]) -> int | None:
+def _total(bills: Sequence[Bill]) -> int | None:
     """Return what all cost: what is known of it, unless there are tokens without a price."""
     if any(bill.cost is None and any(bill.tokens.values()) for bill in bills):
         return None
@@ -70,24 +90,46 @@ def _sum(counts: Iterator[int | None]) -> int | None:
 
 def may_cost(record: CallRecord) -> bool:
     """Whether an attempt may have been billed, whatever is known of its usage."""
-    if record.method != "POST" or not record.is_billed or record.operation in _FREE:
+    if record.method != "POST" or not record.is_billed or record.operation in FREE_OPERATIONS:
         return False
     if record.outcome in _NOT_SENT or (record.code is None and record.sent_at is None):
         return False
     return record.code is None or record.code < 400
 
 
-def _bill(record: CallRecord, prices: Prices) -> Bill:
+def bill_attempt(record: CallRecord, prices: Prices, *, had_cache: bool = False) -> Bill:
+    """Return what one attempt used and cost.
+
+    ``had_cache`` is whether the session's call before had any of its prompt from the cache.
+    """
     usage = record.usage
     if not may_cost(record):
         return FREE_OF_CHARGE._replace(model=None if usage is None else usage.model)
+    model, tier = (None, None) if usage is None else (usage.model, usage.tier)
+    unstated = by_size(record, had_cache=had_cache)
+    estimate = _cost_of(record, prices, model, unstated, tier) if unstated else 0.0
+    counted = sum(count for kind, count in unstated.items() if kind in _COUNTED)
     if usage is None:
-        return FREE_OF_CHARGE._replace(cost=None)
-    complete = usage.missing is None and record.operation in _METERED and not usage.unusable
+        return Bill(None, None, _NO_TOKENS, None, round(estimate * _MICRO), counted)
+    complete = is_complete(record, usage)
     cost, unpriced = _price(record, usage, prices)
     if not usage.tokens and not complete:
         cost = None
-    return Bill(usage.model, usage.tier, _tokens(usage, complete=complete), cost, unpriced)
+    return Bill(
+        *(model, tier, _tokens(usage, complete=complete), cost),
+        round((unpriced + estimate) * _MICRO),
+        counted,
+    )
+
+
+def bill_later(record: CallRecord, prices: Prices) -> Bill | None:
+    """Return the bill of a background response by what was fetched of it, once all is stated."""
+    usage = record.usage
+    if usage is None or usage.missing is not None or not usage.tokens:
+        return None
+    cost, unpriced = _price(record, usage, prices)
+    estimate = round(unpriced * _MICRO)
+    return Bill(usage.model, usage.tier, _tokens(usage, complete=True), cost, estimate, 0)
 
 
 def _tokens(usage: Usage, *, complete: bool) -> dict[str, int | None]:
@@ -98,8 +140,8 @@ def _tokens(usage: Usage, *, complete: bool) -> dict[str, int | None]:
     return tokens
 
 
-def _price(record: CallRecord, usage: Usage, prices: Prices) -> tuple[int | None, int]:
-    """Return what is known to cost, and what limits count for parts without a price."""
+def _price(record: CallRecord, usage: Usage, prices: Prices) -> tuple[int | None, float]:
+    """Return what is known to cost, and the dollars that limits count for what has no price."""
     total: float | None = 0.0
     unpriced = 0.0
     searches = usage.server_tool_requests.get("web_search", 0)
@@ -110,7 +152,21 @@ def _price(record: CallRecord, usage: Usage, prices: Prices) -> tuple[int | None
         searches = 0  # they are the answer's own
         if cost is None:
             total = None
-            unpriced += prices.unknown_cost(record.api, tokens, tier=usage.tier)
+            unpriced += prices.unknown_cost(record.api, tokens, model=model, tier=usage.tier)
         elif total is not None:
             total += cost
-    return None if total is None else round(total * _MICRO), round(unpriced * _MICRO)
+    return None if total is None else round(total * _MICRO), unpriced
+
+
+def _cost_of(
+    record: CallRecord,
+    prices: Prices,
+    model: str | None,
+    tokens: Mapping[str, int],
+    tier: str | None,
+) -> float:
+    """Return what limits count for tokens, in dollars."""
+    cost = prices.cost(record.api, model or "", tokens, tier=tier)
+    if cost is None:
+        return prices.unknown_cost(record.api, tokens, model=model, tier=tier)
+    return cost

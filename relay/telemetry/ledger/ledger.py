@@ -1,7 +1,12 @@
-"""What a running relay knows of its ledger: one writer at a time, as the configuration has it."""
+"""What a running relay counts of its calls: what they cost, for its limits and for its ledger.
+
+One writer at a time writes the ledger, as the configuration has it. Each call is billed once: its
+attempts as they end, for a hop may ask the API often within one call.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from functools import partial
@@ -10,55 +15,160 @@ from typing import TYPE_CHECKING, Final
 from relay import threads
 from relay.config import Settings
 from relay.telemetry.call import UNKNOWN, CallRecord
+from relay.telemetry.ledger.background import Backgrounds
 from relay.telemetry.ledger.batch import REFUSED
+from relay.telemetry.ledger.bill import bill_attempt
 from relay.telemetry.ledger.retention import Limits
 from relay.telemetry.ledger.row import row_of
 from relay.telemetry.ledger.writer import Writer
+from relay.telemetry.spending import Account, Spending
+from relay.telemetry.spending.sums import BUCKET_SECONDS, Spent
 
 if TYPE_CHECKING:
     from relay.telemetry.prices import Prices
 
 # A stop loses nothing, unless a disk is stuck.
 _CLOSE_SECONDS: Final = 5.0
+# What is read at the start are a month's rows, a million of them in two seconds.
+_RESTORE_SECONDS: Final = 10.0
+_AT_ZERO: Final = "limits begin at zero"
 
 log = logging.getLogger("relay")
 
 
 class Ledger:
-    """Takes finished calls to the file that the configuration in force names, if it names one."""
+    """Takes finished calls to the sums, and to the file that the configuration in force names."""
 
     def __init__(self) -> None:
+        self.spending = Spending()
         self._writer: Writer | None = None
         self._prices: Prices | None = None
+        self._backgrounds = Backgrounds()
         self._ended: list[Writer] = []
         """Those of files that a reload left."""
+        self._restored: set[str] = set()
+        """The files whose calls are in the sums."""
 
     def configure(self, settings: Settings, prices: Prices | None) -> None:
-        """Write from now on as these settings say."""
+        """Count and write from now on as these settings say."""
         wanted, self._prices = settings.ledger, prices
+        self.spending.configure(settings)
         if self._writer is not None and (wanted is None or wanted.path != self._writer.path):
             self._writer.end()
             self._ended.append(self._writer)
             self._writer = None
+        self.spending.read_session = None if wanted is None else self._read_session
         if wanted is None:
             return
         limits = Limits(wanted.keep_days, wanted.max_mb)
         if self._writer is None:
-            self._writer = Writer(wanted.path, limits, settings.timezone)
+            since = None
+            if wanted.path not in self._restored:
+                since = self.spending.calendar.earliest(time.time())
+            self._writer = Writer(wanted.path, limits, settings.timezone, since)
         self._writer.limits, self._writer.timezone = limits, settings.timezone
+
+    # Calls
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether what calls cost is of interest."""
+        return self._prices is not None
 
     def take(self, record: CallRecord) -> None:
         """Note a call that is over; a refused one of nobody known is none."""
-        if self._writer is None or self._prices is None:
+        if self._prices is None or (record.outcome == REFUSED and record.client == UNKNOWN):
             return
-        if record.outcome == REFUSED and record.client == UNKNOWN:
+        ended = time.time() - record.age
+        for attempt in record.attempts:
+            self._bill(attempt, ended)
+        row = row_of(record, self._prices, ended)
+        if self._writer is not None:
+            self._writer.put(row)
+        self._backgrounds.expect(record, row)
+
+    def take_attempt(self, record: CallRecord) -> None:
+        """Count what an attempt cost that is over, while its call goes on."""
+        record.stop()
+        record.finish()
+        self._bill(record, time.time())
+
+    def _bill(self, record: CallRecord, ended: float) -> None:
+        if record.bill is not None or self._prices is None:
             return
-        self._writer.put(row_of(record, self._prices, time.time() - record.age))
+        self.absorb()
+        account = account_of(record)
+        had_cache = self.spending.had_cache(account)
+        bill = record.bill = bill_attempt(record, self._prices, had_cache=had_cache)
+        self.spending.add(account, ended, bill.spent, cached=bill.had_cache)
+        if record.background:
+            self._fill(record, account)
+
+    # Background responses
+
+    def awaits(self, response_id: str) -> bool:
+        """Whether a response is yet to be billed that was made in the background."""
+        return response_id in self._backgrounds
+
+    def _fill(self, record: CallRecord, account: Account) -> None:
+        """Bill a background response by what a GET of it states, in its POST's place."""
+        assert self._prices is not None
+        filled = self._backgrounds.fill(record, self._prices)
+        if filled is None:
+            return
+        self.spending.correct(account, filled.time, filled.change)
+        if self._writer is not None:
+            self._writer.put(filled.row)
+
+    # What the file knows
+
+    def absorb(self) -> None:
+        """Take what was spent before, once it is read."""
+        writer = self._writer
+        if writer is None or writer.found is None or writer.path in self._restored:
+            return
+        self._restored.add(writer.path)
+        for client, bucket, micro, tokens in writer.found:
+            moment = bucket * BUCKET_SECONDS
+            self.spending.restore(client or UNKNOWN, moment, Spent(micro, tokens))
+        writer.found = []
+
+    async def wait_until_read(self) -> None:
+        """Wait for what was spent before, where limits look at it."""
+        if self._writer is not None and self.spending.counts_use:
+            await threads.run(partial(self._writer.wait_for_first_look, _RESTORE_SECONDS))
+        self.absorb()
+
+    async def _read_session(self, client: str, session: str) -> Spent | None:
+        if self._writer is None or self._writer.problem:
+            return None
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Spent | None] = loop.create_future()
+
+        def answer(found: tuple[int, int] | None) -> None:
+            loop.call_soon_threadsafe(_settle, future, found)
+
+        self._writer.ask(None if client == UNKNOWN else client, session, answer)
+        return await future
+
+    # The file
+
+    @property
+    def _begins_at_zero(self) -> bool:
+        """Whether limits look at sums that lack what the file knows."""
+        writer = self._writer
+        return writer is not None and self.spending.counts_use and writer.path not in self._restored
 
     @property
     def problem(self) -> str:
         """Why calls are not written now; empty while they are, or need not be."""
-        return "" if self._writer is None else self._writer.problem
+        if self._writer is None or not self._writer.problem:
+            return ""
+        return self._with_consequence(self._writer.problem)
+
+    def _with_consequence(self, problem: str) -> str:
+        self.absorb()
+        return f"{problem}; {_AT_ZERO}" if self._begins_at_zero else problem
 
     @property
     def path(self) -> str | None:
@@ -74,7 +184,9 @@ class Ledger:
         """Log what there is to say."""
         for writer in self._writers():
             for notice in writer.take_notices():
-                log.warning("ledger %s: %s", writer.path, notice)
+                is_problem = writer is self._writer and notice == writer.problem
+                text = self._with_consequence(notice) if is_problem else notice
+                log.warning("ledger %s: %s", writer.path, text)
 
     def _writers(self) -> list[Writer]:
         return self._ended if self._writer is None else [*self._ended, self._writer]
@@ -86,3 +198,13 @@ class Ledger:
         for writer in self._writers():
             await threads.run(partial(writer.join, _CLOSE_SECONDS))
         self.report()
+
+
+def account_of(record: CallRecord) -> Account:
+    """Return whose a call is."""
+    return Account(record.client, record.client_label, record.session_id)
+
+
+def _settle(future: asyncio.Future[Spent | None], found: tuple[int, int] | None) -> None:
+    if not future.done():
+        future.set_result(None if found is None else Spent(*found))

@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 from relay.telemetry.ledger.batch import REFUSED
 from relay.telemetry.ledger.file import Unusable, explained
-from relay.telemetry.ledger.periods import day_of, midnight, next_day
 from relay.telemetry.ledger.schema import check_version, noted
 from relay.telemetry.ledger.writer import TIMEZONE
+from relay.telemetry.periods import day_of, midnight, next_day
 
 # Longer than a writer ever holds the file.
 _BUSY_SECONDS: Final = 10.0

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from datetime import date, datetime, tzinfo
 from typing import Final, NamedTuple
 
-from relay.telemetry.ledger.periods import PERIODS, day_of, first_day, midnight
 from relay.telemetry.ledger.reader import Group, Reader
+from relay.telemetry.periods import PERIODS, day_of, first_day, midnight
 
 _MICRO: Final = 1_000_000
 Key = tuple[str | None, ...]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from relay.telemetry.access_log import call_fields
 from relay.telemetry.call import UNKNOWN, CallRecord
-from relay.telemetry.ledger.bill import bill_of
+from relay.telemetry.ledger.bill import Bill, bill_of
 
 if TYPE_CHECKING:
     from relay.telemetry.prices import Prices
@@ -54,10 +54,21 @@ class Row(NamedTuple):
     legs: int | None
     hops: str | None
     calls: int = 1
+    """0 where it takes the place of one that is in the file already, of the same call."""
 
 
 _NAMES: Final = ", ".join(f'"{name}"' for name in Row._fields)
 INSERT: Final = f"INSERT INTO calls ({_NAMES}) VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608  # the names are those above
+_FILLED: Final = (
+    *("model", "input", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_unknown"),
+    *("output", "reasoning", "tier", "cost", "estimate", "estimate_tokens"),
+)
+FILL: Final = (
+    f"UPDATE calls SET {', '.join(f'{name} = :{name}' for name in _FILLED)} "  # noqa: S608  # the same
+    "WHERE time = :time AND duration = :duration AND request_id IS :request_id "
+    "AND client IS :client AND operation = :operation"
+)
+"""Puts what is known later in the place of what was not known when the call ended."""
 
 
 def row_of(record: CallRecord, prices: Prices, ended: float) -> Row:
@@ -89,13 +100,33 @@ def row_of(record: CallRecord, prices: Prices, ended: float) -> Row:
         reasoning=tokens["reasoning"],
         tier=bill.tier,
         cost=bill.cost,
-        estimate=bill.unpriced,
-        estimate_tokens=0,
+        estimate=bill.estimate,
+        estimate_tokens=bill.estimate_tokens,
         request_id=_id(record.request_id),
         request_bytes=record.request_bytes,
         response_bytes=record.response_bytes,
         legs=None if chain is None else len(chain.attempts),
         hops=None if chain is None else _hops(record),
+    )
+
+
+def filled(row: Row, bill: Bill) -> Row:
+    """Return a row that takes the place of one in the file, with what is known by now."""
+    tokens = bill.tokens
+    return row._replace(
+        model=bill.model or row.model,
+        input=tokens["input"],
+        cache_read=tokens["cache_read"],
+        cache_write_5m=tokens["cache_write_5m"],
+        cache_write_1h=tokens["cache_write_1h"],
+        cache_write_unknown=tokens["cache_write_unknown"],
+        output=tokens["output"],
+        reasoning=tokens["reasoning"],
+        tier=bill.tier or row.tier,
+        cost=bill.cost,
+        estimate=bill.estimate,
+        estimate_tokens=bill.estimate_tokens,
+        calls=0,
     )
 
 

@@ -54,6 +54,8 @@ _FIRST: Final = (
     """,
     "CREATE INDEX calls_time ON calls (time)",
     "CREATE INDEX calls_session ON calls (session_id) WHERE session_id IS NOT NULL",
+    # Calls without a session are one session of their client.
+    "CREATE INDEX calls_sessionless ON calls (client) WHERE session_id IS NULL",
     "CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 )
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FIRST,)

@@ -11,9 +11,12 @@ returns what there is to say.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from relay import threads
@@ -22,6 +25,7 @@ from relay.telemetry.ledger.file import LedgerFile, Taken, Unusable, explained
 from relay.telemetry.ledger.retention import Limits, Retention, newest_time
 from relay.telemetry.ledger.row import Row
 from relay.telemetry.ledger.schema import note
+from relay.telemetry.ledger.spent import Found, spent_in_session, spent_since
 
 TICK_SECONDS: Final = 0.5
 CHECKPOINT_SECONDS: Final = 60.0
@@ -33,11 +37,18 @@ QUEUE_LIMIT: Final = 20_000
 TIMEZONE: Final = "timezone"
 """Under which name the file keeps the zone in which days are cut."""
 
+Answer = Callable[[tuple[int, int] | None], object]
+"""Takes micro-dollars and tokens, or None where they cannot be read."""
+Question = tuple[str | None, str, Answer]
+
 
 class Writer:
     """Takes rows and writes them later."""
 
-    def __init__(self, path: str, limits: Limits, timezone: str) -> None:
+    def __init__(
+        self, path: str, limits: Limits, timezone: str, since: float | None = None
+    ) -> None:
+        """Begin; what was spent ``since`` a moment is read first, if there is one."""
         self.path = path
         self.limits = limits
         """May be changed at any time, as a whole."""
@@ -45,7 +56,12 @@ class Writer:
         """The same."""
         self.problem = ""
         """Why nothing can be written now; empty while it can be."""
+        self.found: list[Found] | None = None
+        """What was spent before, once that is read."""
+        self._since = since
         self._rows: deque[Row] = deque()
+        self._questions: deque[Question] = deque()
+        self._wake = threading.Event()
         self._overflowed = 0
         self._lost = 0
         self._told = 0
@@ -69,6 +85,11 @@ class Writer:
         else:
             self._rows.append(row)
 
+    def ask(self, client: str | None, session: str, answer: Answer) -> None:
+        """Have the thread read what a session has spent, and hand it to ``answer``."""
+        self._questions.append((client, session, answer))
+        self._wake.set()
+
     @property
     def dropped(self) -> int:
         """How many calls are missing in the file."""
@@ -85,6 +106,7 @@ class Writer:
     def end(self) -> None:
         """Have what has been put written, and the file closed."""
         self._end.set()
+        self._wake.set()
 
     def join(self, limit_seconds: float) -> None:
         """Wait for the end, up to a limit."""
@@ -97,7 +119,9 @@ class Writer:
     def _run(self) -> None:
         self._tick()
         self._looked.set()
-        while not self._end.wait(TICK_SECONDS):
+        while not self._end.is_set():
+            self._wake.wait(TICK_SECONDS)
+            self._wake.clear()
             self._tick()
         self._tick()
         if self._rows:
@@ -106,12 +130,23 @@ class Writer:
         self._close()
 
     def _tick(self) -> None:
+        questions = [self._questions.popleft() for _ in range(len(self._questions))]
         try:
             self._work()
         except Unusable as error:
             self._give_up(str(error))
         except Exception as error:  # noqa: BLE001  # the thread must go on
             self._give_up(f"is not written, by a fault of the relay: {error!r}")
+        for client, session, answer in questions:
+            self._answer(client, session, answer)
+
+    def _answer(self, client: str | None, session: str, answer: Answer) -> None:
+        found = None
+        if self._file is not None:
+            with contextlib.suppress(sqlite3.Error):
+                found = spent_in_session(self._file.connection, client, session)
+        with contextlib.suppress(RuntimeError):  # the event loop is gone
+            answer(found)
 
     def _work(self) -> None:
         if self._file is not None and not self._file.is_there:
@@ -145,6 +180,8 @@ class Writer:
             self._file = LedgerFile(self.path)
             with explained(self.path):
                 self._retention = Retention(newest_time(self._file.connection))
+                if self._since is not None and self.found is None:
+                    self.found = spent_since(self._file.connection, self._since)
         except Taken:
             raise
         except BaseException:

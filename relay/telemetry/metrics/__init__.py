@@ -21,8 +21,10 @@ from relay.telemetry.metrics.costs import CostCounters, Pricing
 from relay.telemetry.metrics.families import Families
 from relay.telemetry.metrics.ledger import LedgerCounter
 from relay.telemetry.metrics.limits import LimitGauges
+from relay.telemetry.metrics.spending import Accounts, SpendingMetrics
 from relay.telemetry.metrics.states import HopState, RelayState
 from relay.telemetry.rate_limits import LimitState
+from relay.telemetry.spending import Spending
 from relay.telemetry.usage import Usage
 
 __all__ = ["HopState", "Metrics", "RelayState"]
@@ -42,6 +44,7 @@ class Metrics:
         self._models: dict[str | None, str] = {None: OTHER}
         self._costs: CostCounters | None = None
         self._ledger: LedgerCounter | None = None
+        self._spending: SpendingMetrics | None = None
 
     def prepare(self, states: Iterable[RelayState], clients: Iterable[str]) -> None:
         """Make the children of these relays, their grants and clients, and let go of others'."""
@@ -68,6 +71,11 @@ class Metrics:
         """Show from now on how many calls the ledger lacks."""
         if self._ledger is None:
             self._ledger = LedgerCounter(Families(self._registry), dropped)
+
+    def watch_limits(self, spending: Spending, accounts: Accounts) -> None:
+        """Show from now on what of limits is used."""
+        if self._spending is None:
+            self._spending = SpendingMetrics(Families(self._registry), spending, accounts)
 
     def begin(self, record: CallRecord) -> None:
         """Count a call of a known relay in, and take what its pieces cost from now on."""
@@ -100,7 +108,7 @@ class Metrics:
         """Take the samples of a call that is over; to be called once for each."""
         relay, operation, outcome = record.relay, record.operation, record.outcome
         code = UNKNOWN if record.code is None else str(record.code)
-        self._all.requests[relay, record.client, operation, code, outcome].value += 1
+        self._all.requests[relay, record.client_label, operation, code, outcome].value += 1
         if record.rejection is not None:
             self._all.rejections[(record.rejection,)].value += 1
         if record.in_flight:
@@ -163,7 +171,7 @@ class Metrics:
         self._observe_tokens(record, usage)
 
     def _observe_tokens(self, record: CallRecord, usage: Usage) -> None:
-        relay, client = record.relay, record.client
+        relay, client = record.relay, record.client_label
         labels = [self._model_label(each.model) for each in usage.parts]
         for part, label in zip(usage.parts, labels, strict=True):
             for kind, count in part.tokens.items():
@@ -222,6 +230,8 @@ class Metrics:
         self._keep_only(states)
         if self._ledger is not None:
             self._ledger.show()
+        if self._spending is not None:
+            self._spending.show()
         for gauge in (self._all.ready, self._all.refused, self._all.up, self._all.connections):
             gauge.clear()
         self._all.upstream_info.clear()

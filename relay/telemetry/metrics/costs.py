@@ -60,7 +60,7 @@ class CostCounters:
                 record.api, model, part.tokens, web_searches=searches, tier=usage.tier
             )
             searches = 0  # they are the answer's own
-            key = (record.relay, record.client, label)
+            key = (record.relay, record.client_label, label)
             if cost is None:
                 unpriced.add(key)
             else:

@@ -16,6 +16,7 @@ from relay.http.sse import Event
 from relay.telemetry.usage.counts import Shape, Tally, fair_name
 from relay.telemetry.usage.json_body import Json, Kinds, member
 from relay.telemetry.usage.reader import Row, beginning_with, document_of, start_of
+from relay.telemetry.usage.text_size import members
 
 STOP_REASONS: Final = frozenset(
     {
@@ -124,4 +125,5 @@ MESSAGES: Final = Row(
     beginning_with(_CONTENT),
     _START,
     frozenset({"content", "usage"}),
+    texts=members("text", "thinking", "partial_json"),
 )

@@ -94,6 +94,8 @@ class Tally:
     beside: list[Part] = field(default_factory=list)
     """What the API ran on the way, and bills beside the totals."""
     stop_reason: str | None = None
+    response_id: str = ""
+    """What a response is called, which may be fetched later."""
     tier: str | None = None
     """What was paid for beside the standard service: ``fast``, ``priority``, …"""
     error_type: str | None = None
@@ -114,6 +116,10 @@ class Tally:
     def name(self, model: object) -> None:
         """Take the model's name."""
         self.model = fair_name(model) or self.model
+
+    def identify(self, response_id: object) -> None:
+        """Take what a response is called."""
+        self.response_id = fair_name(response_id) or self.response_id
 
     def state(self, usage: object, shape: Shape) -> bool:
         """Take the counts of a usage object; those that are absent, null or zero stay as they are.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Final
 
 from relay.http.coding import DecodedTooLarge, Decoder, Undecodable, decoder_for
@@ -19,6 +20,7 @@ from relay.telemetry.usage.first_bytes import BLANK, Kind, kind_of
 from relay.telemetry.usage.json_body import Document, Unreadable, UsageNotFound
 from relay.telemetry.usage.reader import REFUSAL, Row, is_whole, unmetered
 from relay.telemetry.usage.statement import End, Findings, Usage
+from relay.telemetry.usage.text_size import size_of
 
 _ROWS: Final[Mapping[str, Row]] = {
     "messages": anthropic.MESSAGES,
@@ -45,10 +47,14 @@ class Meter:
         content_encoding: bytes = b"",
         *,
         is_endpoint: bool = True,
+        sizes: bool = False,
     ) -> None:
+        """Begin; with ``sizes``, count what the model wrote too, in case usage is not stated."""
         self._status = status
         self._succeeded = 200 <= status < 300
         self._is_endpoint = is_endpoint
+        self._sizes = sizes and self._succeeded
+        self._text_size = 0
         self._row = self._find_row(operation)
         media_type = content_type.partition(b";")[0].strip(b" \t").lower()
         self._streams = media_type == b"text/event-stream"
@@ -81,12 +87,14 @@ class Meter:
 
     def _choose_consumer(self, content_encoding: bytes) -> Callable[[bytes, float], None]:
         if self._row is None:
-            return _ignore
+            if not self._sizes:
+                return _ignore
+            self._read = self._take_size
         try:
             self._decoder = decoder_for(content_encoding) if content_encoding else None
         except Undecodable:
             self._fault = "encoding"
-            return _ignore
+            return self._take_size if self._sizes else _ignore
         return self._read if self._decoder is None else self._take_coded
 
     @property
@@ -127,6 +135,10 @@ class Meter:
         except Exception as error:  # noqa: BLE001  # whatever it is, the call goes on
             self._give_up(error)
 
+    def _take_size(self, piece: bytes, _: float) -> None:
+        """Take no more of a body than how long it is."""
+        self._text_size += len(piece)
+
     def _take_coded(self, piece: bytes, now: float) -> None:
         assert self._decoder is not None
         self._read(self._decoder.feed(piece), now)
@@ -157,6 +169,7 @@ class Meter:
 
     def _take_document(self, piece: bytes, _: float) -> None:
         assert self._document is not None
+        self._text_size += len(piece)
         self._document.feed(piece)
 
     def _take_events(self, piece: bytes, now: float) -> None:
@@ -186,6 +199,8 @@ class Meter:
             if event.too_large and not event.name:
                 tally.note = tally.note or "too_large"
             self._row.read_event(event, tally)
+            if self._sizes:
+                self._add_texts(event.data)
         if tally.begun and self._first_token_at is None:
             self._first_token_at = now
             self._ignore_content()
@@ -194,10 +209,24 @@ class Meter:
         """Read no more of what the model writes: the first of it is known."""
         assert self._events is not None
         assert self._row is not None
-        if self._row.unread is not None:
+        if self._row.unread is not None and self._sizes:
+            self._events.ignore(partial(self._is_sized, self._row.unread))
+        elif self._row.unread is not None:
             self._events.ignore(self._row.unread, self._row.common_start)
             if self._row.common_start and self._decoder is None:
                 self._skips = self._events.skips
+
+    def _is_sized(self, unread: Callable[[bytes], object], block: bytes) -> bool:
+        """Whether an event is only more content, whose size is taken."""
+        if not unread(block):
+            return False
+        self._add_texts(block)
+        return True
+
+    def _add_texts(self, event: bytes) -> None:
+        assert self._row is not None
+        if self._row.texts is not None:
+            self._text_size += size_of(event, self._row.texts)
 
     def _give_up(self, error: Exception) -> None:
         """End the reading; what is known by now stays known."""
@@ -208,6 +237,8 @@ class Meter:
         else:
             self._fault = "parse"
         self._forget()
+        if self._sizes:
+            self._consume = self._take_size
 
     def _forget(self) -> None:
         """Take nothing more, and let go of what has been gathered."""
@@ -261,6 +292,7 @@ class Meter:
             fault=self._fault,
             half_decoded=decoder is not None and not decoder.finished,
             end=end,
+            text_size=self._text_size,
         )
 
     def _gap(self) -> float | None:

@@ -14,6 +14,7 @@ from relay.http.sse import Event
 from relay.telemetry.usage.counts import Shape, Tally
 from relay.telemetry.usage.json_body import Json, Kinds, member
 from relay.telemetry.usage.reader import DONE, Row, beginning_with, document_of, start_of
+from relay.telemetry.usage.text_size import members
 
 FINISH_REASONS: Final = frozenset(
     {"stop", "length", "tool_calls", "content_filter", "function_call"}
@@ -101,7 +102,11 @@ def _is_content(block: bytes) -> bool:
 
 
 CHAT_COMPLETIONS: Final = Row(
-    _read_completion, _read_chunk, _is_content, marks=frozenset({"choices", "usage"})
+    _read_completion,
+    _read_chunk,
+    _is_content,
+    marks=frozenset({"choices", "usage"}),
+    texts=members("content", "refusal", "reasoning", "reasoning_content", "arguments", "input"),
 )
 
 
@@ -129,6 +134,7 @@ def _read_response(document: Json, tally: Tally) -> None:
     tally.stop(document.get("status"), STATUSES)
     tally.grade(document.get("service_tier"))
     tally.final = tally.state(document.get("usage"), _RESPONSES_USAGE)
+    tally.identify(document.get("id"))
 
 
 def _read_response_event(event: Event, tally: Tally) -> None:
@@ -142,7 +148,9 @@ def _read_response_event(event: Event, tally: Tally) -> None:
     elif not tally.begun and kind.endswith(b".delta"):
         tally.begun = bool(document_of(event, tally).get("delta"))
     elif kind == b"response.created":
-        tally.name(member(document_of(event, tally).get("response"), "model"))
+        response = document_of(event, tally).get("response")
+        tally.name(member(response, "model"))
+        tally.identify(member(response, "id"))
 
 
 def _read_end(kind: bytes, document: Json, tally: Tally) -> None:
@@ -161,6 +169,7 @@ RESPONSES: Final = Row(
     beginning_with(*_CONTENT),
     start_of(_CONTENT[0]),
     frozenset({"output", "usage"}),
+    texts=members("delta"),
 )
 
 

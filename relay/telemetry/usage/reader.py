@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import methodcaller
@@ -31,6 +32,8 @@ class Row:
     """Members of which a JSON answer has one at least; what has none is no answer of the API."""
     metered: bool = True
     """Whether answers should state usage."""
+    texts: re.Pattern[bytes] | None = None
+    """Finds what the model wrote, in an event's lines."""
 
 
 def document_of(event: Event, tally: Tally) -> Json:

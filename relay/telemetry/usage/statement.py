@@ -45,6 +45,10 @@ class Usage(NamedTuple):
     """The upstream's longest silence within a stream or after its last piece, in seconds."""
     missing: Missing | None
     """Why usage that should be there is not, or not all of it."""
+    text_size: int = 0
+    """Characters of what the model wrote, where that was asked for: of JSON, all there are."""
+    response_id: str = ""
+    """What a response of OpenAI's is called: it may be fetched later."""
 
     @property
     def tokens(self) -> Mapping[str, int]:
@@ -77,6 +81,7 @@ class Findings(NamedTuple):
     half_decoded: bool
     """Whether a coding has not come to its own end."""
     end: End
+    text_size: int = 0
 
     def usage(self, first_token_at: float | None, max_gap: float | None) -> Usage:
         """Return what that comes to."""
@@ -102,6 +107,8 @@ class Findings(NamedTuple):
             first_token_at=first_token_at,
             max_gap=max_gap,
             missing=None if tally.complete else self._missing(),
+            text_size=self.text_size,
+            response_id=tally.response_id,
         )
 
     @property

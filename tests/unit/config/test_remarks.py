@@ -133,7 +133,7 @@ volumes: [./sk-frontend-service-of-production:/x, ./relay-data-of-the-production
 max_tokens: 1000
 tokenizer: cl100k
 deadline: 5
-limit: 6
+rate: 6
 """
 
 

@@ -79,7 +79,7 @@ def test_what_is_stated_is_billed(prices: Prices, recording: Recording) -> None:
     assert bill.model == MODEL
     assert bill.tokens == {**MESSAGE_TOKENS, "reasoning": 3}
     assert bill.cost == round(COST + SEARCHES)
-    assert bill.unpriced == 0
+    assert bill.estimate == 0
 
 
 def test_what_a_whole_statement_does_not_name_there_was_none_of(prices: Prices) -> None:
@@ -116,7 +116,7 @@ def test_nobody_knows_what_a_call_cost_that_stated_nothing(
     bill = bill_of(record, prices)
     assert bill.cost is None
     assert not any(bill.tokens.values())
-    assert bill.unpriced == 0
+    assert bill.estimate == 0
 
 
 @pytest.mark.parametrize("status", [400, 429, 529])
@@ -164,7 +164,7 @@ def test_a_model_without_a_price_has_none(prices: Prices) -> None:
     bill = bill_of(call(message_body("house")), prices)
     assert bill.cost is None
     assert bill.tokens["output"] == 9
-    assert bill.unpriced == round(25 * 15 + 7 * 1.5 + 6 * 18.75 + 6 * 30 + 9 * 75)
+    assert bill.estimate == round(25 * 15 + 7 * 1.5 + 6 * 18.75 + 6 * 30 + 9 * 75)
 
 
 # Through LLM proxies

@@ -41,5 +41,6 @@ CREATE TABLE calls (
     );
 INSERT INTO "calls" VALUES(1,1800000000.0,'anthropic','agent','anthropic',NULL,NULL,NULL,'messages','claude-opus-4-8',200,'ok',NULL,NULL,1.5,NULL,10,NULL,NULL,NULL,NULL,NULL,NULL,NULL,50,0,0,NULL,2,3,NULL,NULL,1);
 CREATE INDEX calls_time ON calls (time);
+CREATE INDEX calls_sessionless ON calls (client) WHERE session_id IS NULL;
 CREATE INDEX calls_session ON calls (session_id) WHERE session_id IS NOT NULL;
 COMMIT;

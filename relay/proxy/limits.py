@@ -1,0 +1,77 @@
+"""What may not be forwarded because of a limit: looked at before a call, and before each leg.
+
+A running answer is never cut, and whatever costs nothing passes always.
+"""
+
+from __future__ import annotations
+
+import time
+
+from relay.errors import (
+    BatchRefused,
+    LimitReached,
+    OpenAiLimitReached,
+    PathRefused,
+    TooManyAtOnce,
+)
+from relay.proxy.routing import Target
+from relay.proxy.runtime import Runtime
+from relay.telemetry.call import CallRecord
+from relay.telemetry.ledger.ledger import account_of
+from relay.telemetry.operations import FREE_OPERATIONS
+from relay.telemetry.spending import Account, LimitState, Spending
+from relay.telemetry.spending.words import refusal
+
+
+def costs(record: CallRecord) -> bool:
+    """Whether what is asked for may be billed."""
+    return record.method == "POST" and record.is_billed and record.operation not in FREE_OPERATIONS
+
+
+def check_relay(runtime: Runtime, record: CallRecord) -> None:
+    """Raise PathRefused where a client may not call this relay."""
+    relays = runtime.rules_of(record.client_label).relays
+    if relays is not None and record.relay not in relays:
+        raise PathRefused
+
+
+async def check_spending(
+    spending: Spending, runtime: Runtime, record: CallRecord, target: Target
+) -> None:
+    """See that what is asked for may be begun by what was spent until now.
+
+    Raises:
+        BatchRefused: It would create a batch, which the client may not.
+        LimitReached: A line of dollars or tokens is reached.
+    """
+    account = account_of(record)
+    if not spending.counts_use_of(account.label) or not costs(record):
+        return
+    if target.creates_batch:
+        if not runtime.rules_of(account.label).batches:
+            raise BatchRefused
+        return
+    await spending.complete_session(account)
+    state = spending.reached_by(account, time.time())
+    if state is not None:
+        raise _refusal(spending, record, state)
+
+
+def take_place(spending: Spending, record: CallRecord) -> Account | None:
+    """Count a call in flight, if it costs; return whose, to be counted out at its end.
+
+    Raises:
+        TooManyAtOnce: As many are in flight as may be.
+    """
+    if not costs(record):
+        return None
+    account = account_of(record)
+    if spending.full(account):
+        raise TooManyAtOnce
+    spending.enter(account)
+    return account
+
+
+def _refusal(spending: Spending, record: CallRecord, state: LimitState) -> LimitReached:
+    kind = OpenAiLimitReached if record.api == "openai" else LimitReached
+    return kind(refusal(state, spending.calendar.zone))

@@ -1,0 +1,52 @@
+"""What each session of an agent has spent: the last ten thousand that called. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from relay.telemetry.spending.sums import NOTHING, Spent
+
+SESSIONS_KEPT: Final = 10_000
+"""Some 3 MB. One that is not in memory is read from the ledger, when it calls again."""
+
+
+@dataclass(slots=True)
+class Session:
+    """What is known of one."""
+
+    spent: Spent = NOTHING
+    complete: bool = False
+    """Whether all of it is known, and not only what was spent in this process."""
+    cached: bool = False
+    """Whether its last call that said so had any of its prompt from the cache."""
+
+
+class Sessions:
+    """Sessions by client and the identifier that their calls state; empty where they state none."""
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
+
+    def find(self, client: str, session: str) -> Session:
+        """Return a session; of one that is not known, an empty one."""
+        key = (client, session)
+        found = self._sessions.get(key)
+        if found is None:
+            found = self._sessions[key] = Session()
+            if len(self._sessions) > SESSIONS_KEPT:
+                self._sessions.popitem(last=False)
+        else:
+            self._sessions.move_to_end(key)
+        return found
+
+    def peek(self, client: str, session: str) -> Session:
+        """Return the same, without taking it for a call."""
+        return self._sessions.get((client, session), Session())
+
+    def all(self) -> Iterator[tuple[str, str, Session]]:
+        """Yield those that are known, each with its client and identifier."""
+        for (client, session), known in self._sessions.items():
+            yield client, session, known

@@ -1,0 +1,287 @@
+"""Who is under which limit, what of it is used, and what is said when a line is reached.
+
+It lasts as long as the process: a new configuration brings new limits, and what was spent stays.
+All of it is the event loop's; what a ledger knows of before is brought in as soon as it is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from relay.config import LimitSettings, Settings
+from relay.config.limits import ALL, counts_use
+from relay.telemetry.spending.sessions import Sessions
+from relay.telemetry.spending.sums import NOTHING, Calendar, Spent, Sums
+from relay.telemetry.spending.words import amount_of, spoken
+
+SESSION_SECONDS: Final = 0.1
+"""How long a call waits for what its session spent before, which the ledger knows."""
+# Lines that were told of: of each client and period one, of each session one.
+_TOLD: Final = 20_000
+_MICRO: Final = 1_000_000
+
+log = logging.getLogger("relay")
+
+ReadSession = Callable[[str, str], Awaitable[Spent | None]]
+"""Reads what a client's session has spent from the ledger; None where it cannot."""
+
+
+class Account(NamedTuple):
+    """Whose a call is."""
+
+    client: str
+    label: str
+    """What metrics call the client: of a folder's, the folder."""
+    session: str
+
+
+class LimitState(NamedTuple):
+    """A limit of somebody's, and what is used of it."""
+
+    client: str
+    """Whose it is, by the name that metrics have; ``all`` of all together."""
+    owner: str
+    """Who used it: the client itself."""
+    session: str | None
+    limit: LimitSettings
+    used: float
+    """In dollars, tokens or calls."""
+    ends: float | None
+    """When its period ends, in Unix seconds, if it has an end."""
+
+    @property
+    def ratio(self) -> float:
+        """How much of it is used: 1 where the line is reached. Of nothing, all is."""
+        return self.used / self.limit.amount if self.limit.amount else 1.0
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether no call may begin."""
+        return self.used >= self.limit.amount
+
+
+class Spending:
+    """The sums of all clients, and the limits in force."""
+
+    def __init__(self) -> None:
+        self.calendar = Calendar()
+        self.settle: Callable[[], None] = _nothing
+        """Has all calls counted that are over."""
+        self.read_session: ReadSession | None = None
+        self.reached: Counter[tuple[str, str]] = Counter()
+        """How often lines were reached, by client as metrics name it, and limit."""
+        self._sums = Sums()
+        self._sessions = Sessions()
+        self._limits: dict[str, tuple[LimitSettings, ...]] = {}
+        self._told: OrderedDict[tuple[object, ...], None] = OrderedDict()
+        self._in_flight: Counter[str] = Counter()
+
+    def configure(self, settings: Settings) -> None:
+        """Have these limits in force; what was spent stays."""
+        if str(self.calendar.zone) != settings.timezone:
+            self.calendar = Calendar(ZoneInfo(settings.timezone))
+        owners = {each.name: each.rules.limits for each in settings.owners}
+        self._limits = owners | {ALL: settings.limits}
+        for label, limits in self._limits.items():
+            for limit in limits:
+                if limit.per is not None:
+                    self.reached.setdefault((label, limit.name), 0)
+
+    # Who is under what
+
+    def limits_of(self, label: str) -> Sequence[LimitSettings]:
+        """Return the limits of a client's own, by the name that metrics have for it."""
+        return self._limits.get(label, ())
+
+    def lines(self) -> Iterator[tuple[str, LimitSettings]]:
+        """Yield every limit of dollars or tokens, with whose it is."""
+        for label, limits in self._limits.items():
+            for limit in limits:
+                if limit.per is not None:
+                    yield label, limit
+
+    @property
+    def counts_use(self) -> bool:
+        """Whether anybody is under a limit of dollars or tokens."""
+        return any(map(counts_use, self._limits.values()))
+
+    def counts_use_of(self, label: str) -> bool:
+        """Whether this client is, by a limit of its own or of all."""
+        return counts_use((*self.limits_of(label), *self.limits_of(ALL)))
+
+    # What is spent
+
+    def add(
+        self, account: Account, moment: float, spent: Spent, *, cached: bool | None = None
+    ) -> None:
+        """Count what a call used that ended at a moment; ``cached`` None where it did not say."""
+        before = {} if not self.counts_use_of(account.label) else self._ratios(account, moment)
+        keys = self.calendar.keys(moment)
+        for client in (account.client, ALL):
+            self._sums.add(client, keys, spent)
+        session = self._sessions.find(account.client, account.session)
+        session.spent = session.spent.plus(spent)
+        if cached is not None:
+            session.cached = cached
+        for state in self._states_of(account, moment):
+            self._tell(state, before.get((state.client, state.limit.name), 0.0))
+
+    def correct(self, account: Account, moment: float, by: Spent) -> None:
+        """Change what a call counted for that ended at a moment."""
+        for client in (account.client, ALL):
+            self._sums.add(client, self.calendar.keys(moment), by)
+        session = self._sessions.find(account.client, account.session)
+        session.spent = session.spent.plus(by)
+
+    def restore(self, client: str, moment: float, spent: Spent) -> None:
+        """Add what was spent in a quarter of an hour, before this process or beside it."""
+        keys = self.calendar.keys(moment)
+        for name in (client, ALL):
+            self._sums.add(name, keys, spent)
+
+    def had_cache(self, account: Account) -> bool:
+        """Whether the session's call before had any of its prompt from the cache."""
+        return self._sessions.peek(account.client, account.session).cached
+
+    async def complete_session(self, account: Account) -> None:
+        """See that all is known of what a session spent, where that matters."""
+        limits = (*self.limits_of(account.label), *self.limits_of(ALL))
+        if all(limit.per != "session" for limit in limits):
+            return
+        session = self._sessions.find(account.client, account.session)
+        if not session.complete:
+            found = await self._find_spent(account)
+            # Another call of the session may have come to know meanwhile.
+            if not session.complete:
+                session.complete = True
+                session.spent = session.spent.plus(found)
+
+    async def _find_spent(self, account: Account) -> Spent:
+        """Return what the ledger knows of a session: nothing, where there is none."""
+        if self.read_session is None:
+            return NOTHING
+        found = await self._read(self.read_session(account.client, account.session))
+        if found is None:
+            log.warning(
+                "limits: what session %s of client %s spent before could not be read from the "
+                "ledger; it begins at zero",
+                account.session or "without a name",
+                account.client,
+            )
+        return found or NOTHING
+
+    async def _read(self, reading: Awaitable[Spent | None]) -> Spent | None:
+        try:
+            return await asyncio.wait_for(reading, SESSION_SECONDS)
+        except TimeoutError:
+            return None
+
+    # What of limits is used
+
+    def reached_by(self, account: Account, now: float) -> LimitState | None:
+        """Return a line that is reached, if one is: no call of this account may begin."""
+        self.settle()
+        for state in self._states_of(account, now):
+            if state.is_reached:
+                self._tell(state, 0.0)
+                return state
+        return None
+
+    def _states_of(self, account: Account, moment: float) -> Iterator[LimitState]:
+        """Yield the limits of dollars and tokens that an account is under."""
+        for limit in self.limits_of(account.label):
+            if limit.per is not None:
+                session = account.session if limit.per == "session" else None
+                yield self._state(account.label, account.client, session, limit, moment)
+        for limit in self.limits_of(ALL):
+            if limit.per == "session":
+                yield self._state(ALL, account.client, account.session, limit, moment)
+            elif limit.per is not None:
+                yield self._state(ALL, ALL, None, limit, moment)
+
+    def _state(
+        self, label: str, owner: str, session: str | None, limit: LimitSettings, moment: float
+    ) -> LimitState:
+        assert limit.per is not None
+        if session is None:
+            spent = self._sums.of(owner, self.calendar.keys(moment)[limit.per])
+        else:
+            spent = self._sessions.peek(owner, session).spent
+        used = spent.micro / _MICRO if limit.kind == "usd" else spent.tokens
+        ends = self.calendar.end(limit.per, moment)
+        return LimitState(label, owner, session, limit, used, ends)
+
+    def _ratios(self, account: Account, moment: float) -> dict[tuple[str, str], float]:
+        states = self._states_of(account, moment)
+        return {(each.client, each.limit.name): each.ratio for each in states}
+
+    def _tell(self, state: LimitState, before: float) -> None:
+        """Say that a share of a limit was used up now, once for each period or session."""
+        limit, ratio = state.limit, state.ratio
+        whose = spoken(state)
+        if ratio >= 1 > before and self._is_news("reached", state):
+            self.reached[state.client, limit.name] += 1
+            log.warning("%s is reached: its calls are refused", whose)
+        elif ratio >= limit.warn > before and self._is_news("warn", state):
+            log.warning("%s: %s of it is used", whose, amount_of(limit, state.used))
+
+    def _is_news(self, what: str, state: LimitState) -> bool:
+        period = state.ends if state.session is None else state.session
+        key = (what, state.client, state.owner, state.limit, period)
+        if key in self._told:
+            return False
+        self._told[key] = None
+        if len(self._told) > _TOLD:
+            self._told.popitem(last=False)
+        return True
+
+    # Calls at once
+
+    def full(self, account: Account) -> bool:
+        """Whether there are as many calls in flight as may be, of the client or of all."""
+        return any(
+            limit.kind == "at_once" and self._in_flight[owner] >= limit.amount
+            for owner, label in ((account.client, account.label), (ALL, ALL))
+            for limit in self.limits_of(label)
+        )
+
+    def enter(self, account: Account) -> None:
+        """Count a call in flight."""
+        self._in_flight.update((account.client, ALL))
+
+    def leave(self, account: Account) -> None:
+        """Count it out."""
+        for owner in (account.client, ALL):
+            self._in_flight[owner] -= 1
+            if not self._in_flight[owner]:
+                del self._in_flight[owner]
+
+    # For whoever looks on
+
+    def states(self, clients: Iterable[tuple[str, str]]) -> Iterator[LimitState]:
+        """Yield every limit in force as it stands: of sessions, those that are known.
+
+        ``clients`` are names with what metrics call them, of those that are there now.
+        """
+        now, labels = time.time(), dict(clients)
+        for client, label in (*labels.items(), (ALL, ALL)):
+            for limit in self.limits_of(label):
+                if limit.per is None:
+                    yield LimitState(label, client, None, limit, self._in_flight[client], None)
+                elif limit.per != "session":
+                    yield self._state(label, client, None, limit, now)
+        for client, session, _ in self._sessions.all():
+            for label in (labels.get(client, ""), ALL):
+                for limit in self.limits_of(label):
+                    if limit.per == "session":
+                        yield self._state(label, client, session, limit, now)
+
+
+def _nothing() -> None:
+    """Nothing waits to be counted."""

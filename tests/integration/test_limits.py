@@ -1,0 +1,330 @@
+"""Limits of a running relay: what is refused, how, and what is counted to that end."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.configuration import Config, both_relays, configuration
+from tests.harness.ledger import rows_in, until
+from tests.harness.messages import CHAT, EVENTS, MESSAGES, OK, chunk, request
+from tests.harness.model_answers import (
+    BLOCK_START,
+    MESSAGE_JSON,
+    MESSAGE_STREAM,
+    message_body,
+    message_start,
+    text_delta,
+)
+from tests.harness.peer import Answer
+from tests.harness.recordings import recorded_answer
+from tests.harness.relay import Relay, running_relay, update_configuration
+from tests.harness.secrets import TOKEN
+from tests.harness.upstream import Upstream
+
+# Of claude-opus-4-8, with two searches: see tests/unit/telemetry/ledger/test_bill.py.
+DOLLARS = 0.020451
+TOKENS = 46
+"""Of a message, without those that the cache had."""
+SESSION = "x-claude-code-session-id: %s"
+
+
+def limited(port: int, *limits: dict[str, object], **changes: object) -> Config:
+    """Return a configuration whose client is under these limits."""
+    client = {"name": "agent", "token": {"file": "token"}, "limits": list(limits)}
+    return configuration(port, clients=[client | changes.pop("client", {})], **changes)  # type: ignore[operator]  # a mapping
+
+
+def refused(answer: Answer) -> dict[str, Any]:
+    """Return the error of an answer that a limit refused."""
+    assert answer.values("x-relay-error") == [b"limit"]
+    error: dict[str, Any] = json.loads(answer.body)["error"]
+    return error
+
+
+@pytest.fixture
+def messages(upstream: Upstream) -> Upstream:
+    """An API that answers each call with a message."""
+    upstream.answer_with(recorded_answer(MESSAGE_JSON, "identity"))
+    return upstream
+
+
+@pytest.mark.parametrize(
+    ("limit", "amount"),
+    [
+        ({"usd": 2 * DOLLARS, "per": "day"}, r"\$0\.040902 per day"),
+        ({"tokens": 2 * TOKENS, "per": "hour"}, "92 tokens per hour"),
+    ],
+)
+async def test_beyond_its_line_a_client_is_refused(
+    messages: Upstream, tmp_path: Path, limit: dict[str, object], amount: str
+) -> None:
+    """With what was reached and when that ends, and nothing that would have it tried again."""
+    async with running_relay(tmp_path, limited(messages.port, limit)) as relay:
+        agent = await relay.agent()
+        for _ in range(2):
+            assert (await agent.ask(request())).status == 200
+        answer = await agent.ask(request())
+        assert answer.status == 402
+        assert answer.values("x-should-retry") == [b"false"]
+        assert answer.values("retry-after") == []
+        error = refused(answer)
+        assert error["type"] == "billing_error"
+        end = r"It ends at \d{4}-\d\d-\d\d \d\d:00 \(UTC\)\."
+        assert re.fullmatch(rf"The limit of {amount} is reached\. {end}", error["message"])
+        assert await relay.outcomes(3) == {("ok", "200"): 2, ("rejected", "none"): 1}
+        assert await relay.samples("relay_rejections_total", "reason") == {("limit",): 1}
+        assert relay.log.lines[-1]["reason"] == "limit"
+    assert len(messages.requests) == 2
+
+
+async def test_in_the_shape_of_openai_it_is_a_400(messages: Upstream, tmp_path: Path) -> None:
+    """Which its clients show at once."""
+    config = limited(messages.port, {"usd": 0, "per": "month"}, **both_relays(messages.port))
+    async with running_relay(tmp_path, config) as relay:
+        answer = await relay.ask(request(CHAT))
+        assert answer.status == 400
+        assert answer.values("x-should-retry") == [b"false"]
+        assert refused(answer)["type"] == "billing_error"
+    assert messages.requests == []
+
+
+async def test_what_costs_nothing_passes(upstream: Upstream, tmp_path: Path) -> None:
+    """Counting tokens, models, and what is only fetched."""
+    upstream.answer_with(OK)
+    async with running_relay(
+        tmp_path, limited(upstream.port, {"usd": 0, "per": "day"}, {"at_once": 1})
+    ) as relay:
+        for path, method in (
+            (f"{MESSAGES}/count_tokens", "POST"),
+            ("/relay/anthropic/v1/models", "GET"),
+            ("/relay/anthropic/v1/files", "POST"),
+            (f"{MESSAGES}/batches/1", "GET"),
+        ):
+            assert (await relay.ask(request(path, method=method))).status == 200
+        assert (await relay.ask(request())).status == 402
+
+
+async def test_a_session_is_stopped_by_itself(messages: Upstream, tmp_path: Path) -> None:
+    """The next one begins at zero; calls without one are one of their client's."""
+    async with running_relay(
+        tmp_path, limited(messages.port, {"usd": DOLLARS, "per": "session"})
+    ) as relay:
+        for lines in ([SESSION % "a"], [SESSION % "b"], []):
+            assert (await relay.ask(request(MESSAGES, *lines))).status == 200
+            answer = await relay.ask(request(MESSAGES, *lines))
+            assert answer.status == 402
+            assert refused(answer)["message"].endswith(
+                "It holds for this session: a new one begins at zero."
+            )
+    assert len(messages.requests) == 3
+
+
+async def test_a_limit_of_all_is_one_of_all_clients(messages: Upstream, tmp_path: Path) -> None:
+    """Together."""
+    clients = [
+        {"name": "agent", "token": {"file": "token"}},
+        {"name": "other", "token": {"file": "other"}},
+    ]
+    (tmp_path / "other").write_text("relay-another-token-of-length")
+    config = configuration(
+        messages.port, clients=clients, limits=[{"usd": 2 * DOLLARS, "per": "day"}]
+    )
+    async with running_relay(tmp_path, config) as relay:
+        for token, status in ((TOKEN, 200), ("relay-another-token-of-length", 200), (TOKEN, 402)):
+            answer = await relay.ask(request(token=token))
+            assert answer.status == status
+        assert "for all clients together" in refused(answer)["message"]
+        assert await relay.samples("relay_limit_reached_total", "client", "limit") == {
+            ("all", "usd_day"): 1
+        }
+
+
+async def test_calls_at_once_are_so_many(upstream: Upstream, tmp_path: Path) -> None:
+    """The next is told to come again in a second, and has a place when one has ended."""
+    async with running_relay(tmp_path, limited(upstream.port, {"at_once": 1})) as relay:
+        first = await relay.agent()
+        await first.send(request())
+        caller, _ = await upstream.called()
+        answer = await relay.ask(request())
+        assert answer.status == 429
+        assert answer.values("retry-after") == [b"1"]
+        assert answer.values("x-should-retry") == []
+        assert refused(answer)["type"] == "rate_limit_error"
+        await caller.send(OK)
+        assert (await first.answer()).status == 200
+        await first.send(request())
+        await caller.request()
+        await caller.send(OK)
+        assert (await first.answer()).status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"{MESSAGES}/batches", f"{MESSAGES}/%62atches", f"{MESSAGES}/Batches", f"{MESSAGES}/batches/"],
+)
+async def test_batches_are_no_way_past_a_limit(
+    upstream: Upstream, tmp_path: Path, path: str
+) -> None:
+    """However they are spelt; who may make them is said at the start."""
+    upstream.answer_with(OK)
+    limit = {"usd": 100, "per": "day"}
+    async with running_relay(tmp_path, limited(upstream.port, limit)) as relay:
+        answer = await relay.ask(request(path))
+        assert answer.status == 403
+        assert answer.values("x-should-retry") == [b"false"]
+        assert refused(answer)["type"] == "permission_error"
+        allowed = limited(upstream.port, limit, client={"batches": True})
+        update_configuration(relay, allowed)
+        relay.app.reload()
+        await relay.log.says(r"clients\[0\]\.batches: limits do not see what batches cost$")
+        assert (await relay.ask(request(path))).status == 200
+
+
+async def test_a_call_that_is_left_is_not_free(upstream: Upstream, tmp_path: Path) -> None:
+    """What was written until then counts by its size, and is an estimate in the ledger."""
+    config = limited(upstream.port, {"tokens": 1_000, "per": "day"}, ledger={"path": "ledger.db"})
+    async with running_relay(tmp_path, config) as relay:
+        agent = await relay.agent()
+        await agent.send(request(body=b"x" * 400))
+        caller, _ = await upstream.called()
+        events = [message_start(), BLOCK_START, *[text_delta("häßlich\n" * 100)] * 5]
+        await caller.send(EVENTS + chunk(b"".join(events)))
+        answer, came = await agent.head(), b""
+        while not came.endswith(events[-1]):
+            came += await agent.piece(answer)
+        agent.leave()
+        await until(lambda: bool(rows_in(tmp_path / "ledger.db")))
+        (row,) = rows_in(tmp_path / "ledger.db")
+        # 4000 characters, of which one token is stated by the beginning.
+        assert (row["output"], row["estimate_tokens"]) == (1, 999)
+        assert row["estimate"] == 999 * 25
+        assert (await relay.ask(request())).status == 402
+
+
+async def test_a_call_left_before_its_answer_counts_its_request(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """As fresh input, where the session's call before had nothing from the cache."""
+    config = limited(upstream.port, {"tokens": 100, "per": "day"}, ledger={"path": "ledger.db"})
+    async with running_relay(tmp_path, config) as relay:
+        agent = await relay.agent()
+        await agent.send(request(body=b"x" * 400))
+        await upstream.called()
+        agent.leave()
+        await until(lambda: bool(rows_in(tmp_path / "ledger.db")))
+        (row,) = rows_in(tmp_path / "ledger.db")
+        assert (row["cost"], row["estimate_tokens"], row["estimate"]) == (None, 100, 100 * 15)
+        assert (await relay.ask(request())).status == 402
+
+
+async def test_a_request_is_from_the_cache_where_the_one_before_was(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """In the same session; of limits in tokens it is no part then."""
+    upstream.answer_with(
+        lambda sent: recorded_answer(MESSAGE_STREAM, "identity") if sent.body == b"{}" else OK
+    )
+    config = limited(upstream.port, ledger={"path": "ledger.db"})
+    async with running_relay(tmp_path, config) as relay:
+        for session, body in (("a", b"{}"), ("a", b"x" * 400), ("b", b"x" * 400)):
+            await relay.ask(request(MESSAGES, SESSION % session, body=body))
+            await relay.log.more()
+    rows = rows_in(tmp_path / "ledger.db")
+    written = len(OK.partition(b"\r\n\r\n")[2]) // 4
+    assert [row["estimate_tokens"] for row in rows] == [0, written, 100 + written]
+
+
+async def test_a_model_without_a_price_is_not_free(upstream: Upstream, tmp_path: Path) -> None:
+    """It counts at costs.unknown, and the log says so once."""
+    upstream.answer_with(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        % (len(message_body("house")), message_body("house"))
+    )
+    async with running_relay(
+        tmp_path, limited(upstream.port, {"usd": 0.001, "per": "day"})
+    ) as relay:
+        assert (await relay.ask(request())).status == 200
+        await relay.log.says("nobody knows what the model house costs; limits count it at")
+        assert (await relay.ask(request())).status == 402
+
+
+async def test_a_restart_keeps_what_is_spent(messages: Upstream, tmp_path: Path) -> None:
+    """By period and by session, as the ledger has it."""
+    limits: list[dict[str, object]] = [
+        {"usd": 2 * DOLLARS, "per": "week"},
+        {"usd": DOLLARS, "per": "session"},
+    ]
+    config = limited(messages.port, *limits, ledger={"path": "ledger.db"})
+    for session, status in (("a", 200), ("a", 402), ("b", 200), ("c", 402)):
+        async with running_relay(tmp_path, config) as relay:
+            answer = await relay.ask(request(MESSAGES, SESSION % session))
+            assert answer.status == status
+    assert "per week" in refused(answer)["message"]
+
+
+async def test_a_reload_keeps_what_is_spent(messages: Upstream, tmp_path: Path) -> None:
+    """And brings other limits; zero stops a client."""
+    config = limited(messages.port, {"usd": 1, "per": "day"})
+    async with running_relay(tmp_path, config) as relay:
+        assert (await relay.ask(request())).status == 200
+        for usd, status in ((DOLLARS, 402), (0, 402), (2 * DOLLARS, 200)):
+            update_configuration(relay, limited(messages.port, {"usd": usd, "per": "day"}))
+            relay.log.text.clear()
+            relay.app.reload()
+            await relay.log.says("^reloaded ")
+            assert (await relay.ask(request())).status == status
+
+
+async def test_a_ledger_that_cannot_be_read_is_said(messages: Upstream, tmp_path: Path) -> None:
+    """Limits go on from memory, and begin at zero."""
+    (tmp_path / "ledger.db").write_bytes(b"something else")
+    config = limited(messages.port, {"usd": DOLLARS, "per": "day"}, ledger={"path": "ledger.db"})
+    async with running_relay(tmp_path, config) as relay:
+        await relay.log.says("is damaged; move it away, .*; limits begin at zero$")
+        warning = (await relay.readiness())[1]["ledger"]["warning"]
+        assert warning.endswith("; limits begin at zero")
+        assert (await relay.ask(request())).status == 200
+        assert (await relay.ask(request())).status == 402
+
+
+async def used(relay: Relay) -> dict[tuple[str, ...], float]:
+    """Return how much of each limit is used."""
+    return await relay.samples("relay_limit_used_ratio", "client", "limit")
+
+
+async def test_metrics_and_log_say_what_is_used(messages: Upstream, tmp_path: Path) -> None:
+    """At the share that is wanted, and at the line: each once."""
+    limits: list[dict[str, object]] = [
+        {"usd": 4 * DOLLARS, "per": "day", "warn": 0.5},
+        {"tokens": 1, "per": "session"},
+    ]
+    async with running_relay(tmp_path, limited(messages.port, *limits)) as relay:
+        warn = await relay.samples("relay_limit_warn_ratio", "client", "limit")
+        assert warn == {("agent", "usd_day"): 0.5, ("agent", "tokens_session"): 0.8}
+        for count in range(1, 5):
+            await relay.ask(request(MESSAGES, SESSION % count))
+            ratios = await used(relay)
+            assert ratios["agent", "usd_day"] == pytest.approx(count / 4)
+            assert ratios["agent", "tokens_session"] == TOKENS
+        said = [line["message"] for line in relay.log.lines if "limit of $" in str(line)]
+        assert said == [
+            "the limit of $0.081804 per day of client agent: $0.040902 of it is used",
+            "the limit of $0.081804 per day of client agent is reached: its calls are refused",
+        ]
+        reached = await relay.samples("relay_limit_reached_total", "client", "limit")
+        assert reached == {("agent", "usd_day"): 1, ("agent", "tokens_session"): 4}
+
+
+async def test_a_client_may_call_its_relays_alone(upstream: Upstream, tmp_path: Path) -> None:
+    """Others are no path of its."""
+    upstream.answer_with(OK)
+    config = limited(upstream.port, **both_relays(upstream.port), client={"relays": ["openai"]})
+    async with running_relay(tmp_path, config) as relay:
+        assert (await relay.ask(request())).status == 403
+        assert (await relay.ask(request(CHAT))).status == 200
+        assert await relay.samples("relay_rejections_total", "reason") == {("path",): 1}
