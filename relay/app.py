@@ -23,11 +23,10 @@ from prometheus_client import CollectorRegistry
 
 from relay import threads
 from relay.admin.handler import AdminHandler
-from relay.config import ConfigurationError, ListenAddress, Problem, Settings, load
+from relay.config import ConfigurationError, Problem, Settings, load
 from relay.config.ledger import require_ledger_folder
-from relay.downstream.connections import Connections
-from relay.downstream.listener import CannotListen, Listeners
-from relay.downstream.server_connection import ServerConnection
+from relay.downstream.listener import CannotListen
+from relay.downstream.server import Server
 from relay.proxy.handler import Calls
 from relay.proxy.hop import Memory
 from relay.proxy.lifecycle import Lifecycle
@@ -70,26 +69,14 @@ class App:
         self._put_prices_in_force(settings, prices_of(settings))
         self._metrics.prepare(self.lifecycle.runtime.states(), self.lifecycle.runtime.client_names)
         self._metrics.loaded()
-        self._connections = Connections()
-        self._admin_connections = Connections(ADMIN_CONNECTIONS)
-        self._return_connections = Connections()
         self._history = RecentCalls()
         self._recorder = Recorder(self._metrics, self._history, [self._ledger.take, self._use.take])
         self._ledger.spending.settle = self._recorder.settle
         calls = Calls(self.lifecycle, self._metrics, self._recorder)
         self._admin = AdminHandler(self._load_admin)
-        self._listeners = Listeners(
-            lambda: ServerConnection(calls, self._connections), "relays", "listen"
-        )
-        returns = Returns(self.lifecycle, self._metrics)
-        self._return_listeners = Listeners(
-            lambda: ServerConnection(returns, self._return_connections), "returns", "returns"
-        )
-        self._returns_at: tuple[ListenAddress, ...] | None = None
-        """Where hops come back, once that is listened on."""
-        self._admin_listeners = Listeners(
-            lambda: ServerConnection(self._admin, self._admin_connections), "admin pages", "admin"
-        )
+        self._agents = Server(calls, "relays", "listen")
+        self._returns = Server(Returns(self.lifecycle, self._metrics), "returns", "returns")
+        self._pages = Server(self._admin, "admin pages", "admin", ADMIN_CONNECTIONS)
         self._reload_wanted = asyncio.Event()
         self._stop = asyncio.Event()
         self._stop_at_once = asyncio.Event()
@@ -108,9 +95,9 @@ class App:
         ]
         try:
             await self._ledger.wait_until_read()
-            await self._admin_listeners.open(self.lifecycle.runtime.settings.admin)
+            await self._pages.open(self.lifecycle.runtime.settings.admin)
             await self._open_returns(self.lifecycle.runtime.settings)
-            await self._listeners.open(self.lifecycle.runtime.settings.listen)
+            await self._agents.open(self.lifecycle.runtime.settings.listen)
             self.lifecycle.runtime.start()
             self._introduce()
             background.append(asyncio.create_task(self._load_pages(on_loaded)))
@@ -134,14 +121,8 @@ class App:
         Raises:
             CannotListen: An address cannot be listened on; then none of them is.
         """
-        if not settings.has_hops or self._returns_at is not None:
-            return
-        try:
-            await self._return_listeners.open(settings.returns)
-        except CannotListen:
-            self._return_listeners.close()
-            raise
-        self._returns_at = settings.returns
+        if settings.has_hops and self._returns.addresses is None:
+            await self._returns.open(settings.returns)
 
     def _load_admin(self) -> AdminListener:
         from relay.admin.application import AdminListener  # noqa: PLC0415  # see relay.admin.handler
@@ -256,7 +237,7 @@ class App:
         """Return new settings on the listeners there are: those last until a restart."""
         if (settings.listen, settings.admin) != (before.listen, before.admin):
             log.warning("listen and admin changed: that needs a restart")
-        returns = self._returns_at or settings.returns
+        returns = self._returns.addresses or settings.returns
         if settings.has_hops and settings.returns != returns:
             log.warning("returns changed: that needs a restart")
         if not settings.has_clients and not all(address.is_loopback for address in before.listen):
@@ -275,9 +256,8 @@ class App:
             self._metrics.loop_was_late(max(0.0, time.perf_counter() - due))
             ticks += 1
             try:
-                self._connections.tend(self.lifecycle.runtime.settings.timeouts.write)
-                self._admin_connections.tend(self.lifecycle.runtime.settings.timeouts.write)
-                self._return_connections.tend(self.lifecycle.runtime.settings.timeouts.write)
+                for server in (self._agents, self._returns, self._pages):
+                    server.connections.tend(self.lifecycle.runtime.settings.timeouts.write)
                 if ticks % REPORT_TICKS == 0:
                     self._report()
             except Exception:
@@ -288,12 +268,14 @@ class App:
     async def _drain(self) -> None:
         self.lifecycle.draining = True
         self._admin.drain()
-        self._listeners.close()
+        self._agents.close()
         seconds = self.lifecycle.runtime.settings.drain
         log.info(
-            "stopping: %d calls in flight have %g s to finish", self._connections.busy, seconds
+            "stopping: %d calls in flight have %g s to finish",
+            self._agents.connections.busy,
+            seconds,
         )
-        done = asyncio.create_task(self._connections.finish())
+        done = asyncio.create_task(self._agents.connections.finish())
         at_once = asyncio.create_task(self._stop_at_once.wait())
         await asyncio.wait({done, at_once}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         at_once.cancel()
@@ -303,18 +285,16 @@ class App:
     async def _cut(self, done: asyncio.Task[None]) -> None:
         self.lifecycle.cutting = True
         log.warning("cutting the calls that are still in flight")
-        self._connections.cut()
+        self._agents.connections.cut()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(done, CUT_SECONDS)
 
     async def _close(self) -> None:
-        self._listeners.close()
-        self._admin_listeners.close()
-        self._connections.abort()
-        self._return_listeners.close()
-        self._return_connections.abort()
+        self._pages.close()
+        self._agents.abort()
+        self._returns.abort()
         await self._admin.stop()
-        self._admin_connections.abort()
+        self._pages.abort()
         self.lifecycle.runtime.retire()
         self._recorder.settle()
         await self._ledger.close()

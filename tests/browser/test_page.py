@@ -273,8 +273,8 @@ async def test_a_hidden_page_reads_nothing(browser: Browser, relay: LocalRelay) 
     await browser.run(hidden % "hidden" + change)
     async with asyncio.timeout(FUSE_SECONDS):
         while readers:
-            relay.app._admin_connections._changed.clear()
-            await relay.app._admin_connections._changed.wait()
+            relay.app._pages.connections._changed.clear()
+            await relay.app._pages.connections._changed.wait()
     await relay.ask(request("/relay/unknown/x"))
     await browser.run(hidden % "visible" + change)
     await browser.says("#lately", "no relay of that name")

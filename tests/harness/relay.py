@@ -149,7 +149,7 @@ class LocalRelay(Relay):
 
     async def all_closed(self) -> None:
         """Wait until there is no agent's connection any more."""
-        connections = self.app._connections
+        connections = self.app._agents.connections
         while len(connections):
             connections._changed.clear()
             await connections._changed.wait()

@@ -206,7 +206,7 @@ async def test_a_leg_that_waits_for_a_connection_ends_with_the_call(chain: Chain
     agent, hop, sent = await chain.begin()
     chain.api.stop_listening()  # a refused connect is tried again 0.2 s later
     back = await chain.come_back(sent)
-    while not chain.relay.app._return_connections.busy:  # noqa: ASYNC110  # it says so to nobody
+    while not chain.relay.app._returns.connections.busy:  # noqa: ASYNC110  # it says so to nobody
         await asyncio.sleep(0)
     agent.reset()
     await check_gone(back)
@@ -295,7 +295,7 @@ async def test_a_hop_that_is_not_read_may_leave_the_end_of_an_answer(
             await back.send(returned(sent, "/v1/messages", *lines))
             api, _ = await chain.api.called()
             await api.send(CHUNKED)
-            open_connections = chain.relay.app._return_connections._open
+            open_connections = chain.relay.app._returns.connections._open
             (connection,) = (each for each in open_connections if each.busy)
             total = 6400
             while not connection.unsent:

@@ -210,8 +210,8 @@ async def test_who_takes_nothing_is_told_nothing_and_cut_off(
         await agent.ask(request(f"/relay/unknown/{number}/{'x' * 300}"))
     stuck = await open_stream(relay, receive_buffer=2048)
     stuck.agent.hold()
-    (connection,) = [each for each in relay.app._admin_connections._open if each.busy]
-    while connection in relay.app._admin_connections._open:
+    (connection,) = [each for each in relay.app._pages.connections._open if each.busy]
+    while connection in relay.app._pages.connections._open:
         assert connection.unsent < 200_000
         await asyncio.sleep(0)
     stuck.agent.read_on()
@@ -255,7 +255,7 @@ async def test_who_takes_nothing_does_not_hold_up_the_end(
     caller, _ = await upstream.called()
     stuck = await relay.agent(port=relay.admin_port, receive_buffer=2048)
     await stuck.ask(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    (connection,) = relay.app._admin_connections._open
+    (connection,) = relay.app._pages.connections._open
     assert connection._transport is not None
     handle = connection._transport.get_extra_info("socket")
     handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -266,9 +266,9 @@ async def test_who_takes_nothing_does_not_hold_up_the_end(
     relay.app.stop()
     await relay.log.says("^stopping")
     async with asyncio.timeout(events.UNTAKEN_SECONDS / 2):
-        while connection in relay.app._admin_connections._open:
-            relay.app._admin_connections._changed.clear()
-            await relay.app._admin_connections._changed.wait()
+        while connection in relay.app._pages.connections._open:
+            relay.app._pages.connections._changed.clear()
+            await relay.app._pages.connections._changed.wait()
     await caller.send(OK)
     assert (await agent.answer()).status == 200
     assert events_of(relay)._readers == set()

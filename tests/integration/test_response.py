@@ -185,7 +185,7 @@ async def test_an_early_answer_waits_for_an_agent_that_is_slow(
         await agent.send(chunked_request("Connection: close") + chunk(b"x"))
         caller = await upstream.accepted()
         await caller.send(CHUNKED)
-        (connection,) = (each for each in relay.app._connections._open if each.busy)
+        (connection,) = (each for each in relay.app._agents.connections._open if each.busy)
         while not connection.unsent:
             await caller.send(chunk(noise(16_384)))
             await turns(3)
@@ -208,7 +208,7 @@ async def test_a_bad_chunk_ends_an_early_answers_connection_once_it_is_read(
         await agent.send(chunked_request() + chunk(b"x"))
         caller = await upstream.accepted()
         await caller.send(CHUNKED)
-        (connection,) = (each for each in relay.app._connections._open if each.busy)
+        (connection,) = (each for each in relay.app._agents.connections._open if each.busy)
         while not connection.unsent:
             await caller.send(chunk(noise(16_384)))
             await turns(3)
@@ -423,7 +423,7 @@ async def test_a_slow_agent_holds_the_upstream_back(upstream: Upstream, tmp_path
         await caller.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % total)
         sent = await caller.push(piece, total)
         assert sent < 24 * MEGABYTE
-        (connection,) = (each for each in relay.app._connections._open if each.busy)
+        (connection,) = (each for each in relay.app._agents.connections._open if each.busy)
         assert not connection.writable
         assert connection.unsent < MEGABYTE
         agent.read_on()
@@ -452,7 +452,7 @@ async def test_an_agent_that_takes_nothing_of_a_whole_answer_is_cut(
         )
         caller, _ = await upstream.called()
         await caller.send(CHUNKED)
-        (connection,) = (each for each in relay.app._connections._open if each.busy)
+        (connection,) = (each for each in relay.app._agents.connections._open if each.busy)
         while not connection.unsent:
             await caller.send(chunk(noise(16_384)))
             await turns(3)

@@ -516,7 +516,9 @@ async def test_a_flood_whose_answers_are_not_read_is_held_back_and_ended(
         port = relay.admin_port if data is HEALTH else relay.port
         agent = await relay.agent(receive_buffer=16_384, port=port)
         await agent.ask(data)
-        connections = relay.app._admin_connections if data is HEALTH else relay.app._connections
+        connections = (
+            relay.app._pages.connections if data is HEALTH else relay.app._agents.connections
+        )
         (flooded,) = connections._open
         assert flooded._transport is not None
         shrink_buffers(agent.transport)

@@ -196,7 +196,7 @@ async def test_the_agent_has_a_piece_before_it_is_metered(
 ) -> None:
     """Written first, tapped after."""
     agent, caller = await begin(relay, upstream)
-    (connection,) = (each for each in relay.app._connections._open if each.busy)
+    (connection,) = (each for each in relay.app._agents.connections._open if each.busy)
     order: list[tuple[str, bytes]] = []
     write, feed = connection.write, Meter.feed
 
