@@ -88,6 +88,8 @@ class HopCall:
         self.record = HopRecord(self.hop.settings.name)
         self.leg_record = call.record
         """Of the last leg that was sent to it."""
+        self._first_return: CallRecord | None = None
+        """Of the first leg of the call's operation that came back from that."""
         self.in_all = 0
         """How many legs came back from it, refused ones not counted."""
 
@@ -132,6 +134,11 @@ class HopCall:
         is_calls = target.operation == self.call.record.operation
         return is_calls and not self.record.legs[target.operation]
 
+    def begin_attempt(self) -> None:
+        """Forget what an earlier leg to it was like."""
+        self.record.begin_attempt()
+        self._first_return = None
+
     def admit(self, leg: Cuttable, target: Target, record: CallRecord) -> None:
         """Take a leg that came back from the hop.
 
@@ -145,7 +152,8 @@ class HopCall:
         self.in_all += 1
         self.record.legs[target.operation] += 1
         self.hop.note_return()
-        if target.operation == of_call and self.record.returned_at is None:
+        if target.operation == of_call and self._first_return is None:
+            self._first_return = record
             self.record.returned_at = record.started
         self.patience.enter()
         self.call.legs.add(leg)
@@ -154,8 +162,13 @@ class HopCall:
         """Let go of a leg that came back from the hop, and is over."""
         self.patience.leave()
         self.call.legs.discard(leg)
-        if self.record.bytes_out is None and record.operation == self.call.record.operation:
-            self.record.bytes_out = record.request_bytes
+        if record is self._first_return:
+            self.note_bytes_out()
+
+    def note_bytes_out(self) -> None:
+        """Note how much of the request has come back from it."""
+        if self._first_return is not None:
+            self.record.bytes_out = self._first_return.request_bytes
 
 
 def may_ask(operation: str, further: str) -> bool:
@@ -193,7 +206,6 @@ class ChainedCall:
         self.finding: RelayError | None = None
         """What failed, by the relay's own finding, beyond the first hop."""
         self.legs: set[Cuttable] = set()
-        self.over = False
         self._hop_calls: dict[int, HopCall] = {}
 
     @property
@@ -208,7 +220,7 @@ class ChainedCall:
             found = self._hop_calls[index] = HopCall(self, index)
             self.summary.hops = [each.record for each in self.hop_calls]
         self.chain.memory.passes.expect(found)
-        found.record.begin_attempt()
+        found.begin_attempt()
         return found
 
     def skip(self, index: int) -> None:
@@ -236,8 +248,8 @@ class ChainedCall:
 
     def close(self) -> None:
         """End the call: no hop may come back with it, and its legs are cut at once."""
-        self.over = True
         for call in self._hop_calls.values():
             self.chain.memory.passes.forget(call)
+            call.note_bytes_out()  # legs that are cut may end after the call was observed
         for leg in list(self.legs):
             leg.cut()

@@ -196,6 +196,8 @@ class Call(Exchange):
     async def _fail(self, error: RelayError) -> bool:
         if self._onward is not None:
             self._onward.failed(error)
+        if self._chained is not None:
+            self._chained.close()  # an agent that has to be told by a reset may take its time
         keep = await super()._fail(error)
         if self._reply is None and isinstance(error, UpstreamError):
             self._take_finding(error.status)

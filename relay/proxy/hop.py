@@ -24,13 +24,15 @@ from relay.proxy.extra_headers import Headers
 from relay.proxy.forward import Sender
 from relay.proxy.hop_words import CAME_NOT_BACK, DEAD_END, WENT_PAST_OR_WANTS_KEY
 from relay.proxy.passes import CALL_ID, Passes, Place, is_strong, new_pass
-from relay.upstream.health import TLS_FAILED, UpstreamState
+from relay.upstream.health import NO_DESCRIPTOR, TLS_FAILED, UpstreamState
 
 if TYPE_CHECKING:
     from relay.proxy.chain import HopCall
 
 QUIET_SECONDS: Final = 60.0
 """How often, at most, the log says of a hop what it does wrong: agents retry all the while."""
+
+_NO_SILENCE: Final = (TLS_FAILED, NO_DESCRIPTOR)
 
 log = logging.getLogger("relay")
 
@@ -94,8 +96,11 @@ class Hop:
 
     @property
     def is_known_down(self) -> bool:
-        """Whether nothing answered there when last tried; TLS that fails is no silence."""
-        return self.state.up is False and not self.state.reason.startswith(TLS_FAILED)
+        """Whether nothing answered there when last tried.
+
+        TLS that fails is no silence, and a relay that cannot try knows nothing.
+        """
+        return self.state.up is False and not self.state.reason.startswith(_NO_SILENCE)
 
     @property
     def credentials(self) -> Iterator[Credential]:

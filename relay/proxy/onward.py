@@ -6,7 +6,6 @@ was written. What becomes of the leg is noted of the hop that it went to.
 
 from __future__ import annotations
 
-import ssl
 from functools import partial
 from typing import Final
 
@@ -87,7 +86,7 @@ class Onward:
             return await hop.sender.connect(self._record)
         except (UpstreamUnreachable, UpstreamConnectTimeout) as error:
             hop.state.failed(error)
-            if not hop.can_be_skipped or isinstance(error.__cause__, ssl.SSLError):
+            if not (hop.can_be_skipped and hop.is_known_down):
                 raise
             self._call.skip(index)
             self._to = None

@@ -22,6 +22,7 @@ PROBE_SECONDS: Final = 5.0
 """How old a call's news may be, and how often the connect is tried without any."""
 
 TLS_FAILED: Final = "TLS failed"
+NO_DESCRIPTOR: Final = "the relay has no file descriptor left"
 
 
 class UpstreamState:
@@ -90,5 +91,5 @@ def explain(error: RelayError) -> str:
     if isinstance(cause, socket.gaierror):
         return f"the name has no address: {(cause.strerror or 'unknown').lower()}"
     if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
-        return "the relay has no file descriptor left"
+        return NO_DESCRIPTOR
     return ""

@@ -380,3 +380,23 @@ async def test_what_the_api_says_is_counted_once(chain: Chain) -> None:
         ("request",): 1,
         ("response",): 1,
     }
+
+
+async def test_a_hop_is_measured_by_its_first_return(chain: Chain) -> None:
+    """Also where another of its legs is over before, and where the call's end cuts it."""
+    agent, hop, sent = await chain.begin()
+    await chain.come_back(sent, body=b"{}" * 10)
+    await chain.api.called()
+    second = await chain.come_back(sent, body=b"{}" * 20)
+    api, _ = await chain.api.called()
+    await api.send(OK)
+    assert (await second.answer()).status == 200
+    large = b"x" * 100_000  # what is that large is observed at once
+    await hop.send(CHUNKED + chunk(large) + chunk(b""))
+    assert (await agent.answer()).body == large
+    (line,) = await chain.relay.log.calls()
+    assert [each["bytes_out"] for each in line["hops"]] == [20]
+    assert await chain.relay.samples("relay_hop_request_bytes_total", "side") == {
+        ("in",): 2,
+        ("out",): 20,
+    }

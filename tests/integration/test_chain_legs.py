@@ -171,6 +171,25 @@ async def test_when_the_call_is_over_its_legs_are_cut(chain: Chain) -> None:
         await check_gone(peer)
 
 
+async def test_legs_are_cut_before_an_agent_has_taken_what_there_is(tmp_path: Path) -> None:
+    """By HTTP/1.0 it is told that an answer broke off once it has taken the rest, or never."""
+    async with running_chain(tmp_path) as chain:
+        agent = await chain.relay.agent(receive_buffer=16_384)
+        agent.hold()
+        await agent.send(request(version="1.0"))
+        hop, sent = await chain.called()
+        back = await chain.come_back(sent)
+        api, _ = await chain.api.called()
+        await hop.send(CHUNKED + chunk(PIECE * 2048))
+        (connection,) = (each for each in chain.relay.app._agents.connections._open if each.busy)
+        while not connection.untaken > 16_384:
+            await hop.send(chunk(PIECE * 2048))
+            await asyncio.sleep(0)
+        hop.leave()
+        for peer in (api, back):
+            await check_gone(peer)
+
+
 async def test_a_pass_is_worth_nothing_once_the_call_is_over(chain: Chain) -> None:
     """Replayed after the end, and after the agent has left."""
     agent, hop, sent = await chain.begin()

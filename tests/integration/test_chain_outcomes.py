@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from relay.upstream import dial
 from tests.harness.chain import HOP, Chain, running_chain
 from tests.harness.configuration import Config
 from tests.harness.expectations import check_error
@@ -110,6 +113,27 @@ async def test_skipping_a_hop_takes_no_leg_away_that_is_there(tmp_path: Path) ->
         assert (await again.answer()).status == 200
         back = await chain.come_back(on, hop="second")
         assert (await back.answer()).status == 200
+
+
+async def test_no_hop_is_skipped_because_the_relay_has_no_descriptor_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else an agent that opens connections enough could get past a hop."""
+    make = dial._make
+    async with running_chain(tmp_path, **SKIP) as chain:
+        port = chain.hops[0].port
+
+        def make_none(row: dial.Row) -> socket.socket:
+            if row[4][1] == port:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return make(row)
+
+        monkeypatch.setattr(dial, "_make", make_none)
+        for _ in range(2):
+            answer = await chain.relay.ask(request())
+            check_error(answer, 502, "connect_error", "api_error")
+        assert await hop_outcomes(chain, 2) == {(HOP, "unreachable"): 2}
+        assert chain.api.callers == []
 
 
 async def test_nothing_is_skipped_once_it_was_sent_a_byte(tmp_path: Path) -> None:
