@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from relay.commands.arguments import parser
@@ -191,18 +192,39 @@ def _env(options: argparse.Namespace) -> int:
 
 def _token(options: argparse.Namespace) -> int:
     from relay.commands import CommandError  # noqa: PLC0415  # see above
-    from relay.commands.token import fresh_token, write_token  # noqa: PLC0415  # see above
+    from relay.commands.token import fresh_token, write_client, write_token  # noqa: PLC0415  # see above
 
-    if options.to is None:
-        _print(fresh_token())
-        return OK
+    if options.client is None and (options.lasts is not None or options.folder is not None):
+        _complain("--for and --folder go with --client")
+        return UNUSABLE
     try:
-        written = write_token(options.to)
+        if options.client is not None:
+            folder = _client_folder(options)
+            if folder is None:
+                return UNUSABLE
+            _print(str(write_client(folder, options.client, options.lasts)))
+        elif options.to is None:
+            _print(fresh_token())
+        else:
+            written = write_token(options.to)
+            _print(f"{options.to}: {'a fresh token' if written else 'there is a token already'}")
     except CommandError as error:
         _complain(str(error))
         return FAILED
-    _print(f"{options.to}: {'a fresh token' if written else 'there is a token already'}")
     return OK
+
+
+def _client_folder(options: argparse.Namespace) -> Path | None:
+    """Return the folder of clients that is meant, or None after saying why there is none."""
+    if options.folder is not None:
+        return Path(options.folder)
+    settings = _load(options)
+    if settings is None:
+        return None
+    if len(settings.folders) != 1:
+        _complain(f"agent.yaml names {len(settings.folders)} folders of clients; say --folder DIR")
+        return None
+    return Path(settings.folders[0].folder)
 
 
 def _admin_address(options: argparse.Namespace) -> ListenAddress:

@@ -13,7 +13,15 @@ async def show(request: web.Request) -> web.Response:
     source = request.app[SOURCE]
     states = source.lifecycle.runtime.states()
     relays = {state.relay: _describe(source, state) for state in states}
-    return json_page(source.recent_calls.describe() | {"relays": relays})
+    return json_page(source.recent_calls.describe() | {"relays": relays} | _limits(source))
+
+
+def _limits(source: Source) -> dict[str, object]:
+    """Return what clients may spend and have spent, where any limit is."""
+    runtime = source.lifecycle.runtime
+    if not runtime.settings.has_limits:
+        return {}
+    return {"limits": source.lifecycle.ledger.spending.describe(runtime.accounts())}
 
 
 def _describe(source: Source, state: RelayState) -> dict[str, object]:

@@ -17,6 +17,7 @@ REPORTS: Final = (
     *("today", "daily", "weekly", "monthly"),
     *("sessions", "models", "clients", "agents"),
 )
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 FORMATS: Final = ("dotenv", "shell", "compose", "docker", "settings", "toml")
 
 
@@ -58,10 +59,7 @@ def parser() -> argparse.ArgumentParser:
     env.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
     env.add_argument("--host", help="host, or host:port, by which the agent reaches the relay")
     env.add_argument("--client", help="whose token to print; by default the first client's")
-    token = add("token", "Print a fresh random client token.", config=False)
-    token.add_argument(
-        "--to", metavar="FILE", type=Path, help="write it there instead, unless one is there"
-    )
+    _add_token(add("token", "Print a fresh random client token."))
     health = add("health", "Ask a running relay whether it serves; exit status 1 if not.")
     health.add_argument("--ready", action="store_true", help="ask whether it is ready, too")
     doctor = add("doctor", "Say what is wrong, and what to do about it.")
@@ -87,6 +85,35 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_usage(add("usage", "Show what calls used and cost, as the ledger has it."))
     return top_level
+
+
+def _add_token(token: argparse.ArgumentParser) -> None:
+    where = token.add_mutually_exclusive_group()
+    where.add_argument(
+        "--to", metavar="FILE", type=Path, help="write it there instead, unless one is there"
+    )
+    where.add_argument(
+        "--client",
+        metavar="NAME",
+        help="instead, write it as that client's into a folder of clients, and print the path",
+    )
+    token.add_argument(
+        "--for",
+        dest="lasts",
+        type=_seconds,
+        metavar="8h",
+        help="how long that client may call: seconds, or with s, m, h or d; by default for ever",
+    )
+    token.add_argument(
+        "--folder", type=Path, help="which folder; by default the one that agent.yaml names"
+    )
+
+
+def _seconds(text: str) -> float:
+    number, unit = (text[:-1], text[-1:]) if text[-1:].isalpha() else (text, "s")
+    if not number.isascii() or not number.isdecimal() or unit not in _UNITS or not int(number):
+        raise argparse.ArgumentTypeError("must be a time such as 90s, 30m, 8h or 7d")
+    return int(number) * _UNITS[unit]
 
 
 def _add_usage(usage: argparse.ArgumentParser) -> None:

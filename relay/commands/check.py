@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from relay.config import (
+    ClientRules,
     HeaderSettings,
     HopSettings,
     RelaySettings,
@@ -18,6 +19,7 @@ from relay.config import (
 from relay.credentials.credential import Credential
 from relay.credentials.shape import remarks
 from relay.downstream.listener import interface_addresses
+from relay.telemetry.spending.words import per_period
 
 _INDENT: Final = " " * 12
 
@@ -42,8 +44,14 @@ async def describe(settings: Settings) -> list[str]:
         lines += await _describe_relay(relay, states[relay.grant.name])
         for hop in relay.hops:
             lines += await _describe_hop(settings, relay, hop)
-    lines += [f"client    {client.name}: token {_state(client)}" for client in clients]
-    if not clients:
+    for client, declared in zip(clients, settings.clients, strict=True):
+        lines.append(f"client    {client.name}: token {_state(client)}")
+        lines += _describe_rules(declared.rules)
+    for folder in settings.folders:
+        lines.append(f"clients   {folder.name}: each file in {folder.folder}")
+        lines += _describe_rules(folder.rules)
+    lines += [f"limit     {per_period(each)}, of all together" for each in settings.limits]
+    if not settings.has_clients:
         lines.append("client    whoever is on this host: no clients are declared")
     limits = settings.timeouts.model_dump()
     lines.append("timeouts  " + ", ".join(f"{name} {value:g} s" for name, value in limits.items()))
@@ -59,6 +67,12 @@ async def describe(settings: Settings) -> list[str]:
         found = remarks(client.reading, None)
         lines += [f"warning   value of client {client.name}'s token: {each}" for each in found]
     return lines
+
+
+def _describe_rules(rules: ClientRules) -> list[str]:
+    """Return what a client may do, where that is not everything."""
+    lines = [] if rules.relays is None else [_field("relays", " ".join(sorted(rules.relays)))]
+    return lines + [_field("limit", per_period(each)) for each in rules.limits]
 
 
 async def _describe_relay(relay: RelaySettings, state: str) -> list[str]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+import time
 from pathlib import Path
 from typing import Final
 
 from relay.commands import CommandError
+from relay.config.limits import ALL
+from relay.config.schema import NAME_RULE, is_name
 
 TOKEN_BYTES: Final = 32
 
@@ -15,6 +19,32 @@ TOKEN_BYTES: Final = 32
 def fresh_token() -> str:
     """Return a new client token: 256 bits, in letters that need no quoting."""
     return f"relay-{secrets.token_urlsafe(TOKEN_BYTES)}"
+
+
+def write_client(folder: Path, name: str, lasts_seconds: float | None) -> Path:
+    """Write a client of a folder, in place of one of that name; return its file.
+
+    Raises:
+        CommandError: It is no name, or the file cannot be written.
+    """
+    if not is_name(name) or name == ALL or name.startswith("."):
+        raise CommandError(f'a client\'s name {NAME_RULE}, nor "{ALL}"')
+    path, temporary = folder / name, folder / f".{name}.new"
+    lines = [fresh_token()]
+    if lasts_seconds is not None:
+        lines.append(f"expires {int(time.time() + lasts_seconds)}")
+    try:
+        temporary.unlink(missing_ok=True)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+        with open(handle, "w", encoding="ascii") as file:  # noqa: PTH123  # a descriptor, not a path
+            file.write("\n".join(lines) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        reason = (error.strerror or "unknown").lower()
+        raise CommandError(f"the token cannot be written to {path}: {reason}") from error
+    return path
 
 
 def write_token(path: Path) -> bool:

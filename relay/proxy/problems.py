@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.credentials.credential import Credential
+from relay.credentials.folder import TokenFolder
 from relay.credentials.shape import Remark, remarks
 from relay.proxy.hop import Hop
 from relay.proxy.hop_words import SKIPPED, STRONGER, WEAK_PASS
@@ -47,6 +48,8 @@ def subjects_of(runtime: Runtime) -> Iterator[Subject]:
         recovery = f"there now, from {client.origin()}"
         yield Subject(f"token of client {client.name}", problem, recovery, "no-credential-yet")
         yield value_of_token(client)
+    for folder in runtime.folders:
+        yield Subject(f"clients of folder {folder.name}", folder.problem, "all is well with it now")
     for name, route in runtime.routes.items():
         recovery = f"{route.settings.upstream} answers now"
         down = route.upstream.problem
@@ -179,8 +182,15 @@ def _standing(runtime: Runtime, ways: Mapping[str, Mapping[str, object]]) -> dic
         "clients": {
             client.name: {"token": _state(client, value_of_token(client))}
             for client in runtime.clients
-        },
+        }
+        | {folder.name: _folder(folder) for folder in runtime.folders},
     }
+
+
+def _folder(folder: TokenFolder) -> dict[str, object]:
+    """Return how many clients there are, and what is wrong with their folder: calls go on."""
+    problem = folder.problem
+    return {"clients": len(folder.names()), **({"warning": problem} if problem else {})}
 
 
 def _hops(hops: Sequence[Hop]) -> dict[str, object]:

@@ -102,5 +102,9 @@ METRICS: Final = (
     Metric("relay_unpriced_requests_total", "counter", ("relay", "client", "model")),
     # Only where a ledger is.
     Metric("relay_ledger_dropped_total", "counter"),
+    # Only where a limit is.
+    Metric("relay_limit_used_ratio", "gauge", ("client", "limit")),
+    Metric("relay_limit_warn_ratio", "gauge", ("client", "limit")),
+    Metric("relay_limit_reached_total", "counter", ("client", "limit")),
 )
 SERIES: Final = frozenset(name for metric in METRICS for name in metric.series)

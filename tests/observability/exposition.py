@@ -187,6 +187,12 @@ class Relay(Collector):
         self._set("relay_config_last_reload_timestamp_seconds", time.time() - 600)
         self._count("relay_log_lines_dropped_total", int(self._troubled))
         self._count("relay_ledger_dropped_total", 0)
+        used, reached = (1.0, 1) if self._troubled else (0.4, 0)
+        for client, limit in (("agent", "usd_day"), ("agent", "usd_session"), ("all", "usd_month")):
+            near = 0.9 if client == "all" and self._troubled else used
+            self._set("relay_limit_used_ratio", near, client, limit)
+            self._set("relay_limit_warn_ratio", 0.8, client, limit)
+            self._count("relay_limit_reached_total", reached, client, limit)
         self._histograms["relay_event_loop_lag_seconds"].observe(0.001)
         self._set("relay_build_info", 1, "1.0.0")
 

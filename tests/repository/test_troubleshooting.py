@@ -104,6 +104,11 @@ ELSEWHERE: Final = {errors.Draining, errors.UpstreamTruncated, errors.UpstreamSt
 OF_CHAINS: Final = {errors.HopBypassed, errors.PassRefused, errors.LegRefused}
 """Those of LLM proxies on the way, in ``test_troubleshooting_chains``."""
 
+OF_LIMITS: Final = {
+    *(errors.LimitReached, errors.OpenAiLimitReached, errors.TooManyAtOnce, errors.BatchRefused)
+}
+"""Those of limits, in ``test_troubleshooting_limits``."""
+
 Processes = dict[str, RelayProcess]
 
 
@@ -183,7 +188,7 @@ async def test_every_failure_is_provoked() -> None:
         if isinstance(each, type) and issubclass(each, RelayError)
     }
     kinds = {errors.RelayError, errors.ClientError, errors.UpstreamError}
-    assert known - kinds == {case.fault for case in CASES} | ELSEWHERE | OF_CHAINS
+    assert known - kinds == {case.fault for case in CASES} | ELSEWHERE | OF_CHAINS | OF_LIMITS
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

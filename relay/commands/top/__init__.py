@@ -32,6 +32,8 @@ seconds, ``time`` and ``reset`` since the epoch, shares 0 to 1::
       quotas[]                window, utilization, left (a share), reset, reset_in
       limits[]                kind, limit, remaining, left (a share), reset, reset_in
       hops[]                  name, state (as "upstream"), bypassed, overhead_p50
+    limits[]                  of clients, where there are any: client, session, limit (such as
+                              usd_day), most, used, left (a share), ends, ends_in
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Final
 from relay.commands.top.page import (
     TOKEN_TYPES,
     Call,
+    ClientLimit,
     HopState,
     Limit,
     Quota,
@@ -83,6 +84,7 @@ class Figures:
     recent: tuple[Call, ...]
     """The latest first."""
     relays: tuple[RelayFigures, ...]
+    limits: tuple[ClientLimit, ...] = ()
 
 
 def compute(snapshot: Snapshot, now: float) -> Figures:
@@ -96,6 +98,7 @@ def compute(snapshot: Snapshot, now: float) -> Figures:
         in_flight=tuple(sorted(snapshot.in_flight, key=lambda call: -(call.age or 0.0))),
         recent=snapshot.recent[::-1],
         relays=tuple(_relay_figures(name, snapshot, now, span) for name in names),
+        limits=snapshot.limits,
     )
 
 
@@ -167,6 +170,11 @@ def limit_left(limit: Limit) -> float | None:
     return min(1.0, limit.remaining / limit.limit)
 
 
+def spending_left(limit: ClientLimit) -> float:
+    """Return the share that is left of what a client may spend, 0 to 1."""
+    return max(0.0, 1.0 - limit.used / limit.most) if limit.most else 0.0
+
+
 def seconds_until(reset: float | None, now: float) -> float | None:
     """Return the seconds from now to a reset; 0 for one that has passed."""
     return None if reset is None else max(0.0, reset - now)
@@ -174,12 +182,24 @@ def seconds_until(reset: float | None, now: float) -> float | None:
 
 def to_json(figures: Figures) -> dict[str, object]:
     """Return the figures as ``--json`` prints them."""
-    return {
+    data: dict[str, object] = {
         "time": figures.time,
         "rate_seconds": _rounded(figures.rate_seconds),
         "in_flight": [_call_json(call) for call in figures.in_flight],
         "relays": {relay.name: _relay_json(relay, figures.time) for relay in figures.relays},
     }
+    return data | ({"limits": _limits_json(figures)} if figures.limits else {})
+
+
+def _limits_json(figures: Figures) -> list[dict[str, object]]:
+    return [
+        asdict(limit)
+        | {
+            "left": _rounded(spending_left(limit)),
+            "ends_in": seconds_until(limit.ends, figures.time),
+        }
+        for limit in figures.limits
+    ]
 
 
 def _call_json(call: Call) -> dict[str, object]:

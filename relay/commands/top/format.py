@@ -93,6 +93,16 @@ def percent(share: float | None) -> str:
     return f"{whole} %"
 
 
+def spending_limit(name: str, most: float, session: str | None) -> str:
+    """Return what a client may spend: ``$20 a day``, ``2M tokens a session (ab12)``."""
+    kind, _, period = plain(name).partition("_")
+    if kind == "at":
+        return f"{amount(most)} at once"
+    what = f"${most:g}" if kind == "usd" else f"{amount(most)} {kind}"
+    of_session = f" ({plain(session)[:8]})" if session else ""
+    return f"{what} {'an' if period == 'hour' else 'a'} {period}{of_session}"
+
+
 def outcome(name: str | None) -> str:
     """Return an outcome in words: ``upstream error``."""
     return plain(name).replace("_", " ")

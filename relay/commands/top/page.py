@@ -97,6 +97,19 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientLimit:
+    """What a client, or a session of its, may spend, and has spent."""
+
+    client: str
+    limit: str
+    """Such as ``usd_day``."""
+    most: float
+    used: float
+    session: str | None = None
+    ends: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HopState:
     """How one of a relay's hops stands."""
 
@@ -130,6 +143,8 @@ class Snapshot:
     recent: tuple[Call, ...] = ()
     """The last hundred that finished, the oldest first."""
     relays: Mapping[str, RelayState] = field(default_factory=dict)
+    limits: tuple[ClientLimit, ...] = ()
+    """Of the relay's clients."""
 
 
 def read_snapshot(text: str) -> Snapshot:
@@ -151,7 +166,16 @@ def read_snapshot(text: str) -> Snapshot:
         in_flight=tuple(_call(fields) for fields in page.items("in_flight")),
         recent=tuple(_call(fields) for fields in page.items("recent")),
         relays={name: _relay_state(relays.fields(name)) for name in relays.names()},
+        limits=tuple(_client_limits(page)),
     )
+
+
+def _client_limits(page: _Fields) -> Iterator[ClientLimit]:
+    for item in page.items("limits"):
+        client, limit = item.text("client"), item.text("limit")
+        most, used = item.number("most"), item.number("used")
+        if client is not None and limit is not None and most is not None and used is not None:
+            yield ClientLimit(client, limit, most, used, item.text("session"), item.number("ends"))
 
 
 class _Fields:

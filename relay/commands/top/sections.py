@@ -24,6 +24,7 @@ from relay.commands.top.figures import (
     limit_left,
     quota_left,
     seconds_until,
+    spending_left,
 )
 from relay.commands.top.page import NOT_KNOWN, Call
 
@@ -153,6 +154,16 @@ def quotas(figures: Figures, *, wide: bool) -> RenderableType:
             row = [Text(name, "bold"), Text(what), bar, Text(text, style), Text(words.reset(reset))]
             table.add_row(*row)
             name = ""  # once is enough
+    for limit in figures.limits:
+        left = spending_left(limit)
+        style = _left_style(left)
+        table.add_row(
+            Text(words.plain(limit.client), "bold"),
+            Text(words.spending_limit(limit.limit, limit.most, limit.session)),
+            _bar(left, _WIDE_BAR if wide else _BAR, style),
+            Text(words.percent(left), style),
+            Text(words.reset(seconds_until(limit.ends, figures.time))),
+        )
     empty = _nothing("the upstreams have stated none so far")
     return _section("Quota left", "", table if table.row_count else empty)
 

@@ -39,6 +39,8 @@ class LedgerPlace(NamedTuple):
 
     path: Path
     timezone: str
+    settings: Settings | None = None
+    """The configuration that names it, whose limits are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def ledger_of(
     if settings is None or settings.ledger is None:
         example = "ledger: {path: /var/lib/relay/ledger.db}"
         raise Unanswerable(f"no ledger is configured; add {example}, or name one with --ledger")
-    return LedgerPlace(Path(settings.ledger.path), settings.timezone)
+    return LedgerPlace(Path(settings.ledger.path), settings.timezone, settings)
 
 
 def wish_of(options: argparse.Namespace) -> Wish:
@@ -126,6 +128,7 @@ def _export(path: Path, target: Path, out: TextIO) -> None:
 def _show(ledger: LedgerPlace, wish: Wish, out: TextIO) -> None:
     with reading(ledger.path) as reader:
         report = report_of(reader, wish.question, _zone(reader, ledger), time.time())
+        left = _left(reader, ledger, wish) if wish.form == "table" else []
     if wish.form == "json":
         out.write(json.dumps(as_data(report), indent=2) + "\n")
     elif wish.form == "csv":
@@ -133,8 +136,17 @@ def _show(ledger: LedgerPlace, wish: Wish, out: TextIO) -> None:
     else:
         from relay.commands.usage.table import draw  # noqa: PLC0415  # scripts pay nothing for it
 
-        draw(report, out)
+        draw(report, out, left)
     out.flush()
+
+
+def _left(reader: Reader, ledger: LedgerPlace, wish: Wish) -> list[str]:
+    """Return what is left of limits, where any are configured."""
+    if ledger.settings is None or not ledger.settings.counts_use:
+        return []
+    from relay.commands.usage.left import lines  # noqa: PLC0415  # scripts pay nothing for it
+
+    return lines(reader, ledger.settings, wish.question.client)
 
 
 def _zone(reader: Reader, ledger: LedgerPlace) -> ZoneInfo:

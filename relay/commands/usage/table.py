@@ -29,17 +29,17 @@ _DATE: Final = re.compile(r"-20\d\d-?\d\d-?\d\d$", re.ASCII)
 """Of a model: a list of them says which, not of what day."""
 
 
-def draw(report: Report, out: TextIO) -> None:
-    """Write the table, and what its marks mean."""
+def draw(report: Report, out: TextIO, left: Iterable[str] = ()) -> None:
+    """Write the table, what its marks mean, and what is left of limits."""
     console = Console(file=out, highlight=False, markup=False, emoji=False)
     console.width = min(console.width, WIDTH) if out.isatty() else WIDTH
     since = f"since {report.since:%Y-%m-%d} ({report.timezone})"
     if not report.rows:
         console.print(f"no calls {since}")
-        return
-    console.print(f"{_title(report)}, {since}")
-    console.print(_table(report))
-    for line in _legend(report.total):
+    else:
+        console.print(f"{_title(report)}, {since}")
+        console.print(_table(report))
+    for line in (*(_legend(report.total) if report.rows else ()), *left):
         console.print(line)
 
 

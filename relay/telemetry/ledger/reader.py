@@ -18,6 +18,7 @@ from urllib.parse import quote
 from relay.telemetry.ledger.batch import REFUSED
 from relay.telemetry.ledger.file import Unusable, explained
 from relay.telemetry.ledger.schema import check_version, noted
+from relay.telemetry.ledger.spent import Found, spent_since
 from relay.telemetry.ledger.writer import TIMEZONE
 from relay.telemetry.periods import day_of, midnight, next_day
 
@@ -88,6 +89,10 @@ class Reader:
     def begins(self) -> float | None:
         """Return when the first call ended, if there is one."""
         return self._next(-math.inf)
+
+    def spent_since(self, moment: float) -> list[Found]:
+        """Return what each client has spent since a moment, by quarters of an hour."""
+        return spent_since(self._connection, moment)
 
     def groups(
         self, columns: tuple[str, ...], since: float, zone: tzinfo, client: str | None

@@ -24,6 +24,7 @@ SESSION_SECONDS: Final = 0.1
 """How long a call waits for what its session spent before, which the ledger knows."""
 # Lines that were told of: of each client and period one, of each session one.
 _TOLD: Final = 20_000
+_SESSIONS_SHOWN: Final = 20
 _MICRO: Final = 1_000_000
 
 log = logging.getLogger("relay")
@@ -64,6 +65,18 @@ class LimitState(NamedTuple):
     def is_reached(self) -> bool:
         """Whether no call may begin."""
         return self.used >= self.limit.amount
+
+    def fields(self) -> dict[str, str | float | None]:
+        """Return what pages show of it; of a limit of calls at once, what is in flight."""
+        known = {
+            "client": self.owner,
+            "session": self.session,
+            "limit": self.limit.name,
+            "most": self.limit.amount,
+            "used": round(self.used, 6),
+            "ends": self.ends,
+        }
+        return {name: value for name, value in known.items() if value is not None}
 
 
 class Spending:
@@ -281,6 +294,14 @@ class Spending:
                 for limit in self.limits_of(label):
                     if limit.per == "session":
                         yield self._state(label, client, session, limit, now)
+
+    def describe(self, clients: Iterable[tuple[str, str]]) -> list[dict[str, str | float | None]]:
+        """Return the limits as pages show them: of sessions, those that are nearest to it."""
+        self.settle()
+        states = list(self.states(clients))
+        sessions = sorted((s for s in states if s.session is not None), key=lambda s: -s.ratio)
+        others = [state for state in states if state.session is None]
+        return [state.fields() for state in (*others, *sessions[:_SESSIONS_SHOWN])]
 
 
 def _nothing() -> None:

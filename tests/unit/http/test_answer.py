@@ -32,7 +32,7 @@ def test_own_answer_says_what_its_error_says(error: type[RelayError]) -> None:
     """Status, outcome, headers and body, in one well-formed answer."""
     head, body = read_response(own_answer(error(), "openai", head_only=False, close=False))
     assert head.status == error.status
-    assert head.values(b"x-relay-error") == [error.outcome.encode()]
+    assert head.values(b"x-relay-error") == [error().name.encode()]
     assert head.values(b"content-type") == [b"application/json"]
     assert head.length == len(body)
     assert body == error().body("openai")
