@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import os
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from relay.commands.arguments import parser
+from relay.commands.arguments import VERSION, parser
 
 if TYPE_CHECKING:
     from relay.config import ConfigurationError, ListenAddress, Settings
@@ -29,7 +30,8 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    options = parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(arguments or ["help"])
     command = COMMANDS[options.command]
     try:
         return command(options)
@@ -127,6 +129,11 @@ def _init(options: argparse.Namespace) -> int:
         admin_port=options.admin_port,
     )
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not options.yes
+    if not (on_terminal or options.yes):
+        _complain(
+            "nothing was written: there is no terminal to ask on; --yes takes what is proposed"
+        )
+        return UNUSABLE
     try:
         work = init.Setup(
             options.folder, flags, os.environ, init.Terminal() if on_terminal else None
@@ -291,6 +298,17 @@ def _usage(options: argparse.Namespace) -> int:
     return OK
 
 
+def _version(_: argparse.Namespace) -> int:
+    _print(VERSION)
+    return OK
+
+
+def _help(options: argparse.Namespace) -> int:
+    with contextlib.suppress(SystemExit):
+        parser().parse_args([*filter(None, [options.about]), "--help"])
+    return OK
+
+
 COMMANDS: Final[Mapping[str, Command]] = {
     "serve": _serve,
     "init": _init,
@@ -301,4 +319,6 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "health": _health,
     "top": _top,
     "usage": _usage,
+    "version": _version,
+    "help": _help,
 }

@@ -57,10 +57,30 @@ def test_version_is_printed(capsys: Output) -> None:
         main(["--version"])
     assert caught.value.code == OK
     assert capsys.readouterr().out == f"relay {__version__}\n"
+    assert main(["version"]) == OK
+    assert capsys.readouterr().out == f"relay {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["help"]])
+def test_relay_alone_is_the_help(arguments: list[str], capsys: Output) -> None:
+    """With every command in it, and status 0."""
+    assert main(arguments) == OK
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert set(COMMANDS) <= set(re.findall(r"^    (\w+) ", out, re.MULTILINE))
+
+
+def test_help_of_a_command_is_its_help(capsys: Output) -> None:
+    """Word for word."""
+    with pytest.raises(SystemExit):
+        main(["env", "--help"])
+    shown = capsys.readouterr().out
+    assert main(["help", "env"]) == OK
+    assert capsys.readouterr().out == shown
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["nope"], ["check", "--nope"], ["token", "--config", "x"], ["env", "extra"]]
+    "arguments", [["nope"], ["check", "--nope"], ["token", "--config", "x"], ["env", "extra"]]
 )
 def test_command_line_that_cannot_be_used_has_status_2(
     arguments: list[str], capsys: Output
@@ -126,9 +146,9 @@ def test_single_mistake_is_counted_as_one(file: Path, capsys: Output) -> None:
 
 @pytest.mark.parametrize("arguments", [["check"], ["check", "--config", "missing.yaml"]])
 def test_missing_configuration_has_status_2(arguments: list[str], capsys: Output) -> None:
-    """Named or not."""
+    """Named or not; where none was named, the command that writes one is."""
     assert main(arguments) == UNUSABLE
-    assert re.search(r"not found|no such file", capsys.readouterr().err)
+    assert re.search(r"not found: .*; relay init writes one|no such file", capsys.readouterr().err)
 
 
 def test_configuration_may_be_named_by_option_or_variable(
