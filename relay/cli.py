@@ -31,7 +31,12 @@ Command = Callable[[argparse.Namespace], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = parser().parse_args(arguments or ["help"])
+    try:
+        options = parser().parse_args(arguments or ["help"])
+    except SystemExit as end:
+        if end.code == UNUSABLE and arguments[0] == "env":
+            _print(_failure_of(arguments))
+        raise
     command = COMMANDS[options.command]
     try:
         return command(options)
@@ -171,10 +176,32 @@ def _check(options: argparse.Namespace) -> int:
     return OK
 
 
+def _failure_of(arguments: Sequence[str]) -> str:
+    """Return what `relay env` prints of a command line that cannot be used."""
+    from relay.commands.env_formats import NOTATIONS, failure  # noqa: PLC0415  # see above
+
+    words = {word.removeprefix("--format=") for word in arguments}
+    return failure(next((name for name in NOTATIONS if name in words), ""))
+
+
 def _env(options: argparse.Namespace) -> int:
+    from relay.commands.env_formats import failure  # noqa: PLC0415  # see above
+
+    status = FAILED
+    try:
+        status = _print_environment(options)
+    finally:
+        # An agent that is started all the same would call the real API.
+        if status != OK:
+            _print(failure(options.format))
+    return status
+
+
+def _print_environment(options: argparse.Namespace) -> int:
     from relay.commands import CommandError  # noqa: PLC0415  # see above
+    from relay.commands.agents import OWN_FILE  # noqa: PLC0415  # see above
     from relay.commands.env import Wish, agent_environment, ambiguities  # noqa: PLC0415  # see above
-    from relay.commands.env_formats import NOTATIONS, OWN_FILE  # noqa: PLC0415  # see above
+    from relay.commands.env_formats import NOTATIONS, SHELLS  # noqa: PLC0415  # see above
 
     agent = options.agent or OWN_FILE.get(options.format)
     if OWN_FILE.get(options.format, agent) != agent:
@@ -189,7 +216,8 @@ def _env(options: argparse.Namespace) -> int:
     except CommandError as error:
         _complain(str(error))
         return FAILED
-    for remark in ambiguities(settings, wish):
+    notes = environment.notes if options.format in SHELLS else ()
+    for remark in (*ambiguities(settings, wish), *notes):
         _complain(remark)
     for line in NOTATIONS[options.format](environment):
         _print(line)

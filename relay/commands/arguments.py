@@ -13,13 +13,13 @@ from typing import Final
 
 from relay import DOCS, __version__
 
-AGENTS: Final = ("claude-code", "codex", "anthropic", "openai")
+AGENTS: Final = ("claude-code", "codex", "opencode", "anthropic", "openai")
 CREDENTIALS: Final = ("anthropic", "claude", "subscription", "openai")
 REPORTS: Final = (
     *("today", "daily", "weekly", "monthly"),
     *("sessions", "models", "clients", "agents"),
 )
-FORMATS: Final = ("dotenv", "shell", "compose", "docker", "settings", "toml")
+FORMATS: Final = ("dotenv", "shell", "fish", "compose", "docker", "settings", "toml")
 VERSION: Final = f"relay {__version__}"
 EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "serve": ("relay serve", "relay serve --config agent.yaml"),
@@ -106,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
         choices=FORMATS,
         default=FORMATS[0],
         help="dotenv for compose's env_file, docker for docker run --env-file; settings is Claude "
-        "Code's settings.json, toml is Codex's config.toml",
+        "Code's settings.json, toml is Codex's config.toml; on an error, what no reader takes",
     )
     env.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
     env.add_argument("--host", help="host, or host:port, by which the agent reaches the relay")
