@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import os
 import sys
@@ -16,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from relay.commands.arguments import parser
+from relay.commands.arguments import VERSION, parser
 
 if TYPE_CHECKING:
     from relay.config import ConfigurationError, ListenAddress, Settings
@@ -30,7 +31,13 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    options = parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = parser().parse_args(arguments or ["help"])
+    except SystemExit as end:
+        if end.code == UNUSABLE and arguments[0] == "env":
+            _print(_failure_of(arguments))
+        raise
     command = COMMANDS[options.command]
     try:
         return command(options)
@@ -128,6 +135,11 @@ def _init(options: argparse.Namespace) -> int:
         admin_port=options.admin_port,
     )
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not options.yes
+    if not (on_terminal or options.yes):
+        _complain(
+            "nothing was written: there is no terminal to ask on; --yes takes what is proposed"
+        )
+        return UNUSABLE
     try:
         work = init.Setup(
             options.folder, flags, os.environ, init.Terminal() if on_terminal else None
@@ -165,10 +177,32 @@ def _check(options: argparse.Namespace) -> int:
     return OK
 
 
+def _failure_of(arguments: Sequence[str]) -> str:
+    """Return what `relay env` prints of a command line that cannot be used."""
+    from relay.commands.env_formats import NOTATIONS, failure  # noqa: PLC0415  # see above
+
+    words = {word.removeprefix("--format=") for word in arguments}
+    return failure(next((name for name in NOTATIONS if name in words), ""))
+
+
 def _env(options: argparse.Namespace) -> int:
+    from relay.commands.env_formats import failure  # noqa: PLC0415  # see above
+
+    status = FAILED
+    try:
+        status = _print_environment(options)
+    finally:
+        # An agent that is started all the same would call the real API.
+        if status != OK:
+            _print(failure(options.format))
+    return status
+
+
+def _print_environment(options: argparse.Namespace) -> int:
     from relay.commands import CommandError  # noqa: PLC0415  # see above
+    from relay.commands.agents import OWN_FILE  # noqa: PLC0415  # see above
     from relay.commands.env import Wish, agent_environment, ambiguities  # noqa: PLC0415  # see above
-    from relay.commands.env_formats import NOTATIONS, OWN_FILE  # noqa: PLC0415  # see above
+    from relay.commands.env_formats import NOTATIONS, SHELLS  # noqa: PLC0415  # see above
 
     agent = options.agent or OWN_FILE.get(options.format)
     if OWN_FILE.get(options.format, agent) != agent:
@@ -183,7 +217,8 @@ def _env(options: argparse.Namespace) -> int:
     except CommandError as error:
         _complain(str(error))
         return FAILED
-    for remark in ambiguities(settings, wish):
+    notes = environment.notes if options.format in SHELLS else ()
+    for remark in (*ambiguities(settings, wish), *notes):
         _complain(remark)
     for line in NOTATIONS[options.format](environment):
         _print(line)
@@ -313,6 +348,17 @@ def _usage(options: argparse.Namespace) -> int:
     return OK
 
 
+def _version(_: argparse.Namespace) -> int:
+    _print(VERSION)
+    return OK
+
+
+def _help(options: argparse.Namespace) -> int:
+    with contextlib.suppress(SystemExit):
+        parser().parse_args([*filter(None, [options.about]), "--help"])
+    return OK
+
+
 COMMANDS: Final[Mapping[str, Command]] = {
     "serve": _serve,
     "init": _init,
@@ -323,4 +369,6 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "health": _health,
     "top": _top,
     "usage": _usage,
+    "version": _version,
+    "help": _help,
 }

@@ -6,34 +6,87 @@ What a command offers to choose from stands here once more, for help must cost n
 from __future__ import annotations
 
 import argparse
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from relay import __version__
+from relay import DOCS, __version__
 
-AGENTS: Final = ("claude-code", "codex", "anthropic", "openai")
+AGENTS: Final = ("claude-code", "codex", "opencode", "anthropic", "openai")
 CREDENTIALS: Final = ("anthropic", "claude", "subscription", "openai")
 REPORTS: Final = (
     *("today", "daily", "weekly", "monthly"),
     *("sessions", "models", "clients", "agents"),
 )
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-FORMATS: Final = ("dotenv", "shell", "compose", "docker", "settings", "toml")
+FORMATS: Final = ("dotenv", "shell", "fish", "compose", "docker", "settings", "toml")
+VERSION: Final = f"relay {__version__}"
+EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "serve": ("relay serve", "relay serve --config agent.yaml"),
+    "init": ("relay init", "relay init --yes --for host --credential anthropic"),
+    "check": ("relay check", "relay check agent.yaml"),
+    "env": ("relay env claude-code", 'eval "$(relay env --format shell)"'),
+    "token": ("relay token", "relay token --to relay_token"),
+    "health": ("relay health", "relay health --ready"),
+    "doctor": ("relay doctor", "relay doctor --stream", "relay doctor --json"),
+    "top": ("relay top", "relay top --once"),
+    "usage": ("relay usage", "relay usage daily --since 7d", "relay usage models --json"),
+    "version": ("relay version",),
+    "help": ("relay help env",),
+}
+"""What stands at the end of each command's help."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that names what was probably meant."""
+
+    def _check_value(self, action: argparse.Action, value: str) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(each) for each in action.choices]
+            hint = _nearest(value, known) or f"; choose from {', '.join(known)}"
+            raise argparse.ArgumentError(action, f"there is no {value!r}{hint}")
+
+    def parse_known_args(  # type: ignore[override]  # argparse's own overloads, for any namespace
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse's; what a command does not know is its error, with its own usage."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            named = (name for action in self._actions for name in action.option_strings)
+            hint = _nearest(unknown[0].partition("=")[0], named)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return options, unknown
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def _epilog(name: str) -> str:
+    examples = "".join(f"  {each}\n" for each in EXAMPLES[name])
+    return f"examples:\n{examples}\ndocs: {DOCS}/commands.md#relay-{name}"
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser; the command's name is in ``command``."""
-    top_level = argparse.ArgumentParser(
+    """Return the parser; the command's name is in ``command``, None where there is none."""
+    top_level = _Parser(
         prog="relay",
         description="Puts the real credential into an agent's LLM calls, and measures them.",
+        epilog=f"relay help COMMAND says more of one. docs: {DOCS}",
     )
-    top_level.add_argument("--version", action="version", version=f"relay {__version__}")
-    commands = top_level.add_subparsers(
-        dest="command", title="commands", required=True, metavar="COMMAND"
-    )
+    top_level.add_argument("--version", action="version", version=VERSION)
+    commands = top_level.add_subparsers(dest="command", title="commands", metavar="COMMAND")
 
     def add(name: str, text: str, *, config: bool = True) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=_epilog(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if config:
             command.add_argument("--config", metavar="FILE", help="the agent.yaml to use")
         return command
@@ -54,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
         choices=FORMATS,
         default=FORMATS[0],
         help="dotenv for compose's env_file, docker for docker run --env-file; settings is Claude "
-        "Code's settings.json, toml is Codex's config.toml",
+        "Code's settings.json, toml is Codex's config.toml; on an error, what no reader takes",
     )
     env.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
     env.add_argument("--host", help="host, or host:port, by which the agent reaches the relay")
@@ -84,6 +137,11 @@ def parser() -> argparse.ArgumentParser:
         "--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks"
     )
     _add_usage(add("usage", "Show what calls used and cost, as the ledger has it."))
+    add("version", "Print the version.", config=False)
+    told = add("help", "Print the help, or a command's.", config=False)
+    told.add_argument(
+        "about", nargs="?", choices=tuple(commands.choices), metavar="COMMAND", help="of which"
+    )
     return top_level
 
 

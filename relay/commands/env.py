@@ -1,68 +1,21 @@
-"""What each kind of agent must be told, so that its calls go through the relay and nowhere else.
+"""What an agent must be told, so that its calls go through the relay and nowhere else.
 
-Each variable was tried on the agent itself: Claude Code 2.1.81 and 2.1.330, codex-cli 0.169.0,
-the Anthropic SDKs (Python 2.12, TypeScript 1.12) and OpenAI's (Python 3.54, TypeScript 6.49).
-How the variables are written is the business of `notations`.
+What each kind reads is in `agents`; how the variables are written is the business of
+`env_formats`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from relay.commands import CommandError
+from relay.commands.agents import ANY_TOKEN, DEFAULT_AGENTS, KINDS, Agent
 from relay.commands.check import credentials_of
-from relay.commands.env_formats import LISTS, Agent, Environment
+from relay.commands.env_formats import LISTS, Environment
 from relay.config import ListenAddress, RelaySettings, Settings, parse_upstream
 from relay.credentials.credential import Credential
 from relay.errors import Api
-
-# What agents send where no token is asked for: they insist on having one.
-ANY_TOKEN: Final = "unused"  # noqa: S105  # deliberately worthless
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What one kind of agent reads."""
-
-    api: Api
-    token: str
-    address: str = ""
-    suffix: str = ""
-    fixed: tuple[tuple[str, str], ...] = ()
-    note: str = ""
-
-
-_CODEX_NOTE: Final = "Codex takes the relay's address from a file: relay env codex --format toml"
-KINDS: Final[Mapping[Agent, _Kind]] = {
-    # As an API key the token would have Claude Code ask whether to use it.
-    "claude-code": _Kind(
-        "anthropic",
-        "ANTHROPIC_AUTH_TOKEN",
-        "ANTHROPIC_BASE_URL",
-        fixed=(
-            # Updates, telemetry and the like go past the relay, and nowhere from an internal
-            # network.
-            ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
-            # Of its own accord it would fetch plugins from elsewhere on its first start.
-            ("CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL", "1"),
-            # Some versions load every tool of every MCP server into each call where the base
-            # URL is not Anthropic's (2.1.81 does, 2.1.330 does not).
-            ("ENABLE_TOOL_SEARCH", "true"),
-        ),
-        note="WebFetch asks api.anthropic.com about each host first, past the relay; only a "
-        "setting stops that: relay env claude-code --format settings",
-    ),
-    # The name that the SDKs and what is built on them read, all of them.
-    "anthropic": _Kind("anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
-    "codex": _Kind("openai", "OPENAI_API_KEY", note=_CODEX_NOTE),
-    "openai": _Kind("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
-}
-_DEFAULT_KINDS: Final[Mapping[Api, tuple[Agent, ...]]] = {
-    "anthropic": ("claude-code",),
-    "openai": ("openai", "codex"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +43,7 @@ async def agent_environment(settings: Settings, wish: Wish) -> Environment:
     variables: dict[str, str] = {}
     urls = {api: f"http://{address}/relay/{relay.name}" for api, relay in relays.items()}
     for kind in kinds:
-        if kind.address:
-            variables[kind.address] = urls[kind.api] + kind.suffix
-        variables[kind.token] = token
-        variables |= dict(kind.fixed)
+        variables |= kind.variables(urls, token)
     # With a proxy for the rest of the world, the relay is still called directly.
     variables |= dict.fromkeys(LISTS, host)
     notes = tuple(kind.note for kind in kinds if kind.note)
@@ -105,7 +55,7 @@ def ambiguities(settings: Settings, wish: Wish) -> list[str]:
     """Return what to say where several relays would do and the first was taken."""
     if wish.relay is not None:
         return []
-    wanted = {KINDS[wish.agent].api} if wish.agent else {"anthropic", "openai"}
+    wanted = KINDS[wish.agent].apis if wish.agent else ("anthropic", "openai")
     found: dict[Api, list[str]] = {}
     for relay in settings.relays:
         found.setdefault(relay.api, []).append(relay.name)
@@ -117,7 +67,7 @@ def ambiguities(settings: Settings, wish: Wish) -> list[str]:
 
 
 def _agents(relays: Iterable[Api], agent: Agent | None) -> tuple[Agent, ...]:
-    return (agent,) if agent else tuple(each for api in relays for each in _DEFAULT_KINDS[api])
+    return (agent,) if agent else tuple(each for api in relays for each in DEFAULT_AGENTS[api])
 
 
 def _chosen_relays(settings: Settings, wish: Wish) -> dict[Api, RelaySettings]:
@@ -127,9 +77,10 @@ def _chosen_relays(settings: Settings, wish: Wish) -> dict[Api, RelaySettings]:
     if not fitting:
         raise CommandError(f"there is no relay of that name; there are {names}")
     if wish.agent is not None:
-        api = KINDS[wish.agent].api
-        fitting = [relay for relay in fitting if relay.api == api]
+        apis = KINDS[wish.agent].apis
+        fitting = [relay for relay in fitting if relay.api in apis]
         if not fitting:
+            api = " or ".join(apis)
             raise CommandError(f"{wish.agent} needs a relay with the API {api}; there are {names}")
     chosen: dict[Api, RelaySettings] = {}
     for relay in fitting:

@@ -2,8 +2,9 @@
 
 Each notation is a function from an `Environment` to lines. What one reader takes for a quote
 another takes for a part of the value, so each is written for the program that reads it: dotenv
-for Compose and python-dotenv, docker for ``docker run --env-file``, which knows no quotes.
-Knows nothing of the configuration.
+for Compose and python-dotenv, docker for ``docker run --env-file``, which knows no quotes. A
+notation is also what its reader stops at where there is nothing to tell: an agent that is started
+without these variables calls the real API. Knows nothing of the configuration.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 # In a shell these are added to, for what is there belongs to somebody else.
 LISTS: Final = ("NO_PROXY", "no_proxy")
@@ -63,13 +64,24 @@ def docker(environment: Environment) -> Iterator[str]:
 
 
 def shell(environment: Environment) -> Iterator[str]:
-    """Yield lines for ``eval`` in a POSIX shell."""
-    yield from environment.comments()
+    """Yield lines for ``eval`` in a POSIX shell.
+
+    No comments: in an ``eval`` without quotes all is one line, which the first would end.
+    """
     for name, value in environment.variables.items():
         if name in LISTS:
             yield f'export {name}="${{{name}:+${name},}}"{shlex.quote(value)}'
         else:
             yield f"export {name}={shlex.quote(value)}"
+
+
+def fish(environment: Environment) -> Iterator[str]:
+    """Yield lines for fish, by ``source`` or by ``eval``, which joins them."""
+    for name, value in environment.variables.items():
+        quoted = "'" + re.sub(r"[\\']", r"\\\g<0>", value) + "'"
+        if name in LISTS:
+            quoted = f"(string join -n , -- ${name} {quoted})"
+        yield f"set -gx {name} {quoted};"
 
 
 def compose(environment: Environment) -> Iterator[str]:
@@ -107,15 +119,24 @@ def _quoted(text: str) -> str:
     return json.dumps(text)
 
 
-Agent = Literal["claude-code", "codex", "anthropic", "openai"]
 Notation = Callable[[Environment], Iterator[str]]
 NOTATIONS: Final[Mapping[str, Notation]] = {
     "dotenv": dotenv,
     "docker": docker,
     "shell": shell,
+    "fish": fish,
     "compose": compose,
     "settings": settings,
     "toml": toml,
 }
-OWN_FILE: Final[Mapping[str, Agent]] = {"settings": "claude-code", "toml": "codex"}
-"""The notations that a single agent reads."""
+SHELLS: Final = ("shell", "fish")
+"""The notations that are run, and can hold no notes."""
+
+
+def failure(notation: str) -> str:
+    """Return the line that no reader of the notation takes for variables.
+
+    A command that fails in a shell; a name with blanks in it, which ``docker run`` and Compose
+    refuse in an env file; and neither JSON, TOML nor a mapping of YAML.
+    """
+    return "false" if notation in SHELLS else "false relay env failed="

@@ -58,7 +58,10 @@ def find_file(path: str | None, environment: Mapping[str, str]) -> Path:
         if Path(place).is_file():
             return Path(place)
     places = " or ".join(PLACES)
-    message = f"not found; write {places}, or name another with --config or $RELAY_CONFIG"
+    message = (
+        f"not found: there is no {places}; relay init writes one, or name another "
+        "with --config or $RELAY_CONFIG"
+    )
     raise ConfigurationError([Problem(1, (), message)])
 
 

@@ -61,6 +61,12 @@ class AgentTransport(asyncio.Protocol):
         info = transport.get_extra_info("sockname") if transport is not None else None
         return str(info[0]) if info else ""
 
+    @property
+    def local_port(self) -> int:
+        """The port that the agent connected to."""
+        info = self._transport.get_extra_info("sockname") if self._transport is not None else None
+        return int(info[1]) if info else 0
+
     def write(self, data: bytes) -> None:
         """Queue bytes for the agent."""
         if self._transport is not None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from relay.config import RelaySettings
 from relay.downstream.server_connection import Request, ServerConnection
-from relay.errors import BodyTooLarge, RelayError, RelayFault
+from relay.errors import BodyTooLarge, Headers, RelayError, RelayFault
 from relay.http import answer
 from relay.http.grammar import Field
 from relay.http.headers import expects_continue
@@ -135,10 +135,11 @@ class Exchange(ABC):
         """Return what else the answer to an error of the relay's own says."""
         return ()
 
-    def _answer_empty(self, head: RequestHead) -> bool:
+    def _answer_empty(self, head: RequestHead, headers: Headers = ()) -> bool:
         """Say that the relay is there, to who asks for no more; return whether to go on."""
         close = self._is_last(head)
-        self._connection.write(answer.plain_answer(200, [], b"", head_only=True, close=close))
+        told = list(headers)
+        self._connection.write(answer.plain_answer(200, told, b"", head_only=True, close=close))
         return not close
 
     def _is_last(self, head: RequestHead | None) -> bool:

@@ -23,6 +23,7 @@ from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.limits import check_relay, check_spending, take_place
 from relay.proxy.onward import Onward
 from relay.proxy.probe import asks_for_probe, hops_field
+from relay.proxy.proof import prove
 from relay.proxy.request import AgentBody
 from relay.proxy.response import DIRECT, Way
 from relay.proxy.routing import (
@@ -85,7 +86,8 @@ class Call(Exchange):
         route = find_relay(target, self._runtime.routes)
         if is_probe(head.method, target):
             self._measured = False  # no call: Claude Code asks whether anybody is there
-            return self._answer_empty(head)
+            port = self._connection.local_port
+            return self._answer_empty(head, prove(head, self._runtime.clients, port))
         self._begin(route, target, head)
         await self._admit(head, target, route)
         self._measured = not self._probe

@@ -1,5 +1,6 @@
 """The command line: what is printed where, and the exit statuses 0, 1 and 2."""
 
+import contextlib
 import json
 import os
 import re
@@ -57,10 +58,30 @@ def test_version_is_printed(capsys: Output) -> None:
         main(["--version"])
     assert caught.value.code == OK
     assert capsys.readouterr().out == f"relay {__version__}\n"
+    assert main(["version"]) == OK
+    assert capsys.readouterr().out == f"relay {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["help"]])
+def test_relay_alone_is_the_help(arguments: list[str], capsys: Output) -> None:
+    """With every command in it, and status 0."""
+    assert main(arguments) == OK
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert set(COMMANDS) <= set(re.findall(r"^    (\w+) ", out, re.MULTILINE))
+
+
+def test_help_of_a_command_is_its_help(capsys: Output) -> None:
+    """Word for word."""
+    with pytest.raises(SystemExit):
+        main(["env", "--help"])
+    shown = capsys.readouterr().out
+    assert main(["help", "env"]) == OK
+    assert capsys.readouterr().out == shown
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["nope"], ["check", "--nope"], ["token", "--config", "x"], ["env", "extra"]]
+    "arguments", [["nope"], ["check", "--nope"], ["init", "--config", "x"], ["env", "extra"]]
 )
 def test_command_line_that_cannot_be_used_has_status_2(
     arguments: list[str], capsys: Output
@@ -109,7 +130,7 @@ def test_mistaken_configuration_has_status_2(command: str, file: Path, capsys: O
     file.write_text(f"grants: [{API_KEY}]\nclaude: {{base_url: localhost}}\n")
     assert main([command]) == UNUSABLE
     out, err = capsys.readouterr()
-    assert out == ""
+    assert out == ("false relay env failed=\n" if command == "env" else "")
     assert API_KEY not in err
     lines = err.splitlines()
     assert lines[0].startswith("relay: agent.yaml:1: grants[0].name: must be")
@@ -126,9 +147,9 @@ def test_single_mistake_is_counted_as_one(file: Path, capsys: Output) -> None:
 
 @pytest.mark.parametrize("arguments", [["check"], ["check", "--config", "missing.yaml"]])
 def test_missing_configuration_has_status_2(arguments: list[str], capsys: Output) -> None:
-    """Named or not."""
+    """Named or not; where none was named, the command that writes one is."""
     assert main(arguments) == UNUSABLE
-    assert re.search(r"not found|no such file", capsys.readouterr().err)
+    assert re.search(r"not found: .*; relay init writes one|no such file", capsys.readouterr().err)
 
 
 def test_configuration_may_be_named_by_option_or_variable(
@@ -209,8 +230,39 @@ def test_env_without_a_token_has_status_1(file: Path, capsys: Output) -> None:
     file.write_text(SHORT + "clients: [{name: agent, token: {env: RELAY_TEST_TOKEN}}]\n")
     assert main(["env"]) == FAILED
     out, err = capsys.readouterr()
-    assert out == ""
+    assert out == "false relay env failed=\n"
     assert err == "relay: client agent has no token yet: $RELAY_TEST_TOKEN is not set\n"
+
+
+@pytest.mark.parametrize("shell", ["shell", "fish"])
+@pytest.mark.parametrize(
+    "arguments", [[], ["codx"], ["--nope"], ["--client", "nobody"], ["--config", "absent.yaml"]]
+)
+def test_env_that_fails_is_a_command_that_fails(
+    shell: str, arguments: list[str], file: Path, capsys: Output
+) -> None:
+    """Else `eval "$(relay env ...)" && claude` would start it against the real API."""
+    if not arguments:
+        file.write_text("grants: 7")
+    for form in ([f"--format={shell}"], ["--format", shell]):
+        with contextlib.suppress(SystemExit):
+            assert main(["env", *form, *arguments]) in (FAILED, UNUSABLE)
+        assert capsys.readouterr().out == "false\n"
+
+
+def test_help_of_env_is_no_failure(capsys: Output) -> None:
+    """It is what was asked for."""
+    with pytest.raises(SystemExit):
+        main(["env", "--help"])
+    assert "relay env failed" not in capsys.readouterr().out
+
+
+def test_notes_of_shells_are_on_standard_error(file: Path, capsys: Output) -> None:
+    """In an eval without quotes a comment would swallow what stands behind it."""
+    assert main(["env", "--format", "shell"]) == OK
+    out, err = capsys.readouterr()
+    assert "#" not in out
+    assert err.startswith("relay: WebFetch asks api.anthropic.com")
 
 
 def test_env_of_one_agents_own_file_needs_no_agents_name(file: Path, capsys: Output) -> None:
@@ -220,7 +272,10 @@ def test_env_of_one_agents_own_file_needs_no_agents_name(file: Path, capsys: Out
     assert page["skipWebFetchPreflight"] is True
     assert page["env"]["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:8484/relay/anthropic"
     assert main(["env", "codex", "--format", "settings"]) == UNUSABLE
-    assert capsys.readouterr() == ("", "relay: settings is the file of claude-code alone\n")
+    out, err = capsys.readouterr()
+    assert err == "relay: settings is the file of claude-code alone\n"
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(out)
 
 
 def test_env_says_which_of_several_relays_it_is_for(file: Path, capsys: Output) -> None:

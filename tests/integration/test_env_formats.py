@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from relay.commands.env_formats import Environment, shell
+from relay.commands.env_formats import Environment, failure, shell
 from tests.unit.commands.test_env_formats import VALUES, of
 
 
@@ -14,6 +14,31 @@ def test_shell_is_read_back(value: str) -> None:
     script = "\n".join(["set -eu", *shell(of(value)), 'printf "%s|%s" "$A" "$B"'])
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == f"{value}|c"
+
+
+def test_shell_is_read_back_without_quotes_too() -> None:
+    """An eval of which someone forgot the quotes still sets all of it."""
+    lines = "\n".join(shell(of("http://[::1]:8484/a")))
+    script = 'set -eu; eval $LINES_; printf "%s|%s" "$A" "$B"'
+    done = subprocess.run(
+        ["sh", "-c", script],
+        env={"LINES_": lines},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "http://[::1]:8484/a|c"
+
+
+def test_failure_stops_what_follows_in_a_shell() -> None:
+    """With quotes and without."""
+    for evaluated in ('eval "$(echo $LINE)"', "eval $(echo $LINE)"):
+        script = f"{evaluated} && echo started"
+        environment = {"LINE": failure("shell")}
+        done = subprocess.run(
+            ["sh", "-c", script], env=environment, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (1, "")
 
 
 @pytest.mark.parametrize(

@@ -525,8 +525,8 @@ def test_warnings_of_what_was_written_are_shown(capsys: Output) -> None:
     assert shown[0] in checked
 
 
-def test_no_terminal_no_question(folder: Path) -> None:
-    """A process whose input is closed ends by itself, without --yes."""
+def test_no_terminal_no_question_and_nothing_written(folder: Path) -> None:
+    """Without --yes nobody has said that what is proposed is wanted."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "relay", "init"],
         stdin=subprocess.DEVNULL,
@@ -535,5 +535,8 @@ def test_no_terminal_no_question(folder: Path) -> None:
         check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    assert (done.returncode, done.stderr) == (OK, "")
-    assert (folder / "agent.yaml").is_file()
+    assert done.returncode == UNUSABLE
+    assert done.stderr == (
+        "relay: nothing was written: there is no terminal to ask on; --yes takes what is proposed\n"
+    )
+    assert list(folder.iterdir()) == []

@@ -1,7 +1,7 @@
 """The questions, each of which is also a flag: what no flag answers is asked on a terminal.
 
-Without a terminal, or with ``--yes``, every question has the answer that it proposes; the same
-flags then give the same files. Nothing is written before the last answer is there.
+With ``--yes`` every question has the answer that it proposes; the same flags then give the same
+files. Nothing is written before the last answer is there.
 """
 
 from __future__ import annotations

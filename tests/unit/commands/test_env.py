@@ -1,14 +1,16 @@
 """What ``relay env`` tells each kind of agent."""
 
+import json
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from relay.commands import CommandError
+from relay.commands.agents import KINDS, Agent
 from relay.commands.arguments import AGENTS, FORMATS
-from relay.commands.env import KINDS, Wish, agent_environment, ambiguities
-from relay.commands.env_formats import NOTATIONS, Agent
+from relay.commands.env import Wish, agent_environment, ambiguities
+from relay.commands.env_formats import NOTATIONS
 from tests.harness.agent_yaml import OTHER, SHORT, TOKEN, settings_of
 
 SEVERAL = "grants: [anthropic]\nrelays: {first: {url: http://h}, second: {url: http://h}}\n"
@@ -62,6 +64,27 @@ async def test_one_agent_is_told_what_it_reads(
     """And nothing of the other API."""
     environment = await agent_environment(settings_of(folder), Wish(agent))
     assert environment.variables == variables | DIRECT
+
+
+async def test_opencode_is_told_all_by_one_variable(folder: Path) -> None:
+    """Every API that is relayed, and none besides; the token stays in variables of its own."""
+    variables = dict((await agent_environment(settings_of(folder), Wish("opencode"))).variables)
+    told = variables.pop("OPENCODE_CONFIG_CONTENT")
+    assert variables == DIRECT | {
+        "ANTHROPIC_API_KEY": TOKEN,
+        "OPENAI_API_KEY": TOKEN,
+        "OPENCODE_AUTH_CONTENT": "{}",
+        "OPENCODE_DISABLE_MODELS_FETCH": "true",
+    }
+    assert TOKEN not in told
+    configuration = json.loads(told)
+    assert configuration["enabled_providers"] == [*configuration["provider"]]
+    assert {name: each["options"] for name, each in configuration["provider"].items()} == {
+        "anthropic": {"baseURL": f"{ANTHROPIC_URL}/v1", "apiKey": "{env:ANTHROPIC_API_KEY}"},
+        "openai": {"baseURL": OPENAI_URL, "apiKey": "{env:OPENAI_API_KEY}"},
+    }
+    one = await agent_environment(settings_of(folder), Wish("opencode", relay="anthropic"))
+    assert "openai" not in one.variables["OPENCODE_CONFIG_CONTENT"]
 
 
 async def test_token_is_in_no_repr(folder: Path) -> None:

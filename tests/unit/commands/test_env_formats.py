@@ -8,7 +8,17 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
-from relay.commands.env_formats import Environment, compose, docker, dotenv, settings, toml
+from relay.commands.env_formats import (
+    NOTATIONS,
+    Environment,
+    compose,
+    docker,
+    dotenv,
+    failure,
+    fish,
+    settings,
+    toml,
+)
 
 TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa_Eu-oIiUuYt"
 VALUES = ["", TOKEN, "http://[::1]:8484/a", "a b", "#", "$HOME", '"', "it's", "a\\b", "`id`", "x'"]
@@ -77,3 +87,29 @@ def test_codex_gets_its_provider_and_not_the_token() -> None:
         "analytics": {"enabled": False},
         "features": {"plugins": False},
     }
+
+
+def test_fish_quotes_its_own_way() -> None:
+    """In single quotes it knows two escapes; lists are added to."""
+    lines = list(fish(Environment({"A": "it's a\\b $HOME", "NO_PROXY": "h"}, (NOTE,))))
+    assert lines == [
+        "set -gx A 'it\\'s a\\\\b $HOME';",
+        "set -gx NO_PROXY (string join -n , -- $NO_PROXY 'h');",
+    ]
+
+
+@pytest.mark.parametrize("notation", NOTATIONS)
+def test_failure_is_nothing_that_a_reader_takes(tmp_path: Path, notation: str) -> None:
+    """A command that fails, a name with blanks, and no JSON, TOML or mapping."""
+    line = failure(notation)
+    if notation in ("shell", "fish"):
+        assert line == "false"
+        return
+    assert " " in line.partition("=")[0]
+    (tmp_path / ".env").write_text(line)
+    assert dotenv_values(tmp_path / ".env") == {}
+    assert not isinstance(yaml.safe_load(line), dict)
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(line)
+    with pytest.raises(tomllib.TOMLDecodeError):
+        tomllib.loads(line)

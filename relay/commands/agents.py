@@ -1,0 +1,103 @@
+"""The kinds of agents: which variables each reads, for `relay env` and `relay run`.
+
+Each variable was tried on the agent itself: Claude Code 2.1.81 and 2.1.330, codex-cli 0.169.0,
+opencode 1.18.33, the Anthropic SDKs (Python 2.12, TypeScript 1.12) and OpenAI's (Python 3.54,
+TypeScript 6.49).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from relay.errors import Api
+
+Agent = Literal["claude-code", "codex", "opencode", "anthropic", "openai"]
+
+# What agents send where no token is asked for: they insist on having one.
+ANY_TOKEN: Final = "unused"  # noqa: S105  # deliberately worthless
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What one kind of agent reads."""
+
+    api: Api
+    token: str
+    address: str = ""
+    suffix: str = ""
+    fixed: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+
+    @property
+    def apis(self) -> tuple[Api, ...]:
+        """The APIs that it can call."""
+        return (self.api,)
+
+    def variables(self, urls: Mapping[Api, str], token: str) -> dict[str, str]:
+        """Return what sends its calls to the relays, each at the URL of its API."""
+        address = {self.address: urls[self.api] + self.suffix} if self.address else {}
+        return address | {self.token: token} | dict(self.fixed)
+
+
+class Opencode:
+    """opencode calls any API; where, it reads from a variable with its whole configuration."""
+
+    apis: tuple[Api, ...] = ("anthropic", "openai")
+    note = "opencode fetches packages of its providers from registry.npmjs.org, past the relay"
+
+    def variables(self, urls: Mapping[Api, str], token: str) -> dict[str, str]:
+        """Return its configuration, which beats its files; logins of its own do not count."""
+        keys = {api: f"{api.upper()}_API_KEY" for api in urls}
+        providers = {
+            api: {"options": {"baseURL": f"{url}/v1", "apiKey": f"{{env:{keys[api]}}}"}}
+            for api, url in urls.items()
+        }
+        configuration = {
+            "autoupdate": False,
+            "share": "disabled",
+            "enabled_providers": list(providers),
+            "provider": providers,
+        }
+        return dict.fromkeys(keys.values(), token) | {
+            "OPENCODE_CONFIG_CONTENT": json.dumps(configuration),
+            "OPENCODE_AUTH_CONTENT": "{}",
+            "OPENCODE_DISABLE_MODELS_FETCH": "true",
+        }
+
+
+_CODEX_NOTE: Final = "Codex takes the relay's address from a file: relay env codex --format toml"
+KINDS: Final[Mapping[Agent, Kind | Opencode]] = {
+    # As an API key the token would have Claude Code ask whether to use it.
+    "claude-code": Kind(
+        "anthropic",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+        fixed=(
+            # Updates, telemetry and the like go past the relay, and nowhere from an internal
+            # network.
+            ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+            # Of its own accord it would fetch plugins from elsewhere on its first start.
+            ("CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL", "1"),
+            # Some versions load every tool of every MCP server into each call where the base
+            # URL is not Anthropic's (2.1.81 does, 2.1.330 does not).
+            ("ENABLE_TOOL_SEARCH", "true"),
+        ),
+        note="WebFetch asks api.anthropic.com about each host first, past the relay; only a "
+        "setting stops that: relay env claude-code --format settings",
+    ),
+    # The name that the SDKs and what is built on them read, all of them.
+    "anthropic": Kind("anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
+    "codex": Kind("openai", "OPENAI_API_KEY", note=_CODEX_NOTE),
+    "openai": Kind("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
+    "opencode": Opencode(),
+}
+DEFAULT_AGENTS: Final[Mapping[Api, tuple[Agent, ...]]] = {
+    "anthropic": ("claude-code",),
+    "openai": ("openai", "codex"),
+}
+"""Whom `relay env` tells where no agent is named."""
+OWN_FILE: Final[Mapping[str, Agent]] = {"settings": "claude-code", "toml": "codex"}
+"""The notations that a single agent reads."""
