@@ -14,6 +14,7 @@ from tests.e2e.stack import Agent, Stack, eventually
 
 RUNNING = ("relay", "demo-api", "demo-headroom")
 # Where each of those that run once may write: what it is there to make.
+LEDGER = "/var/lib/relay"
 RUN_ONCE = {
     "token": ["/run/relay"],
     "hop-token": ["/run/hop"],
@@ -71,7 +72,7 @@ def test_a_service_can_do_nothing_but_its_work(stack: Stack, service: str) -> No
     check_process(found["status"])
     # Kernel message queues, which are no files and hold 800 KB at most, can't be left out.
     written = set(found["writing"].pop("written", [])) - {"/dev/mqueue"}
-    assert written == set(RUN_ONCE.get(service, []))
+    assert written == set([LEDGER] if service == "relay" else RUN_ONCE.get(service, []))
     assert set(found["writing"].pop("EACCES", [])) <= {"/dev", "/dev/pts"}
     assert set(found["writing"]) == {"EROFS"}
     assert "/" in found["writing"]["EROFS"]
@@ -93,13 +94,13 @@ def test_prometheus_can_do_nothing_but_its_work(stack: Stack) -> None:
 
 
 def test_the_relay_sees_only_the_folders_it_is_given(relays: dict[str, Any]) -> None:
-    """Each of them read-only; nothing of the host's but these."""
+    """Each of them read-only but the ledger's; nothing of the host's but these."""
     given = {"/etc/relay", "/run/secrets", "/run/variables", "/run/relay", "/run/demo"}
     given |= {"/run/home/.claude", "/run/hop"}
     dockers = {"/", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts", "/usr/sbin/docker-init"}
     mounts = relays["mounts"]
     kernels = {each for each in mounts if each.startswith(("/proc", "/sys", "/dev"))}
-    assert set(mounts) - kernels - {"/sbin/docker-init"} <= given | dockers
+    assert set(mounts) - kernels - {"/sbin/docker-init", LEDGER} <= given | dockers
     assert given <= set(mounts)
     assert all("ro" in mounts[target] for target in given | {"/"})
     assert "/dev/shm" not in mounts
