@@ -213,6 +213,11 @@ class ChainedCall:
         """The call's dealings with the hops that it was sent to, in order."""
         return [self._hop_calls[index] for index in sorted(self._hop_calls)]
 
+    @property
+    def secrets(self) -> Sequence[bytes]:
+        """What hops know it by: they can put that where the API repeats it."""
+        return [each for call in self.hop_calls for each in (call.id, call.pass_) if each]
+
     def begin_at(self, index: int) -> HopCall:
         """Return the call's dealings with a hop that it is sent to, and may come back from."""
         found = self._hop_calls.get(index)

@@ -121,7 +121,8 @@ class Onward:
         call, record = self._call, self._record
         forwarder = call.route.forwarder
         credential = await forwarder.take_credential()
-        record.on_finish = partial(call.route.judge, forwarder.credential.version)
+        version = forwarder.credential.version
+        record.on_finish = partial(call.route.judge, version, secrets=call.secrets)
         call.summary.attempts.append(record)
         try:
             reply = await forwarder.forward(head, target, credential, body, record)

@@ -7,7 +7,7 @@ the one they began with, which closes when the last of them is over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -54,10 +54,13 @@ class Route:
         if self.chain is not None:
             yield from self.chain.credentials
 
-    def judge(self, version: int, record: CallRecord) -> None:
-        """Take what a call says that is over, sent with this version of the credential."""
+    def judge(self, version: int, record: CallRecord, secrets: Iterable[bytes] = ()) -> None:
+        """Take what a call says that is over, sent with this version of the credential.
+
+        ``secrets`` are what hops on its way were told it by.
+        """
         self.standing.judge(version, record)
-        self.words.hear(record)
+        self.words.hear(record, secrets)
 
 
 class Runtime:

@@ -30,8 +30,11 @@ class UpstreamWords:
         self._secrets = secrets
         self._quiet_until = float("-inf")
 
-    def hear(self, record: CallRecord) -> None:
-        """Log what a call that is over was told, if it was that, and not a moment ago."""
+    def hear(self, record: CallRecord, further: Iterable[bytes] = ()) -> None:
+        """Log what a call that is over was told, if it was that, and not a moment ago.
+
+        ``further`` are secrets of this call's own.
+        """
         message = record.usage.error_message if record.usage is not None else ""
         now = time.monotonic()
         if record.code not in _GATEWAY_STATUSES or not message or now < self._quiet_until:
@@ -41,7 +44,7 @@ class UpstreamWords:
             "relay %s: its upstream answers %d: %s; see to its way to the API, and to its log",
             self._relay,
             record.code,
-            shown(message, self._secrets()),
+            shown(message, [*self._secrets(), *further]),
         )
 
 

@@ -221,6 +221,29 @@ async def test_a_hop_that_reaches_nothing_is_told_where_to_send_on(
     assert len(said) == 1
 
 
+async def test_what_the_api_repeats_of_pass_and_id_is_in_no_log(tmp_path: Path) -> None:
+    """A hop can put them into the prompt, and what gateways say of it is quoted."""
+    grant: Config = {
+        "name": "gateway",
+        "source": {"file": "custom_key"},
+        "header": "X-Gateway-Key",
+    }
+    changes: Config = {"grants": [grant], "relays": {"anthropic": {"grant": "gateway"}}}
+    async with running_chain(tmp_path, changes=changes) as chain:
+        agent, hop, sent = await chain.begin()
+        shown = [*sent.values("x-gateway-key"), *sent.values("x-relay-call")]
+        message = "no way for " + b" or ".join(shown).decode()
+        error = {"type": "error", "error": {"type": "api_error", "message": message}}
+        chain.api.answer_with(own_answer(502, body=json.dumps(error).encode()))
+        back = await chain.come_back(sent)
+        assert (await back.answer()).status == 502
+        await hop.send(own_answer(502))
+        await agent.answer()
+        await chain.relay.log.says("its upstream answers 502: 'no way for ")
+        assert len(shown) == 2
+        assert not any(each.decode() in line for each in shown for line in chain.relay.log.text)
+
+
 async def test_401_of_a_hop_that_came_back_is_passed_on(chain: Chain) -> None:
     """Then it is the API's, or the hop's own business."""
     chain.api.answer_with(own_answer(401))
