@@ -16,6 +16,7 @@ from typing import Final
 from relay.downstream.server_connection import Request, ServerConnection
 from relay.errors import (
     LegRefused,
+    LimitReached,
     OriginRefused,
     PassCause,
     PassRefused,
@@ -185,8 +186,7 @@ class Leg(Exchange):
         try:
             came_from.check(target, self._record)
             if not call.probe and not came_from.is_first(target):
-                spending = self._lifecycle.ledger.spending
-                await check_spending(spending, call.runtime, record, target)
+                await self._check_spending(came_from, target)
             came_from.admit(self, target, record)
         except LegRefused:
             self._returns.say_too_much(came_from.place, target.operation, call.record.operation)
@@ -195,6 +195,18 @@ class Leg(Exchange):
         self._connection.is_excused = came_from.patience.may_take_nothing
         if not call.probe:
             self._metrics.begin_leg(record)
+
+    async def _check_spending(self, came_from: HopCall, target: Target) -> None:
+        """See that a further leg may be begun: what a hop asks for beyond the call counts too."""
+        call = came_from.call
+        try:
+            spending = self._lifecycle.ledger.spending
+            await check_spending(spending, call.runtime, self._record, target)
+        except LimitReached as error:
+            call.finding = error
+            raise
+        if call.over:
+            raise PassRefused("over")
 
     def _accept(self, reply: Reply, came_from: HopCall) -> None:
         check_reply(reply.head)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from relay.cli import main
+from tests.harness.chain import running_chain
 from tests.harness.configuration import Config, both_relays, configuration
 from tests.harness.ledger import rows_in, until
 from tests.harness.messages import CHAT, EVENTS, MESSAGES, OK, chunk, request
 from tests.harness.model_answers import (
     BLOCK_START,
+    CHAT_DONE,
+    CHAT_EVENTS,
+    CHAT_STREAM,
     MESSAGE_JSON,
     MESSAGE_STREAM,
     message_body,
@@ -292,6 +299,16 @@ async def test_a_ledger_that_cannot_be_read_is_said(messages: Upstream, tmp_path
         assert (await relay.ask(request())).status == 402
 
 
+async def agent_until_refused(relay: Relay) -> int:
+    """Call until the limit is reached; return how many calls were answered."""
+    agent, answered = await relay.agent(), 0
+    while (status := (await agent.ask(request())).status) != 402:
+        answered += status == 200
+        if status == 429:
+            await asyncio.sleep(0)
+    return answered
+
+
 async def used(relay: Relay) -> dict[tuple[str, ...], float]:
     """Return how much of each limit is used."""
     return await relay.samples("relay_limit_used_ratio", "client", "limit")
@@ -328,3 +345,151 @@ async def test_a_client_may_call_its_relays_alone(upstream: Upstream, tmp_path: 
         assert (await relay.ask(request())).status == 403
         assert (await relay.ask(request(CHAT))).status == 200
         assert await relay.samples("relay_rejections_total", "reason") == {("path",): 1}
+
+
+# Ways past a limit
+
+
+async def test_what_a_hop_asks_beyond_its_call_is_checked(tmp_path: Path) -> None:
+    """The call itself is not, a second time; what a leg cost counts as soon as it is over."""
+    client = {"name": "agent", "token": {"file": "token"}}
+    limits = [{"usd": 2 * DOLLARS, "per": "day"}, {"at_once": 1}]
+    changes: Config = {
+        "clients": [client | {"limits": limits}],
+        "ledger": {"path": "ledger.db"},
+    }
+    async with running_chain(tmp_path, changes=changes) as chain:
+        chain.api.answer_with(recorded_answer(MESSAGE_JSON, "identity"))
+        agent, hop, sent = await chain.begin()
+        count = "/v1/messages/count_tokens"
+        for target, status in ((None, 200), (None, 200), (count, 200), (None, 402)):
+            back = await chain.come_back(sent, target or "/v1/messages")
+            answer = await back.answer()
+            assert answer.status == status
+        assert answer.values("x-relay-error") == [b"limit"]
+        await hop.send(OK.replace(b"200 OK", b"502 Bad Gateway"))
+        told = await agent.answer()
+        assert told.values("x-relay-error") == [b"limit"]
+        assert told.values("x-should-retry") == [b"false"]
+        await until(lambda: bool(rows_in(tmp_path / "ledger.db")))
+        (row,) = rows_in(tmp_path / "ledger.db")
+        assert (row["cost"], row["legs"]) == (2 * 20_451, 3)
+        assert (await used(chain.relay))["agent", "usd_day"] == pytest.approx(1)
+
+
+async def test_a_chat_that_does_not_ask_for_usage_is_not_free(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """Its text counts, and its request."""
+    unasked = replace(CHAT_STREAM, pieces=(*CHAT_EVENTS, CHAT_DONE))
+    upstream.answer_with(recorded_answer(unasked))
+    config = limited(
+        upstream.port,
+        {"tokens": 50, "per": "day"},
+        ledger={"path": "ledger.db"},
+        **both_relays(upstream.port),
+    )
+    async with running_relay(tmp_path, config) as relay:
+        assert (await relay.ask(request(CHAT, body=b"x" * 200))).status == 200
+        assert (await relay.ask(request(CHAT))).status == 400
+        await until(lambda: bool(rows_in(tmp_path / "ledger.db")))
+    (row, _) = rows_in(tmp_path / "ledger.db")
+    assert row["estimate_tokens"] >= 50
+    assert row["estimate"] > 0
+
+
+def response(**members: object) -> bytes:
+    """Return a response of OpenAI's, as JSON."""
+    body = json.dumps({"id": "resp_1", "object": "response", "model": "gpt-5.2"} | members).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+        len(body),
+        body,
+    )
+
+
+async def test_a_background_response_is_billed_when_it_is_fetched(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """In the place of what it was taken for, and once."""
+    usage = {"input_tokens": 1000, "output_tokens": 2000}
+    begun = response(status="queued", output=[], usage=None)
+    done = response(status="completed", output=[], usage=usage)
+    upstream.answer_with(lambda sent: begun if sent.method == b"POST" else done)
+    config = limited(
+        upstream.port,
+        {"tokens": 3_000, "per": "day"},
+        ledger={"path": "ledger.db"},
+        **both_relays(upstream.port),
+    )
+    path = "/relay/openai/v1/responses"
+    async with running_relay(tmp_path, config) as relay:
+        assert (await relay.ask(request(path))).status == 200
+        await relay.log.calls(1)
+        relay.app._recorder.settle()
+        assert (await used(relay))["agent", "tokens_day"] < 0.1
+        for _ in range(2):
+            assert (
+                await relay.ask(request(f"{path}/resp_1", method="GET", body=None))
+            ).status == 200
+            assert (await used(relay))["agent", "tokens_day"] == pytest.approx(1)
+        assert (await relay.ask(request(path))).status == 400
+        tokens = await relay.samples("relay_tokens_total", "type")
+        assert tokens == {("input",): 1000, ("output",): 2000}
+    first, *others = rows_in(tmp_path / "ledger.db", "outcome = 'ok'")
+    assert (first["input"], first["output"], first["estimate"]) == (1000, 2000, 0)
+    assert first["cost"] > 0
+    assert [(row["output"], row["cost"], row["estimate"]) for row in others] == [(None, 0, 0)] * 2
+
+
+async def test_a_fast_answer_counts_as_what_it_costs(upstream: Upstream, tmp_path: Path) -> None:
+    """Twice the list's price."""
+    body = json.loads(message_body())
+    body["usage"] |= {"speed": "fast", "server_tool_use": {}}
+    text = json.dumps(body).encode()
+    upstream.answer_with(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+        % (len(text), text)
+    )
+    async with running_relay(
+        tmp_path, limited(upstream.port, {"usd": 0.000902, "per": "day"})
+    ) as relay:
+        assert (await relay.ask(request())).status == 200
+        assert (await relay.ask(request())).status == 402
+
+
+async def test_a_folder_of_clients(messages: Upstream, tmp_path: Path) -> None:
+    """Each is under its limits by itself, and itself in log and ledger; one in the metrics."""
+    folder = tmp_path / "clients"
+    folder.mkdir()
+    clients = [{"name": "sandbox", "folder": "clients", "limits": [{"usd": DOLLARS, "per": "day"}]}]
+    config = configuration(messages.port, clients=clients, ledger={"path": "ledger.db"})
+    async with running_relay(tmp_path, config) as relay:
+        tokens = []
+        for name in ("one", "two"):
+            assert main(["token", "--client", name, "--for", "8h", "--folder", str(folder)]) == 0
+            tokens.append((folder / name).read_text().splitlines()[0])
+            for status in (200, 402):
+                assert (await relay.ask(request(token=tokens[-1]))).status == status
+        (folder / "one").unlink()
+        assert (await relay.ask(request(token=tokens[0]))).status == 401
+        assert await relay.samples("relay_requests_total", "client", "outcome") == {
+            ("sandbox", "ok"): 2,
+            ("sandbox", "rejected"): 2,
+            ("none", "rejected"): 1,
+        }
+        assert await used(relay) == {("sandbox", "usd_day"): 1}
+        assert (await relay.readiness())[1]["clients"] == {"sandbox": {"clients": 1}}
+        page = json.loads((await relay.page("/calls")).body)
+        assert [(each["client"], each["used"]) for each in page["limits"]] == [("two", DOLLARS)]
+    rows = rows_in(tmp_path / "ledger.db")
+    assert {row["client"] for row in rows} == {"one", "two"}
+
+
+async def test_many_agents_overshoot_by_what_is_in_flight(
+    messages: Upstream, tmp_path: Path
+) -> None:
+    """And no more, however many there are."""
+    limit = {"usd": 10 * DOLLARS, "per": "day"}
+    async with running_relay(tmp_path, limited(messages.port, limit, {"at_once": 4})) as relay:
+        answers = await asyncio.gather(*[agent_until_refused(relay) for _ in range(16)])
+        assert 10 <= sum(answers) <= 13

@@ -292,7 +292,7 @@ class Meter:
             fault=self._fault,
             half_decoded=decoder is not None and not decoder.finished,
             end=end,
-            text_size=self._text_size,
+            text_size=self._text_size if self._sizes else 0,
         )
 
     def _gap(self) -> float | None:

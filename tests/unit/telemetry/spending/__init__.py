@@ -1,0 +1,1 @@
+"""What clients have spent, and the limits on it."""

@@ -1,0 +1,186 @@
+"""Who is under which limit, what of it is used, and what of a session is known."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+import pytest
+
+from relay.config import load
+from relay.telemetry.spending import Account, Spending
+from relay.telemetry.spending import sessions as sessions_module
+from relay.telemetry.spending import spending as module
+from relay.telemetry.spending.sums import Spent
+
+BASE = "grants: [anthropic]\nclaude: {base_url: 'http://localhost:8787'}\n"
+AGENT = Account("agent", "agent", "")
+NOW = 1_795_000_000.0
+
+
+def limited(folder: Path, limits: str, of_all: str = "[]") -> Spending:
+    """Return what is spent, under these limits of one client and of all, and of a folder's."""
+    (folder / "agent.yaml").write_text(
+        f"{BASE}limits: {of_all}\nclients:\n"
+        f"  - {{name: agent, token: {{env: A}}, limits: {limits}}}\n"
+        f"  - {{name: sandbox, folder: ., limits: {limits}}}\n"
+    )
+    spending = Spending()
+    spending.configure(load(folder / "agent.yaml", {}))
+    return spending
+
+
+def test_a_limit_is_reached_at_its_amount(tmp_path: Path) -> None:
+    """Not before; zero is from the beginning."""
+    spending = limited(tmp_path, "[{usd: 1, per: day}]")
+    spending.add(AGENT, NOW, Spent(999_999, 0))
+    assert spending.reached_by(AGENT, NOW) is None
+    spending.add(AGENT, NOW, Spent(1, 0))
+    state = spending.reached_by(AGENT, NOW)
+    assert state is not None
+    assert (state.limit.name, state.ratio) == ("usd_day", 1.0)
+    assert spending.reached_by(AGENT, NOW + 86_400) is None
+    stopped = limited(tmp_path, "[{usd: 0, per: month}]").reached_by(AGENT, NOW)
+    assert stopped is not None
+    assert stopped.ratio == 1.0
+
+
+def test_clients_of_a_folder_are_each_under_its_limits(tmp_path: Path) -> None:
+    """And one in the metrics."""
+    spending = limited(tmp_path, "[{tokens: 10, per: day}]")
+    one, two = Account("one", "sandbox", ""), Account("two", "sandbox", "")
+    spending.add(one, NOW, Spent(0, 10))
+    assert spending.reached_by(one, NOW) is not None
+    assert spending.reached_by(two, NOW) is None
+    spending.add(two, NOW, Spent(0, 10))
+    assert spending.reached == {("sandbox", "tokens_day"): 2, ("agent", "tokens_day"): 0}
+
+
+def test_a_session_of_any_client_may_be_limited(tmp_path: Path) -> None:
+    """By a limit of all."""
+    spending = limited(tmp_path, "[]", "[{usd: 1, per: session}]")
+    session = AGENT._replace(session="a")
+    spending.add(session, NOW, Spent(1_000_000, 0))
+    assert spending.reached_by(session, NOW) is not None
+    assert spending.reached_by(AGENT, NOW) is None
+
+
+def test_what_is_corrected_counts_where_it_was(tmp_path: Path) -> None:
+    """In the period of the call, whenever more becomes known of it."""
+    spending = limited(tmp_path, "[{usd: 1, per: day}]")
+    spending.add(AGENT, NOW, Spent(1_000_000, 5))
+    spending.correct(AGENT, NOW, Spent(-400_000, -2))
+    assert spending.reached_by(AGENT, NOW) is None
+    spending.correct(AGENT, NOW, Spent(400_000, 0))
+    assert spending.reached_by(AGENT, NOW) is not None
+    assert spending.reached_by(AGENT, NOW + 86_400) is None
+
+
+def test_a_line_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At the share that is wanted and at the line, in each period."""
+    spending = limited(tmp_path, "[{usd: 1, per: day, warn: 0.5}]")
+    with caplog.at_level(logging.WARNING, "relay"):
+        for day in (0, 1):
+            for _ in range(12):
+                spending.add(AGENT, NOW + day * 86_400, Spent(100_000, 0))
+                spending.reached_by(AGENT, NOW + day * 86_400)
+    assert caplog.messages == 2 * [
+        "the limit of $1.00 per day of client agent: $0.50 of it is used",
+        "the limit of $1.00 per day of client agent is reached: its calls are refused",
+    ]
+    assert spending.reached["agent", "usd_day"] == 2
+
+
+async def test_a_session_is_read_from_the_ledger_once(tmp_path: Path) -> None:
+    """When it calls first, or again after ten thousand others."""
+    spending = limited(tmp_path, "[{usd: 1, per: session}]")
+    asked = []
+
+    async def read(client: str, session: str) -> Spent:
+        asked.append((client, session))
+        return Spent(600_000, 0)
+
+    spending.read_session = read
+    session = AGENT._replace(session="a")
+    await asyncio.gather(*[spending.complete_session(session) for _ in range(3)])
+    spending.add(session, NOW, Spent(399_999, 0))
+    assert spending.reached_by(session, NOW) is None
+    spending.add(session, NOW, Spent(1, 0))
+    await spending.complete_session(session)
+    assert spending.reached_by(session, NOW) is not None
+    assert set(asked) == {("agent", "a")}
+
+
+async def test_sessions_beyond_the_last_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that has not called for longest; then it is read again."""
+    monkeypatch.setattr(sessions_module, "SESSIONS_KEPT", 2)
+    spending = limited(tmp_path, "[{usd: 1, per: session}]")
+    asked = []
+
+    async def read(_: str, session: str) -> Spent:
+        asked.append(session)
+        return Spent()
+
+    spending.read_session = read
+    for name in "abacab":
+        await spending.complete_session(AGENT._replace(session=name))
+    assert asked == ["a", "b", "c", "b"]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_session_that_cannot_be_read_begins_at_zero(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    answers: bool,
+) -> None:
+    """With a warning, and after a tenth of a second at most."""
+    monkeypatch.setattr(module, "SESSION_SECONDS", 0.01)
+    spending = limited(tmp_path, "[{usd: 1, per: session}]")
+
+    async def read(_: str, __: str) -> None:
+        if not answers:
+            await asyncio.Event().wait()
+
+    spending.read_session = read
+    await spending.complete_session(AGENT._replace(session="a"))
+    (said,) = caplog.messages
+    assert said.startswith("limits: what session a of client agent spent before could not be read")
+    assert said.endswith("; it begins at zero")
+    assert spending.reached_by(AGENT._replace(session="a"), NOW) is None
+
+
+def test_calls_at_once_are_of_each_and_of_all(tmp_path: Path) -> None:
+    """And those that are over leave their place."""
+    spending = limited(tmp_path, "[{at_once: 1}]", "[{at_once: 2}]")
+    one, two = Account("one", "sandbox", ""), Account("two", "sandbox", "")
+    spending.enter(one)
+    assert spending.full(one)
+    assert not spending.full(two)
+    spending.enter(two)
+    assert spending.full(AGENT)
+    spending.leave(one)
+    assert not spending.full(AGENT)
+
+
+def test_pages_show_what_is_used(tmp_path: Path) -> None:
+    """Of periods all, of sessions those that are nearest."""
+    limits = "[{usd: 1, per: day}, {at_once: 3}, {tokens: 10, per: session}]"
+    spending = limited(tmp_path, limits)
+    now = time.time()
+    for number in range(30):
+        spending.add(AGENT._replace(session=f"s{number}"), now, Spent(1_000, number))
+    spending.enter(AGENT)
+    shown = spending.describe([("agent", "agent")])
+    ends = spending.calendar.end("day", now)
+    assert shown[:2] == [
+        {"client": "agent", "limit": "usd_day", "most": 1.0, "used": 0.03, "ends": ends},
+        {"client": "agent", "limit": "at_once", "most": 3, "used": 1},
+    ]
+    sessions = [each["session"] for each in shown[2:]]
+    assert sessions == [f"s{number}" for number in range(29, 9, -1)]
