@@ -8,7 +8,7 @@ names to drop. An answer that must not reach the agent becomes an error here.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Final, Protocol
 
 from relay.config import HopSettings, RelaySettings, Timeouts
@@ -59,7 +59,7 @@ class Sender:
         finally:
             timing.waited += time.perf_counter() - asked_at
 
-    async def send(
+    def send(
         self,
         connection: Connection,
         request: bytes,
@@ -68,15 +68,15 @@ class Sender:
         patience: Patience | None = None,
         *,
         bodiless: bool,
-    ) -> Reply:
-        """Send a prepared request at once; return the reply once its head is there.
+    ) -> Awaitable[Reply]:
+        """Send a prepared request at once; return what waits for the reply, once its head is there.
 
         Raises:
             UpstreamError: There is none.
         """
         answer = connection.begin(request, body, self._limits, patience, bodiless=bodiless)
         timing.sent_at = time.perf_counter()
-        return await answer
+        return answer
 
     def prepare(self, head: RequestHead, target: Target, fields: Iterable[Field]) -> bytes:
         """Return a request's head as it goes out, with these fields in place of the agent's."""

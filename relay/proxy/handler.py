@@ -74,11 +74,7 @@ class Call(Exchange):
         """Its way through LLM proxies, where its relay has any."""
         self._onward: Onward | None = None
         """The first leg of that."""
-
-    async def run(self) -> bool:
-        """Handle the call and observe it; return whether the connection may be kept."""
         self._runtime.enter()
-        return await super().run()
 
     async def _relay(self) -> bool:
         head = self._request.read()
