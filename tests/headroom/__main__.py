@@ -13,14 +13,14 @@ from .server import running_headroom
 from .settings import Settings
 
 
-async def serve(settings: Settings, host: str, port: int, *, tells: bool) -> None:
+async def serve(settings: Settings, host: str, port: int, *, name: str, tells: bool) -> None:
     """Serve until SIGTERM or SIGINT."""
     told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
     async with running_headroom(settings, host, port) as headroom:
         # For whoever waits for it.
-        print(f"stand-in for Headroom listening on {headroom.url}", flush=True)  # noqa: T201
+        print(f"stand-in for {name} listening on {headroom.url}", flush=True)  # noqa: T201
         if tells:
             headroom.record.on_arrival = tell
         await told_to_stop.wait()
@@ -67,10 +67,12 @@ def main() -> None:
     add("--openai-upstream", default=target, help="where to send on what is OpenAI's")
     add("--compress", action="store_true", help="make prompts shorter")
     add("--cache", action="store_true", help="remember answers that are not streamed")
+    add("--name", default="Headroom", help="what it says that it stands in for")
     add("--tell", action="store_true", help="print a line for each request")
     arguments = parser.parse_args()
     settings = parse_settings(arguments)
-    asyncio.run(serve(settings, arguments.host, arguments.port, tells=arguments.tell))
+    name, tells = arguments.name, arguments.tell
+    asyncio.run(serve(settings, arguments.host, arguments.port, name=name, tells=tells))
 
 
 if __name__ == "__main__":
