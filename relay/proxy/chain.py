@@ -206,6 +206,8 @@ class ChainedCall:
         self.finding: RelayError | None = None
         """What failed, by the relay's own finding, beyond the first hop."""
         self.legs: set[Cuttable] = set()
+        self.over = False
+        """Whether nothing may come back with it any more."""
         self._hop_calls: dict[int, HopCall] = {}
 
     @property
@@ -253,6 +255,7 @@ class ChainedCall:
 
     def close(self) -> None:
         """End the call: no hop may come back with it, and its legs are cut at once."""
+        self.over = True
         for call in self._hop_calls.values():
             self.chain.memory.passes.forget(call)
             call.note_bytes_out()  # legs that are cut may end after the call was observed
