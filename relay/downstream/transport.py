@@ -155,7 +155,8 @@ class AgentTransport(asyncio.Protocol):
         answer that says why (RFC 9112 §9.6).
         """
         if self._transport is not None:
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # reset this instant: asyncio's own loop raises
+                self._transport.write_eof()
             self._transport.resume_reading()
             await asyncio.sleep(LINGER_SECONDS)
             self.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 from pathlib import Path
 
 import pytest
@@ -652,3 +653,25 @@ async def test_the_bodys_shape_is_the_anthropic_one(agent: Agent) -> None:
         "type": "error",
         "error": {"type": "invalid_request_error", "message": "The request is malformed."},
     }
+
+
+@pytest.mark.both_loops
+async def test_an_agent_that_resets_as_its_connection_is_closed_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before the event loop has heard of it: asyncio's own raises then."""
+    monkeypatch.setattr(transport_module, "LINGER_SECONDS", 0.0)
+    loop = asyncio.get_running_loop()
+    made: asyncio.Queue[transport_module.AgentTransport] = asyncio.Queue()
+
+    class Accepted(transport_module.AgentTransport):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP
+            super().connection_made(transport)
+            made.put_nowait(self)
+
+    server = await loop.create_server(Accepted, "127.0.0.1", 0)
+    with socket.create_connection(server.sockets[0].getsockname()) as agent:
+        agent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection = await made.get()
+    await connection.linger()
+    server.close()
