@@ -112,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     env.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
     env.add_argument("--host", help="host, or host:port, by which the agent reaches the relay")
     env.add_argument("--client", help="whose token to print; by default the first client's")
-    _add_token(add("token", "Print a fresh random client token."))
+    _add_token(add("token", "Print a fresh random client token.", config=False))
     health = add("health", "Ask a running relay whether it serves; exit status 1 if not.")
     health.add_argument("--ready", action="store_true", help="ask whether it is ready, too")
     doctor = add("doctor", "Say what is wrong, and what to do about it.")
@@ -146,6 +146,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_token(token: argparse.ArgumentParser) -> None:
+    token.set_defaults(config=None)
     where = token.add_mutually_exclusive_group()
     where.add_argument(
         "--to", metavar="FILE", type=Path, help="write it there instead, unless one is there"

@@ -36,6 +36,7 @@ class EventReader:
 
     def __init__(self, limit: int = EVENT_LIMIT) -> None:
         self._unread: Callable[[bytes], object] | None = None
+        self._on_ignored: Callable[[bytes], object] | None = None
         self._common_start = b""
         self._common_next = b""
         self._common_lines = 0
@@ -50,12 +51,18 @@ class EventReader:
         self._partial_end = b""
         self._oversized: Event | None = None
 
-    def ignore(self, unread: Callable[[bytes], object], common_start: bytes = b"") -> None:
+    def ignore(
+        self,
+        unread: Callable[[bytes], object],
+        common_start: bytes = b"",
+        on_ignored: Callable[[bytes], object] | None = None,
+    ) -> None:
         """Drop events from now on, where ``unread`` says so of their lines.
 
         ``common_start`` is what most of those begin with, down to a part of their last line.
+        ``on_ignored`` is handed the lines of what is dropped, one event or several.
         """
-        self._unread = unread
+        self._unread, self._on_ignored = unread, on_ignored
         self._common_start = common_start
         self._common_next = b"\n\n" + common_start
         self._common_lines = self._common_next.count(b"\n")
@@ -120,7 +127,10 @@ class EventReader:
         else:
             self._plain = True
             whole = piece.rfind(b"\n\n") + 2
-            if not self.skips(piece[:whole]):
+            if self.skips(piece[:whole]):
+                if self._on_ignored is not None:
+                    self._on_ignored(piece[:whole])
+            else:
                 *blocks, piece = piece.split(b"\n\n")
                 events += self._read(blocks)
                 whole = 0
@@ -155,7 +165,11 @@ class EventReader:
         events: list[Event] = []
         unread = self._unread
         for block in blocks:
-            if not block or (unread is not None and unread(block)):
+            if not block:
+                continue
+            if unread is not None and unread(block):
+                if self._on_ignored is not None:
+                    self._on_ignored(block)
                 continue
             if len(block) > self._limit or block.count(b"\n") > LINE_COUNT_LIMIT:
                 events.append(_oversized(block))

@@ -315,6 +315,34 @@ def test_token_is_written_once(tmp_path: Path, capsys: Output) -> None:
     assert token.strip() not in out + err
 
 
+def test_a_client_goes_where_agent_yaml_says(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or into the folder that is named; where there is not one, that is said."""
+    file, folder = tmp_path / "agent.yaml", tmp_path / "clients"
+    folder.mkdir()
+    monkeypatch.setenv("RELAY_CONFIG", str(file))
+    file.write_text(SHORT)
+    assert main(["token", "--client", "job"]) == UNUSABLE
+    assert "names 0 folders of clients; say --folder DIR" in capsys.readouterr().err
+    file.write_text(SHORT + "clients: [{name: sandbox, folder: clients}]\n")
+    assert main(["token", "--client", "job", "--for", "8h"]) == OK
+    assert capsys.readouterr().out == f"{folder}/job\n"
+    assert main(["token", "--client", "job", "--folder", str(tmp_path)]) == OK
+    assert capsys.readouterr().out == f"{tmp_path}/job\n"
+    assert main(["token", "--for", "8h"]) == UNUSABLE
+    assert "--for and --folder go with --client" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["0h", "8x", "-1h", "h", "1.5h"])
+def test_a_time_that_is_none_is_refused(capsys: Output, text: str) -> None:
+    """Of a token that would never have been good."""
+    with pytest.raises(SystemExit) as caught:
+        main(["token", "--client", "job", f"--for={text}"])
+    assert caught.value.code == UNUSABLE
+    assert "must be a time such as" in capsys.readouterr().err
+
+
 def test_token_that_cannot_be_written_has_status_1(tmp_path: Path, capsys: Output) -> None:
     """With the reason."""
     assert main(["token", "--to", str(tmp_path / "nowhere/token")]) == FAILED

@@ -267,3 +267,40 @@ def test_a_reader_that_is_gone_is_no_crash(path: Path) -> None:
     ran = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert (ran.returncode, ran.stderr) == (1, b"")
+
+
+def test_what_is_left_of_limits_is_said(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the sums that the relay looks at: of each client, a folder's too, and of all."""
+    now = time.time()
+    fill(
+        path,
+        a_row(time=now, cost=2_000_000, estimate=500_000, input=10, cache_read=1000, output=5),
+        a_row(time=now - 40 * 86_400, cost=9_000_000),
+        a_row(time=now, client="job", cost=250_000),
+        timezone="UTC",
+    )
+    (tmp_path / "clients").mkdir()
+    (tmp_path / "clients" / "job").write_text("relay-of-a-job-that-runs")
+    limits = [{"usd": 20, "per": "day"}, {"tokens": 100, "per": "hour"}, {"at_once": 2}]
+    clients = [
+        {"name": "agent", "token": {"file": "token"}, "limits": limits},
+        {"name": "sandbox", "folder": "clients", "limits": [{"usd": 0.25, "per": "week"}]},
+    ]
+    of_all = [{"usd": 300, "per": "month"}, {"usd": 1, "per": "session"}]
+    config = configuration(1, ledger={"path": "ledger.db"}, clients=clients, limits=of_all)
+    file = write_configuration(tmp_path, config)
+    assert usage("--config", file) == 0
+    expected = [
+        "agent: $17.50 left of $20.00 per day",
+        "agent: 85 tokens left of 100 tokens per hour",
+        "job: $0.00 left of $0.25 per week",
+        "all together: $297.25 left of $300.00 per month",
+    ]
+    assert capsys.readouterr().out.splitlines()[-4:] == expected
+    assert usage("--config", file, "--client", "job") == 0
+    out = capsys.readouterr().out
+    assert [line for line in expected if line in out] == expected[2:3]
+    assert usage("--config", file, "--json") == 0
+    assert "left" not in capsys.readouterr().out

@@ -42,6 +42,15 @@ class Account(NamedTuple):
     session: str
 
 
+class _Line(NamedTuple):
+    """A limit of somebody's: as in ``LimitState``."""
+
+    client: str
+    owner: str
+    session: str | None
+    limit: LimitSettings
+
+
 class LimitState(NamedTuple):
     """A limit of somebody's, and what is used of it."""
 
@@ -92,6 +101,8 @@ class Spending:
         self._sums = Sums()
         self._sessions = Sessions()
         self._limits: dict[str, tuple[LimitSettings, ...]] = {}
+        self._counting: set[str] = set()
+        """Who is under a limit of dollars or tokens, of its own or of all."""
         self._told: OrderedDict[tuple[object, ...], None] = OrderedDict()
         self._in_flight: Counter[str] = Counter()
 
@@ -101,6 +112,11 @@ class Spending:
             self.calendar = Calendar(ZoneInfo(settings.timezone))
         owners = {each.name: each.rules.limits for each in settings.owners}
         self._limits = owners | {ALL: settings.limits}
+        self._counting = {
+            label
+            for label, limits in self._limits.items()
+            if counts_use((*limits, *settings.limits))
+        }
         for label, limits in self._limits.items():
             for limit in limits:
                 if limit.per is not None:
@@ -126,7 +142,7 @@ class Spending:
 
     def counts_use_of(self, label: str) -> bool:
         """Whether this client is, by a limit of its own or of all."""
-        return counts_use((*self.limits_of(label), *self.limits_of(ALL)))
+        return label in self._counting or ALL in self._counting
 
     # What is spent
 
@@ -134,7 +150,6 @@ class Spending:
         self, account: Account, moment: float, spent: Spent, *, cached: bool | None = None
     ) -> None:
         """Count what a call used that ended at a moment; ``cached`` None where it did not say."""
-        before = {} if not self.counts_use_of(account.label) else self._ratios(account, moment)
         keys = self.calendar.keys(moment)
         for client in (account.client, ALL):
             self._sums.add(client, keys, spent)
@@ -142,8 +157,9 @@ class Spending:
         session.spent = session.spent.plus(spent)
         if cached is not None:
             session.cached = cached
-        for state in self._states_of(account, moment):
-            self._tell(state, before.get((state.client, state.limit.name), 0.0))
+        if self.counts_use_of(account.label):
+            for line in self._lines_of(account):
+                self._tell(line, moment, _in_kind(line.limit, spent))
 
     def correct(self, account: Account, moment: float, by: Spent) -> None:
         """Change what a call counted for that ended at a moment."""
@@ -200,49 +216,50 @@ class Spending:
     def reached_by(self, account: Account, now: float) -> LimitState | None:
         """Return a line that is reached, if one is: no call of this account may begin."""
         self.settle()
-        for state in self._states_of(account, now):
-            if state.is_reached:
-                self._tell(state, 0.0)
-                return state
+        for line in self._lines_of(account):
+            if self._used(line, now) >= line.limit.amount:
+                self._tell(line, now, line.limit.amount)
+                return self._state(line, now)
         return None
 
-    def _states_of(self, account: Account, moment: float) -> Iterator[LimitState]:
+    def _lines_of(self, account: Account) -> Iterator[_Line]:
         """Yield the limits of dollars and tokens that an account is under."""
         for limit in self.limits_of(account.label):
             if limit.per is not None:
                 session = account.session if limit.per == "session" else None
-                yield self._state(account.label, account.client, session, limit, moment)
+                yield _Line(account.label, account.client, session, limit)
         for limit in self.limits_of(ALL):
             if limit.per == "session":
-                yield self._state(ALL, account.client, account.session, limit, moment)
+                yield _Line(ALL, account.client, account.session, limit)
             elif limit.per is not None:
-                yield self._state(ALL, ALL, None, limit, moment)
+                yield _Line(ALL, ALL, None, limit)
 
-    def _state(
-        self, label: str, owner: str, session: str | None, limit: LimitSettings, moment: float
-    ) -> LimitState:
-        assert limit.per is not None
-        if session is None:
-            spent = self._sums.of(owner, self.calendar.keys(moment)[limit.per])
-        else:
-            spent = self._sessions.peek(owner, session).spent
-        used = spent.micro / _MICRO if limit.kind == "usd" else spent.tokens
-        ends = self.calendar.end(limit.per, moment)
-        return LimitState(label, owner, session, limit, used, ends)
+    def _used(self, line: _Line, moment: float) -> float:
+        """Return what is used, in the limit's kind, in the period that a moment falls into."""
+        if line.session is not None:
+            return _in_kind(line.limit, self._sessions.peek(line.owner, line.session).spent)
+        assert line.limit.per is not None
+        key = self.calendar.keys(moment)[line.limit.per]
+        return _in_kind(line.limit, self._sums.of(line.owner, key))
 
-    def _ratios(self, account: Account, moment: float) -> dict[tuple[str, str], float]:
-        states = self._states_of(account, moment)
-        return {(each.client, each.limit.name): each.ratio for each in states}
+    def _state(self, line: _Line, moment: float) -> LimitState:
+        assert line.limit.per is not None
+        ends = self.calendar.end(line.limit.per, moment)
+        return LimitState(*line, self._used(line, moment), ends)
 
-    def _tell(self, state: LimitState, before: float) -> None:
+    def _tell(self, line: _Line, moment: float, added: float) -> None:
         """Say that a share of a limit was used up now, once for each period or session."""
-        limit, ratio = state.limit, state.ratio
-        whose = spoken(state)
-        if ratio >= 1 > before and self._is_news("reached", state):
-            self.reached[state.client, limit.name] += 1
-            log.warning("%s is reached: its calls are refused", whose)
-        elif ratio >= limit.warn > before and self._is_news("warn", state):
-            log.warning("%s: %s of it is used", whose, amount_of(limit, state.used))
+        limit, used = line.limit, self._used(line, moment)
+        before, warn_at = used - added, limit.warn * limit.amount
+        if used < warn_at or before >= limit.amount > 0:
+            return
+        state = self._state(line, moment)
+        if used >= limit.amount:
+            if self._is_news("reached", state):
+                self.reached[line.client, limit.name] += 1
+                log.warning("%s is reached: its calls are refused", spoken(state))
+        elif before < warn_at and self._is_news("warn", state):
+            log.warning("%s: %s of it is used", spoken(state), amount_of(limit, used))
 
     def _is_news(self, what: str, state: LimitState) -> bool:
         period = state.ends if state.session is None else state.session
@@ -288,12 +305,12 @@ class Spending:
                 if limit.per is None:
                     yield LimitState(label, client, None, limit, self._in_flight[client], None)
                 elif limit.per != "session":
-                    yield self._state(label, client, None, limit, now)
+                    yield self._state(_Line(label, client, None, limit), now)
         for client, session, _ in self._sessions.all():
             for label in (labels.get(client, ""), ALL):
                 for limit in self.limits_of(label):
                     if limit.per == "session":
-                        yield self._state(label, client, session, limit, now)
+                        yield self._state(_Line(label, client, session, limit), now)
 
     def describe(self, clients: Iterable[tuple[str, str]]) -> list[dict[str, str | float | None]]:
         """Return the limits as pages show them: of sessions, those that are nearest to it."""
@@ -302,6 +319,11 @@ class Spending:
         sessions = sorted((s for s in states if s.session is not None), key=lambda s: -s.ratio)
         others = [state for state in states if state.session is None]
         return [state.fields() for state in (*others, *sessions[:_SESSIONS_SHOWN])]
+
+
+def _in_kind(limit: LimitSettings, spent: Spent) -> float:
+    """Return what was spent as a limit counts it: in dollars or in tokens."""
+    return spent.micro / _MICRO if limit.kind == "usd" else spent.tokens
 
 
 def _nothing() -> None:

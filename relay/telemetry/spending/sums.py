@@ -44,8 +44,9 @@ NOTHING: Final = Spent()
 
 @dataclass(slots=True)
 class _Sum:
-    spent: Spent
-    used: int
+    micro: int = 0
+    tokens: int = 0
+    used: int = 0
     """When it was added to last, by a count of all additions."""
 
 
@@ -58,15 +59,18 @@ class Sums:
 
     def add(self, client: str, keys: Keys, spent: Spent) -> None:
         """Add to a client's sums of the periods that these are the keys of."""
-        sums = self._clients.setdefault(client, {})
+        sums = self._clients.get(client)
+        if sums is None:
+            sums = self._clients[client] = {}
         self._clients.move_to_end(client)
         self._additions += 1
         for key in keys.values():
             known = sums.get(key)
             if known is None:
-                sums[key] = _Sum(spent, self._additions)
-            else:
-                known.spent, known.used = known.spent.plus(spent), self._additions
+                known = sums[key] = _Sum()
+            known.micro += spent.micro
+            known.tokens += spent.tokens
+            known.used = self._additions
         while len(sums) > _PERIODS_KEPT:
             del sums[min(sums, key=lambda key: sums[key].used)]
         if len(self._clients) > _CLIENTS_KEPT:
@@ -75,7 +79,7 @@ class Sums:
     def of(self, client: str, key: str) -> Spent:
         """Return what a client has spent in a period."""
         found = self._clients.get(client, {}).get(key)
-        return NOTHING if found is None else found.spent
+        return NOTHING if found is None else Spent(found.micro, found.tokens)
 
 
 class Calendar:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Final
 
 from relay.http.coding import DecodedTooLarge, Decoder, Undecodable, decoder_for
@@ -129,6 +128,8 @@ class Meter:
         if gap > self._max_gap:  # noqa: PLR1730  # max() takes as long as the rest of this
             self._max_gap = gap
         if self._skips is not None and self._skips(piece):
+            if self._sizes:
+                self._add_texts(piece)
             return
         try:
             self._consume(piece, now)
@@ -209,19 +210,11 @@ class Meter:
         """Read no more of what the model writes: the first of it is known."""
         assert self._events is not None
         assert self._row is not None
-        if self._row.unread is not None and self._sizes:
-            self._events.ignore(partial(self._is_sized, self._row.unread))
-        elif self._row.unread is not None:
-            self._events.ignore(self._row.unread, self._row.common_start)
+        if self._row.unread is not None:
+            on_ignored = self._add_texts if self._sizes else None
+            self._events.ignore(self._row.unread, self._row.common_start, on_ignored)
             if self._row.common_start and self._decoder is None:
                 self._skips = self._events.skips
-
-    def _is_sized(self, unread: Callable[[bytes], object], block: bytes) -> bool:
-        """Whether an event is only more content, whose size is taken."""
-        if not unread(block):
-            return False
-        self._add_texts(block)
-        return True
 
     def _add_texts(self, event: bytes) -> None:
         assert self._row is not None

@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-_STRING: Final = rb'"\s*:\s*"((?:[^"\\]|\\.)*)"'
+_STRING: Final = rb'"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"'
 
 
 def members(*names: str) -> re.Pattern[bytes]:

@@ -158,3 +158,26 @@ async def test_check_shows_returns_only_where_hops_come_back(folder: Path) -> No
     """Without hops nobody listens there."""
     lines = await describe(settings_of(folder, SHORT))
     assert not any(line.startswith(("returns", "hop")) for line in lines)
+
+
+async def test_check_shows_who_may_spend_what(folder: Path) -> None:
+    """Of clients, of those of a folder, and of all together."""
+    lines = await describe(
+        settings_of(
+            folder,
+            SHORT
+            + "limits: [{usd: 300, per: month}]\n"
+            + "clients:\n"
+            + "  - name: agent\n    token: {file: token}\n    relays: [anthropic]\n"
+            + "    limits: [{at_once: 8}]\n"
+            + "  - {name: sandbox, folder: clients, limits: [{tokens: 5e6, per: session}]}\n",
+        )
+    )
+    start = lines.index(f"client    agent: token is there, from {folder}/token")
+    assert lines[start + 1 : start + 6] == [
+        "            relays      anthropic",
+        "            limit       8 calls at once",
+        f"clients   sandbox: each file in {folder}/clients",
+        "            limit       5,000,000 tokens per session",
+        "limit     $300.00 per month, of all together",
+    ]

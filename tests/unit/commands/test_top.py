@@ -285,6 +285,26 @@ class TestFigures:
             },
         ]
 
+    def test_what_clients_may_spend(self) -> None:
+        """Where there are limits; what is not whole is passed over."""
+        limits = [
+            {"client": "job", "limit": "usd_day", "most": 20, "used": 25, "ends": NOW + 60},
+            {"client": "job", "limit": "at_once", "most": 4, "used": 1},
+            {"client": "job", "limit": "usd_session", "most": 0, "used": 0, "session": "s-1"},
+            {"client": "job", "limit": "usd_day"},
+        ]
+        text = page(limits=limits)
+        shown = to_json(figures_of(text))["limits"]
+        assert isinstance(shown, list)
+        assert [(each["left"], each["ends_in"]) for each in shown] == [
+            (0.0, 60.0),
+            (0.75, None),
+            (0.0, None),
+        ]
+        drawn = picture(text)
+        for part in ("$20 a day", "4 at once", "$0 a session (s-1)", "resets in 1 min"):
+            assert part in drawn
+
     def test_calls_in_flight_in_json(self) -> None:
         """The longest-running first; keys always there, what was made of nothing null."""
         call = running(9, first_byte=0.5, first_token=0.75, model="m", status=200)
