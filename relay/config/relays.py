@@ -75,7 +75,9 @@ class _RelayReader:
         elif self._shorthand_grant is not None and SHORTHAND_RELAY not in items:
             self._checker.complain(("claude", "grant"), "needs base_url beside it")
         if not items and not self._complains_of_all():
-            self._checker.complain((), "no relay: set claude.base_url, or declare one in relays")
+            self._checker.complain(
+                (), "no relay: set claude.hops or claude.base_url, or declare one in relays"
+            )
         read = (self._read_relay(name, item) for name, item in items.items())
         return [chain for chain in read if chain is not None]
 

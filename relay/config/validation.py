@@ -45,8 +45,9 @@ _SOURCE_KEYS: Final = {
 
 _EXAMPLES: Final[dict[Path, str]] = {
     ("grants",): "grants: [anthropic]",
-    ("claude",): "claude: {base_url: http://localhost:8787}",
-    ("relays",): "relays: {openai: {url: http://localhost:8787}}",
+    ("claude",): "claude: {base_url: https://api.anthropic.com}",
+    ("claude", "hops"): "hops: [{name: headroom, url: http://localhost:8787}]",
+    ("relays",): "relays: {openai: {url: https://api.openai.com}}",
     ("listen",): 'listen: ["127.0.0.1:8484"]',
     ("admin",): 'admin: "127.0.0.1:9484"',
     ("returns",): 'returns: ["127.0.0.1:8485"]',

@@ -125,7 +125,9 @@ async def test_a_headroom_on_the_way_is_looked_at(tmp_path: Path) -> None:
     async with running_stand_ins(tmp_path) as chain:
         config = as_it_runs(chain, relays={"anthropic": {"headers": {"x-own": {"file": "oauth"}}}})
         diagnosis = await examined(chain, **config)
-        assert "this is Headroom 0.42.0" in diagnosis.of("headroom")[0].text
+        this, steering, *_ = diagnosis.of("headroom")
+        assert "this is Headroom 0.42.0" in this.text
+        assert steering.remedy.endswith(f"HEADROOM_ALLOWED_BASE_URLS={chain.return_address(HOP)}")
         targets = [each.target for each in chain.hop.record.exchanges]
         assert targets[:3] == ["/livez", "/v1/messages", "/v1/messages"]
         others: list[str | None] = []
@@ -246,6 +248,8 @@ async def test_a_hop_that_is_down(tmp_path: Path, if_down: str, level: str, says
         assert (seen[0].level, seen[1].level) == (level, "ok")
         assert seen[0].text.startswith(f"first: nothing listens at 127.0.0.1:{chain.hop.port}")
         assert "hop's URL" in seen[0].remedy
+        start = f"ANTHROPIC_TARGET_API_URL={chain.return_address('first')} headroom proxy"
+        assert f"(Headroom: {start})" in seen[0].remedy
         first, second = of_hops(diagnosis)
         assert (first.level, second.level) == (level, "ok" if if_down == "skip" else "note")
         assert first.text.startswith(f"anthropic/first: {says}")

@@ -119,8 +119,11 @@ def test_host_gets_a_configuration_and_a_token(folder: Path, capsys: Output) -> 
     out, err = capsys.readouterr()
     assert err == ""
     assert "wrote     agent.yaml\nwrote     relay_token\n" in out
-    assert "serves    /relay/anthropic forwards to http://localhost:8787, API anthropic\n" in out
-    assert "next      relay serve\n" in out
+    assert (
+        "serves    /relay/anthropic forwards to https://api.anthropic.com, API anthropic\n" in out
+    )
+    setting = "ANTHROPIC_TARGET_API_URL=http://127.0.0.1:8485/anthropic/headroom"
+    assert f"next      # in Headroom: {setting}\n          relay serve\n" in out
     assert 'eval "$(relay env claude-code --format shell)" && claude\n' in out
     assert main(["check"]) == OK
     assert "token is there, from " in capsys.readouterr().out
@@ -363,7 +366,9 @@ def test_each_api_goes_to_its_own_where_there_is_no_headroom(folder: Path) -> No
     assert urls == {"anthropic": "https://api.anthropic.com", "openai": "https://api.openai.com"}
     assert main(["init", "--yes", "--force", *both]) == OK
     urls = {relay.name: str(relay.upstream) for relay in load(folder / "agent.yaml").relays}
-    assert set(urls.values()) == {"http://localhost:8787"}
+    assert urls == {"anthropic": "https://api.anthropic.com", "openai": "https://api.openai.com"}
+    hops = {str(hop.upstream) for relay in load(folder / "agent.yaml").relays for hop in relay.hops}
+    assert hops == {"http://localhost:8787"}
 
 
 @pytest.mark.parametrize(

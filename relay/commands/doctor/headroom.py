@@ -46,14 +46,15 @@ _HEADER: Final = b"x-headroom-base-url"
 _HERE: Final = b"http://127.0.0.1:none"
 _ANYWHERE: Final = b"http://192.88.99.1:none"
 _NO_MESSAGE: Final = b"["
+_API: Final = "https://api.anthropic.com"
 
 Verdict = Literal["obeyed", "refused", "unknown"]
 
 
 async def examine(
-    relay: RelaySettings, version: str, settings: Settings, system: System
+    relay: RelaySettings, version: str, settings: Settings, system: System, onward: str = _API
 ) -> Findings:
-    """Find out what the Headroom behind a relay would let others do."""
+    """Find out what the Headroom behind a relay would let others do, and not only send onward."""
     yield note(
         "headroom",
         f"this is Headroom {version}: its pages (/stats, /settings, /admin, ...) are for whoever "
@@ -66,7 +67,7 @@ async def examine(
         text = f"Headroom listens beyond loopback, at {exposed}:{relay.upstream.port}: agents and "
         text += "others reach it around the relay"
         yield warn("headroom", text, "start it with --host 127.0.0.1; -p 127.0.0.1:... in Docker")
-    async for finding in _steering(relay, settings):
+    async for finding in _steering(relay, settings, onward):
         yield finding
 
 
@@ -103,7 +104,7 @@ def _exposed_at(relay: RelaySettings, system: System) -> str:
     return next((each.host for each in found if not each.ip.is_loopback), "")
 
 
-async def _steering(relay: RelaySettings, settings: Settings) -> Findings:
+async def _steering(relay: RelaySettings, settings: Settings, onward: str) -> Findings:
     here = await _verdict(relay, settings, _HERE)
     anywhere = await _verdict(relay, settings, _ANYWHERE)
     port = relay.upstream.port
@@ -126,7 +127,7 @@ async def _steering(relay: RelaySettings, settings: Settings) -> Findings:
         yield warn(
             "headroom",
             f"{text}; the relay drops that header, others who reach port {port} need not",
-            "start Headroom with HEADROOM_ALLOWED_BASE_URLS=https://api.anthropic.com",
+            f"start Headroom with HEADROOM_ALLOWED_BASE_URLS={onward}",
         )
     elif (here, anywhere) == ("refused", "refused"):
         yield ok("headroom", "HEADROOM_ALLOWED_BASE_URLS limits where its callers may send it")

@@ -13,7 +13,7 @@ from typing import Final
 from relay.commands.doctor import headroom
 from relay.commands.doctor.findings import Finding, Findings, fail, ok, warn
 from relay.commands.doctor.host import System
-from relay.commands.doctor.path import reach
+from relay.commands.doctor.path import START, reach
 from relay.config import (
     HopSettings,
     RelaySettings,
@@ -89,20 +89,24 @@ async def examine(
         alone = replace(
             relay, upstream=hop.upstream, ca_file=hop.ca_file, headers=(), hops=(), max_body=None
         )
+        back = _back(settings, relay, hop)
         reached = True
         async for finding in reach(alone, system, secret=False):
             reached = reached and finding.level != "FAIL"
-            yield _of(hop, finding)
+            yield _of(relay, hop, finding, back)
         version = await headroom.find_version(alone, settings) if reached else None
         if version is not None:
-            async for finding in headroom.examine(alone, version, settings, system):
+            async for finding in headroom.examine(alone, version, settings, system, back):
                 yield replace(finding, text=f"{hop.name}: {finding.text}")
 
 
-def _of(hop: HopSettings, finding: Finding) -> Finding:
+def _of(relay: RelaySettings, hop: HopSettings, finding: Finding, back: str) -> Finding:
     """Return what was found on the way to a hop, as of the hop."""
     text = f"{hop.name}: {finding.text}"
-    remedy = finding.remedy.replace("the relay's", "the hop's")
+    # Started by its name alone it would go past the relay.
+    own, *_ = return_variables(relay.api, back)
+    start = f"{own.assignment} {START}"
+    remedy = finding.remedy.replace("the relay's", "the hop's").replace(START, start)
     if finding.level == "FAIL" and finding.check != "tls" and hop.if_down == "skip":
         return warn(CHECK, f"{text}; calls go on without it", remedy)
     return replace(finding, check=CHECK, text=text, remedy=remedy)
@@ -111,6 +115,12 @@ def _of(hop: HopSettings, finding: Finding) -> Finding:
 def skipped(hop: HopSettings) -> str:
     """Return what becomes of calls while a hop is down that may be left out."""
     return SKIPPED % hop.upstream
+
+
+def _back(settings: Settings, relay: RelaySettings, hop: HopSettings) -> str:
+    """Return the address alone that a hop is to send on to."""
+    found = return_addresses(settings, relay, hop, interface_addresses)
+    return found[0].url if found else "<the relay's return address>"
 
 
 def way_back(settings: Settings, relay: RelaySettings, hop: HopSettings) -> str:

@@ -20,6 +20,8 @@ from relay.upstream.dial import NEXT_ADDRESS_SECONDS, Dialer, Row, connect_any
 from relay.upstream.tls import tls_context
 
 CONNECT_SECONDS: Final = 10.0
+START: Final = "headroom proxy"
+"""How Headroom is started."""
 
 # openssl/x509_vfy.h
 _CERTIFICATE_FAULTS: Final = {
@@ -121,7 +123,7 @@ def _how_loopback_works(system: System) -> str:
             "this container is not on the host's network, and localhost is the container: "
             "run it with network_mode: host"
         )
-    return "start what should listen there (Headroom: headroom proxy), or correct the relay's URL"
+    return f"start what should listen there (Headroom: {START}), or correct the relay's URL"
 
 
 def _pair(host: str, port: int) -> str:

@@ -117,7 +117,7 @@ def choose(flags: Flags, found: Found, console: Console | None) -> Choices:
         credentials=credentials,
         upstream=upstream,
         headroom=headroom,
-        chain=_ask_chain(flags, case, upstream, headroom, console),
+        chain=_ask_chain(flags, upstream, headroom, console),
         bridge=_ask_bridge(flags, found, console),
         store=_ask_store(flags, credentials, found, console),
         port=flags.port or _port(found.value("RELAY_PORT", ""), PORT),
@@ -204,16 +204,14 @@ def _upstream(text: str) -> str:
     return text
 
 
-def _ask_chain(
-    flags: Flags, case: Case, upstream: str, headroom: str | None, console: Console | None
-) -> bool:
-    """Ask where a Headroom answers; of what does not, compose.yaml's own sends on to the relay."""
+def _ask_chain(flags: Flags, upstream: str, headroom: str | None, console: Console | None) -> bool:
+    """Ask where a Headroom answers; at Headroom's own address one that is yet to start sends on."""
     if flags.chain is not None:
         if flags.chain and is_api(upstream):
             raise Unusable("--chain wants an LLM proxy's address as --upstream, not the API's")
         return flags.chain
     if headroom is None:
-        return case == "compose" and upstream == HEADROOM
+        return upstream == HEADROOM
     question = "Should Headroom send on to the relay, and so never see the credential?"
     return _ask(console, question, "y", _flag)
 

@@ -31,7 +31,8 @@ def what_was_found(choices: Choices, found: Found) -> Iterator[str]:
     elif choices.stack_headroom:
         yield "note      Headroom: compose.yaml's own, which never sees the credential"
     elif urlsplit(choices.upstream).scheme == "http":
-        start = "; start it: headroom proxy" if choices.case == "host" else ""
+        started = "headroom proxy" + (", set as below" if choices.chain else "")
+        start = f"; start it: {started}" if choices.case == "host" else ""
         yield f"missing   no Headroom answers at {choices.upstream} yet{start}"
     for name in choices.credentials:
         yield from _credential(name, choices, found)

@@ -438,7 +438,10 @@ MISTAKES = [
     ("grants: [anthropic]\nclaude: {hops: headroom}\n", "2: claude.hops: must be a list"),
     (relay_with("url: http://h, hops: {}"), "4: relays.r.hops: must be a list"),
     (relay_with("hosp: []"), '4: relays.r.hosp: is an unknown key; did you mean "hops"?'),
-    ("grants: [anthropic]\nclaude: {hops: []}\n", "1: no relay: set claude.base_url"),
+    (
+        "grants: [anthropic]\nclaude: {hops: []}\n",
+        "1: no relay: set claude.hops or claude.base_url",
+    ),
     (relay_with("hops: []"), "3: relays.r: needs url, for example http://localhost:8787"),
     (
         SHORT.replace("claude:", "x: 1").replace("  hops:", "hops:"),

@@ -558,9 +558,15 @@ def test_file_that_cannot_be_read_is_a_mistake(file: Path, tmp_path: Path) -> No
 
 MISTAKES = [
     # Nothing, or not enough
-    ("", "1: is empty; it needs grants, and claude.base_url or relays"),
-    ("# only a comment\n", "1: is empty; it needs grants, and claude.base_url or relays"),
-    ("grants: [anthropic]\n", "1: no relay: set claude.base_url, or declare one in relays"),
+    ("", "1: is empty; it needs grants, and claude.hops, claude.base_url or relays"),
+    (
+        "# only a comment\n",
+        "1: is empty; it needs grants, and claude.hops, claude.base_url or relays",
+    ),
+    (
+        "grants: [anthropic]\n",
+        "1: no relay: set claude.hops or claude.base_url, or declare one in relays",
+    ),
     ("grants: [anthropic]\nrelays: {}\n", "1: no relay:"),
     ("grants: [anthropic]\nclaude: {}\n", "1: no relay:"),
     ("grants: [anthropic]\nclaude: {base_url: null}\n", "1: no relay:"),
