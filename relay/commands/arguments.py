@@ -26,6 +26,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "init": ("relay init", "relay init --yes --for host --credential anthropic"),
     "check": ("relay check", "relay check agent.yaml"),
     "env": ("relay env claude-code", 'eval "$(relay env --format shell)"'),
+    "run": ("relay run -- claude", "relay run --for codex -- ./my-codex exec hello"),
     "token": ("relay token", "relay token --to relay_token"),
     "health": ("relay health", "relay health --ready"),
     "doctor": ("relay doctor", "relay doctor --stream", "relay doctor --json"),
@@ -111,6 +112,7 @@ def parser() -> argparse.ArgumentParser:
     env.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
     env.add_argument("--host", help="host, or host:port, by which the agent reaches the relay")
     env.add_argument("--client", help="whose token to print; by default the first client's")
+    _add_run(add("run", "Start an agent whose calls go through the relay, or nothing."))
     token = add("token", "Print a fresh random client token.", config=False)
     token.add_argument(
         "--to", metavar="FILE", type=Path, help="write it there instead, unless one is there"
@@ -145,6 +147,23 @@ def parser() -> argparse.ArgumentParser:
         "about", nargs="?", choices=tuple(commands.choices), metavar="COMMAND", help="of which"
     )
     return top_level
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "program",
+        nargs="*",
+        metavar="-- PROGRAM",
+        help="claude, codex or opencode, with its own arguments",
+    )
+    run.add_argument(
+        "--for",
+        dest="agent",
+        choices=("claude", *AGENTS),
+        help="which agent it is, where the program's name does not say it",
+    )
+    run.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
+    run.add_argument("--client", help="as whom; by default as the first client")
 
 
 def _add_usage(usage: argparse.ArgumentParser) -> None:

@@ -1,0 +1,72 @@
+"""A program run in the foreground, as if it had been started in the relay's place.
+
+It stays in the same process group, so that the terminal is its own: a key that sends a signal sends
+it to both, and only the child acts on it. What is sent to the relay's process alone is passed on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+NOT_FOUND: Final = 127
+NOT_EXECUTABLE: Final = 126
+
+_PASSED_ON: Final = frozenset(
+    {
+        *(signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP),
+        *(signal.SIGUSR1, signal.SIGUSR2),
+    }
+)
+_WAITED_FOR: Final = _PASSED_ON | {signal.SIGCHLD}
+_OF_KEYS: Final = frozenset({signal.SIGINT, signal.SIGQUIT})
+_FROM_KERNEL: Final = 0x80
+"""``SI_KERNEL`` of siginfo.h: by a terminal, not by another process."""
+
+
+def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run it to its end; return its exit status, or 128 and the signal that killed it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
+    try:
+        pid = os.posix_spawnp(
+            command[0],
+            list(command),
+            environment,
+            setsigmask=before,
+            # Python ignores these, and a child would go on to.
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+        )
+        return _wait(pid)
+    except FileNotFoundError:
+        sys.stderr.write(f"relay: {command[0]}: not found\n")
+        return NOT_FOUND
+    except OSError as error:
+        sys.stderr.write(f"relay: {command[0]}: {(error.strerror or 'unknown').lower()}\n")
+        return NOT_EXECUTABLE
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _wait(pid: int) -> int:
+    while True:
+        number, by_key = _next_signal()
+        if number in _PASSED_ON and not by_key:
+            os.kill(pid, number)
+        ended, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
+        if ended and os.WIFSTOPPED(status):
+            os.kill(os.getpid(), signal.SIGSTOP)  # the shell is to see that it stopped
+        elif ended:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+def _next_signal() -> tuple[int, bool]:
+    """Return the next signal, and whether a key sent it, to the child as well."""
+    if hasattr(signal, "sigwaitinfo"):
+        told = signal.sigwaitinfo(_WAITED_FOR)
+        return told.si_signo, told.si_code == _FROM_KERNEL
+    number = signal.sigwait(_WAITED_FOR)  # macOS does not say who sent it
+    return number, number in _OF_KEYS and sys.stdin.isatty()
