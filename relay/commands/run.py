@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import json
 import os
 import secrets
 import tempfile
@@ -19,13 +20,14 @@ from pathlib import Path
 from typing import Final
 
 from relay.commands import CommandError
+from relay.commands.admin_address import interface_host, page_url
 from relay.commands.agents import PROGRAMS, Agent
 from relay.commands.child import run_child
 from relay.commands.claude_settings import obstacle
 from relay.commands.client import Client, NoAnswer
 from relay.commands.env import Told, Wish, tell
 from relay.commands.env_formats import LISTS, Environment, codex_options, settings
-from relay.config import EnvSource, Settings, Sources
+from relay.config import EnvSource, RelaySettings, Settings, Sources
 from relay.credentials.credential import Credential
 from relay.credentials.shape import is_weak
 from relay.proxy.proof import proof_of
@@ -78,11 +80,11 @@ async def prepare(
             "declare one in clients, with a token of relay token"
         )
     told = await tell(configured, wish)
-    await _require_credentials(told)
     if wish.agent == "claude-code" and (problem := obstacle(command[1:], environment)):
         raise CommandError(problem)
     for relay in told.relays:
         await _require_relay(configured, told, relay.name)
+        await _require_credential(configured, relay)
     hidden = hidden_variables(configured)
     kept = {name: value for name, value in environment.items() if name not in hidden}
     variables = dict(told.environment.variables)
@@ -118,12 +120,23 @@ def _variables(held: Sequence[Sources]) -> Iterator[str]:
         yield from (source.env for source in sources if isinstance(source, EnvSource))
 
 
-async def _require_credentials(told: Told) -> None:
-    for grant in {relay.grant.name: relay.grant for relay in told.relays}.values():
-        credential = Credential(grant.name, grant.sources)
-        await credential.settle()
-        if not credential.ready:
-            raise CommandError(f"credential {grant.name} has no value: {credential.explain()}")
+async def _require_credential(configured: Settings, relay: RelaySettings) -> None:
+    """Raise unless the credential has a value, here or where the relay alone has it."""
+    credential = Credential(relay.grant.name, relay.grant.sources)
+    await credential.settle()
+    if not credential.ready and not await _is_held(configured, relay.name):
+        raise CommandError(f"credential {relay.grant.name} has no value: {credential.explain()}")
+
+
+async def _is_held(configured: Settings, relay: str) -> bool:
+    """Whether the running relay says that it has the credential."""
+    try:
+        url = page_url(interface_host(configured.admin[0]), "/readyz")
+        async with Client() as client:
+            page = json.loads((await client.ask("GET", url)).body)
+        return bool(page["relays"][relay]["credential"]["ready"])
+    except (CommandError, ValueError, LookupError, TypeError):
+        return False
 
 
 async def _require_relay(configured: Settings, told: Told, name: str) -> None:

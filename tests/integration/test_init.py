@@ -121,7 +121,7 @@ def test_host_gets_a_configuration_and_a_token(folder: Path, capsys: Output) -> 
     assert "wrote     agent.yaml\nwrote     relay_token\n" in out
     assert "serves    /relay/anthropic forwards to http://localhost:8787, API anthropic\n" in out
     assert "next      relay serve\n" in out
-    assert 'eval "$(relay env claude-code --format shell)" && claude\n' in out
+    assert "relay run -- claude\n" in out
     assert main(["check"]) == OK
     assert "token is there, from " in capsys.readouterr().out
     assert sorted(each.name for each in folder.iterdir()) == ["agent.yaml", "relay_token"]

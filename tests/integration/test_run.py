@@ -134,9 +134,10 @@ def run(tmp_path: Path) -> Run:
 @asynccontextmanager
 async def serving(run: Run, **changes: object) -> AsyncIterator[RelayProcess]:
     """Have a relay serve this folder's configuration, on the port that is in it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        listen = [f"127.0.0.1:{free.getsockname()[1]}"]
-    config: Config = configuration(1, listen=listen, **changes)
+    address = ("127.0.0.1", 0)
+    with socket.create_server(address) as free, socket.create_server(address) as other:
+        listen, admin = (f"127.0.0.1:{each.getsockname()[1]}" for each in (free, other))
+    config: Config = configuration(1, listen=[listen], admin=admin, **changes)
     environment = {name: HELD[name] for name in ("MY_KEY", "MY_TOKEN", "MY_HEADER")}
     async with relay_process(run.folder, config, environment) as relay:
         yield relay
@@ -174,6 +175,12 @@ async def test_the_agent_gets_what_relay_env_says_and_no_credential(run: Run) ->
     assert set_by_run.items() <= environment.items()
     assert told["settings"]["skipWebFetchPreflight"] is True
     assert told["stdin"] == "typed"
+
+
+async def test_a_credential_may_be_where_the_relay_is_alone(run: Run) -> None:
+    """The running relay is believed that it has one."""
+    async with serving(run, grants=[{"name": "anthropic", "source": {"env": "MY_KEY"}}]):
+        assert (await run("--", "claude")).status == 7
 
 
 async def test_codex_and_opencode_get_their_own(run: Run) -> None:
@@ -319,7 +326,7 @@ async def test_another_relay_on_the_port_is_not_ours(run: Run) -> None:
 async def test_nothing_is_started_where_something_is_missing(
     run: Run, spoil: Callable[[Path], None], said: str
 ) -> None:
-    """The relay itself may still have the value."""
+    """A file that is gone is gone for the relay, too."""
     async with serving(run):
         spoil(run.folder)
         refusal = (await run("--", "claude")).refusal
