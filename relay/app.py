@@ -120,6 +120,11 @@ class App:
                 task.cancel()
             await self._close()
 
+    @property
+    def bound(self) -> tuple[ListenAddress, ListenAddress]:
+        """Where its relays and its admin pages are first listened on."""
+        return self._listeners.bound[0], self._admin_listeners.bound[0]
+
     async def _open_returns(self, settings: Settings) -> None:
         """Listen for hops that come back, from the first configuration on that has any.
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from relay.commands.arguments import VERSION, parser
 
 if TYPE_CHECKING:
+    from relay.commands.env import Wish
     from relay.config import ConfigurationError, ListenAddress, Settings
 
 OK: Final = 0
@@ -233,12 +234,14 @@ def _run(options: argparse.Namespace) -> int:
     from relay.commands import CommandError, run  # noqa: PLC0415  # see above
     from relay.commands.env import Wish, ambiguities  # noqa: PLC0415  # see above
 
-    settings = _load(options)
+    settings = _load_to_serve(options) if options.serve else _load(options)
     if settings is None:
         return UNUSABLE
     try:
         agent = run.agent_of(options.program, options.agent)
         wish = Wish(agent, None, options.client, options.relay)
+        if options.serve:
+            return _serve_and_run(settings, wish, options.program)
         start = asyncio.run(run.prepare(settings, wish, options.program, os.environ))
     except CommandError as error:
         _complain(f"{error}; nothing was started")
@@ -246,6 +249,14 @@ def _run(options: argparse.Namespace) -> int:
     for remark in (*ambiguities(settings, wish), *start.warnings):
         _complain(remark)
     return run.run(start)
+
+
+def _serve_and_run(settings: Settings, wish: Wish, program: Sequence[str]) -> int:
+    import uvloop  # noqa: PLC0415  # see above
+
+    from relay.commands.run_serve import serve_and_run  # noqa: PLC0415  # see above
+
+    return uvloop.run(serve_and_run(settings, wish, program, os.environ))
 
 
 def _token(options: argparse.Namespace) -> int:

@@ -26,7 +26,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "init": ("relay init", "relay init --yes --for host --credential anthropic"),
     "check": ("relay check", "relay check agent.yaml"),
     "env": ("relay env claude-code", 'eval "$(relay env --format shell)"'),
-    "run": ("relay run -- claude", "relay run --for codex -- ./my-codex exec hello"),
+    "run": (
+        "relay run -- claude",
+        "relay run --serve -- claude",
+        "relay run --for codex -- ./my-codex exec hello",
+    ),
     "token": ("relay token", "relay token --to relay_token"),
     "health": ("relay health", "relay health --ready"),
     "doctor": ("relay doctor", "relay doctor --stream", "relay doctor --json"),
@@ -164,6 +168,11 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
     run.add_argument("--client", help="as whom; by default as the first client")
+    run.add_argument(
+        "--serve",
+        action="store_true",
+        help="serve in the same process while the agent runs, on ports of its own",
+    )
 
 
 def _add_usage(usage: argparse.ArgumentParser) -> None:

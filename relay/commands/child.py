@@ -9,33 +9,39 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
-
-_PASSED_ON: Final = frozenset(
+PASSED_ON: Final = frozenset(
     {
         *(signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP),
         *(signal.SIGUSR1, signal.SIGUSR2),
     }
 )
-_WAITED_FOR: Final = _PASSED_ON | {signal.SIGCHLD}
+"""The signals that are the child's. Threads there are must not take them: see `hold_signals`."""
+
 _OF_KEYS: Final = frozenset({signal.SIGINT, signal.SIGQUIT})
 _FROM_KERNEL: Final = 0x80
 """``SI_KERNEL`` of siginfo.h: by a terminal, not by another process."""
 
 
+def hold_signals() -> None:
+    """Keep the child's signals from this thread, and from those that it starts."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
+
+
 def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run it to its end; return its exit status, or 128 and the signal that killed it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     try:
         pid = os.posix_spawnp(
             command[0],
             list(command),
             environment,
-            setsigmask=before,
+            setsigmask=before - PASSED_ON,
             # Python ignores these, and a child would go on to.
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
         )
@@ -51,22 +57,39 @@ def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def _wait(pid: int) -> int:
+    over = threading.Event()
+    passing = threading.Thread(target=_pass_on, args=(pid, over), daemon=True)
+    passing.start()
+    status = _status(pid)
+    over.set()
+    assert passing.ident is not None
+    signal.pthread_kill(passing.ident, signal.SIGHUP)
+    passing.join()
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _status(pid: int) -> int:
+    while True:
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            return status
+        os.kill(os.getpid(), signal.SIGSTOP)  # the shell is to see that it stopped
+
+
+def _pass_on(pid: int, over: threading.Event) -> None:
     while True:
         number, by_key = _next_signal()
-        if number in _PASSED_ON and not by_key:
+        if over.is_set():
+            return
+        if not by_key:
             os.kill(pid, number)
-        ended, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
-        if ended and os.WIFSTOPPED(status):
-            os.kill(os.getpid(), signal.SIGSTOP)  # the shell is to see that it stopped
-        elif ended:
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
 
 
 def _next_signal() -> tuple[int, bool]:
     """Return the next signal, and whether a key sent it, to the child as well."""
     if hasattr(signal, "sigwaitinfo"):
-        told = signal.sigwaitinfo(_WAITED_FOR)
+        told = signal.sigwaitinfo(PASSED_ON)
         return told.si_signo, told.si_code == _FROM_KERNEL
-    number = signal.sigwait(_WAITED_FOR)  # macOS does not say who sent it
+    number = signal.sigwait(PASSED_ON)  # macOS does not say who sent it
     return number, number in _OF_KEYS and sys.stdin.isatty()
