@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from relay import threads
 from relay.admin.handler import AdminHandler
-from relay.config import ConfigurationError, Problem, Settings, load
+from relay.config import ConfigurationError, ListenAddress, Problem, Settings, load
 from relay.config.ledger import require_ledger_folder
 from relay.downstream.listener import CannotListen
 from relay.downstream.server import Server
@@ -107,6 +107,11 @@ class App:
             for task in background:
                 task.cancel()
             await self._close()
+
+    @property
+    def bound(self) -> tuple[ListenAddress, ListenAddress]:
+        """Where its relays and its admin pages are first listened on."""
+        return self._agents.bound[0], self._pages.bound[0]
 
     async def _load_pages(self, on_loaded: Callable[[], object]) -> None:
         try:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from relay.commands.arguments import VERSION, parser
 
 if TYPE_CHECKING:
+    from relay.commands.env import Wish
     from relay.config import ConfigurationError, ListenAddress, Settings
 
 OK: Final = 0
@@ -31,9 +32,14 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    program: Sequence[str] = ()
+    if arguments[:1] == ["run"] and "--" in arguments:
+        cut = arguments.index("--")
+        arguments, program = arguments[:cut], arguments[cut + 1 :]
     try:
         options = parser().parse_args(arguments or ["help"])
+        options.program = [*getattr(options, "program", ()), *program]
     except SystemExit as end:
         if end.code == UNUSABLE and arguments[0] == "env":
             _print(_failure_of(arguments))
@@ -225,6 +231,35 @@ def _print_environment(options: argparse.Namespace) -> int:
     return OK
 
 
+def _run(options: argparse.Namespace) -> int:
+    from relay.commands import CommandError, run  # noqa: PLC0415  # see above
+    from relay.commands.env import Wish, ambiguities  # noqa: PLC0415  # see above
+
+    settings = _load_to_serve(options) if options.serve else _load(options)
+    if settings is None:
+        return UNUSABLE
+    try:
+        agent = run.agent_of(options.program, options.agent)
+        wish = Wish(agent, None, options.client, options.relay)
+        if options.serve:
+            return _serve_and_run(settings, wish, options.program)
+        start = asyncio.run(run.prepare(settings, wish, options.program, os.environ))
+    except CommandError as error:
+        _complain(f"{error}; nothing was started")
+        return UNUSABLE
+    for remark in (*ambiguities(settings, wish), *start.warnings):
+        _complain(remark)
+    return run.run(start)
+
+
+def _serve_and_run(settings: Settings, wish: Wish, program: Sequence[str]) -> int:
+    import uvloop  # noqa: PLC0415  # see above
+
+    from relay.commands.run_serve import serve_and_run  # noqa: PLC0415  # see above
+
+    return uvloop.run(serve_and_run(settings, wish, program, os.environ))
+
+
 def _token(options: argparse.Namespace) -> int:
     from relay.commands import CommandError  # noqa: PLC0415  # see above
     from relay.commands.token import fresh_token, write_client, write_token  # noqa: PLC0415  # see above
@@ -365,6 +400,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "check": _check,
     "doctor": _doctor,
     "env": _env,
+    "run": _run,
     "token": _token,
     "health": _health,
     "top": _top,

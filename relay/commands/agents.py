@@ -88,11 +88,11 @@ KINDS: Final[Mapping[Agent, Kind | Opencode]] = {
         note="WebFetch asks api.anthropic.com about each host first, past the relay; only a "
         "setting stops that: relay env claude-code --format settings",
     ),
+    "codex": Kind("openai", "OPENAI_API_KEY", note=_CODEX_NOTE),
+    "opencode": Opencode(),
     # The name that the SDKs and what is built on them read, all of them.
     "anthropic": Kind("anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
-    "codex": Kind("openai", "OPENAI_API_KEY", note=_CODEX_NOTE),
     "openai": Kind("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
-    "opencode": Opencode(),
 }
 DEFAULT_AGENTS: Final[Mapping[Api, tuple[Agent, ...]]] = {
     "anthropic": ("claude-code",),
@@ -101,3 +101,8 @@ DEFAULT_AGENTS: Final[Mapping[Api, tuple[Agent, ...]]] = {
 """Whom `relay env` tells where no agent is named."""
 OWN_FILE: Final[Mapping[str, Agent]] = {"settings": "claude-code", "toml": "codex"}
 """The notations that a single agent reads."""
+PROGRAMS: Final[Mapping[str, Agent]] = {
+    "claude": "claude-code",
+    **{each: each for each in KINDS},
+}
+"""Whom `relay run` starts, by the program's name or by another of its names."""

@@ -27,6 +27,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "init": ("relay init", "relay init --yes --for host --credential anthropic"),
     "check": ("relay check", "relay check agent.yaml"),
     "env": ("relay env claude-code", 'eval "$(relay env --format shell)"'),
+    "run": (
+        "relay run -- claude",
+        "relay run --serve -- claude",
+        "relay run --for codex -- ./my-codex exec hello",
+    ),
     "token": ("relay token", "relay token --to relay_token"),
     "health": ("relay health", "relay health --ready"),
     "doctor": ("relay doctor", "relay doctor --stream", "relay doctor --json"),
@@ -112,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
     env.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
     env.add_argument("--host", help="host, or host:port, by which the agent reaches the relay")
     env.add_argument("--client", help="whose token to print; by default the first client's")
+    _add_run(add("run", "Start an agent whose calls go through the relay, or nothing."))
     _add_token(add("token", "Print a fresh random client token.", config=False))
     health = add("health", "Ask a running relay whether it serves; exit status 1 if not.")
     health.add_argument("--ready", action="store_true", help="ask whether it is ready, too")
@@ -173,6 +179,28 @@ def _seconds(text: str) -> float:
     if not number.isascii() or not number.isdecimal() or unit not in _UNITS or not int(number):
         raise argparse.ArgumentTypeError("must be a time such as 90s, 30m, 8h or 7d")
     return int(number) * _UNITS[unit]
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "program",
+        nargs="*",
+        metavar="-- PROGRAM",
+        help="claude, codex or opencode, with its own arguments",
+    )
+    run.add_argument(
+        "--for",
+        dest="agent",
+        choices=("claude", *AGENTS),
+        help="which agent it is, where the program's name does not say it",
+    )
+    run.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
+    run.add_argument("--client", help="as whom; by default as the first client")
+    run.add_argument(
+        "--serve",
+        action="store_true",
+        help="serve in the same process while the agent runs, on ports of its own",
+    )
 
 
 def _add_usage(usage: argparse.ArgumentParser) -> None:

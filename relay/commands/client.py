@@ -31,7 +31,7 @@ BODY_LIMIT: Final = 64 * 1024
 Why = Literal["refused", "silent", "unreachable", "not HTTP"]
 
 # What the relay says in headers of its own.
-_OWN: Final = ("error", "hops")
+_OWN: Final = ("error", "hops", "proof")
 _OF_PROBES: Final = {"Content-Type": "application/json", "X-Relay-Probe": "1"}
 
 
@@ -54,6 +54,8 @@ class Answer:
     """No more of it than was asked for."""
     hops: str = ""
     """The hops that a probe got to, as the relay says it."""
+    proof: str = ""
+    """What a challenge was answered with (``proxy.proof``)."""
 
 
 class Client:
@@ -80,7 +82,7 @@ class Client:
         """Close what is kept of connections."""
         await self._session.close()
 
-    async def ask(
+    async def ask(  # noqa: PLR0913  # most by name, and most calls need none of them
         self,
         method: str,
         url: str,
@@ -88,6 +90,7 @@ class Client:
         seconds: float = ANSWER_SECONDS,
         token: bytes | None = None,
         probe: bytes | None = None,
+        challenge: str | None = None,
         limit: int = BODY_LIMIT,
     ) -> Answer:
         """Return the answer, with the first ``limit`` bytes of its body.
@@ -101,6 +104,8 @@ class Client:
         headers = {"Authorization": f"Bearer {token.decode()}"} if token else {}
         if probe is not None:
             headers |= _OF_PROBES
+        if challenge is not None:
+            headers["X-Relay-Challenge"] = challenge
         # Encoded: yarl would rewrite what stands in the path (%2F, %41).
         call = self._session.request(
             method,
@@ -113,8 +118,9 @@ class Client:
         try:
             async with call as response:
                 body = await _first(response.content, limit)
-                error, hops = (response.headers.get(f"x-relay-{name}", "") for name in _OWN)
-                return Answer(response.status, error, body, hops)
+                own = (response.headers.get(f"x-relay-{name}", "") for name in _OWN)
+                error, hops, proof = own
+                return Answer(response.status, error, body, hops, proof)
         except (ClientError, OSError, UnicodeError) as error:
             raise NoAnswer(url, _why(error)) from error
 

@@ -7,7 +7,7 @@ What each kind reads is in `agents`; how the variables are written is the busine
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relay.commands import CommandError
 from relay.commands.agents import ANY_TOKEN, DEFAULT_AGENTS, KINDS, Agent
@@ -28,14 +28,31 @@ class Wish:
     relay: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an agent is told, and what that is made of."""
+
+    environment: Environment
+    address: str
+    """The relay's, as ``host:port``."""
+    relays: tuple[RelaySettings, ...]
+    client: str
+    token: str = field(repr=False)
+
+
 async def agent_environment(settings: Settings, wish: Wish) -> Environment:
-    """Return what sends an agent's calls to the relays; without an agent, one for each API.
+    """Return what sends an agent's calls to the relays; as `tell`."""
+    return (await tell(settings, wish)).environment
+
+
+async def tell(settings: Settings, wish: Wish) -> Told:
+    """Say what sends an agent's calls to the relays; without an agent, one for each API.
 
     Raises:
         CommandError: There is no such client or relay, or no token yet, or the host is none.
     """
     _, clients = await credentials_of(settings)
-    token = _token_of(clients, wish.client)
+    client, token = _token_of(clients, wish.client)
     address = _address_for_agents(settings.listen, wish.host)
     host = _host_of(address)
     relays = _chosen_relays(settings, wish)
@@ -48,7 +65,8 @@ async def agent_environment(settings: Settings, wish: Wish) -> Environment:
     variables |= dict.fromkeys(LISTS, host)
     notes = tuple(kind.note for kind in kinds if kind.note)
     openai = f"{urls['openai']}/v1" if "openai" in urls else ""
-    return Environment(variables, notes, openai)
+    environment = Environment(variables, notes, openai)
+    return Told(environment, address, tuple(relays.values()), client, token)
 
 
 def ambiguities(settings: Settings, wish: Wish) -> list[str]:
@@ -88,17 +106,20 @@ def _chosen_relays(settings: Settings, wish: Wish) -> dict[Api, RelaySettings]:
     return chosen
 
 
-def _token_of(clients: Iterable[Credential], name: str | None) -> str:
+def _token_of(clients: Iterable[Credential], name: str | None) -> tuple[str, str]:
+    """Return a client's name and token."""
     clients = list(clients)
     if not clients and name is None:
-        return ANY_TOKEN
+        return "", ANY_TOKEN
     chosen = next((client for client in clients if name in (None, client.name)), None)
     if chosen is None:
         raise CommandError("there is no client of that name in the configuration")
     value = chosen.value()
     if value is None:
-        raise CommandError(f"client {chosen.name} has no token yet: {chosen.explain()}")
-    return value.decode("ascii")
+        raise CommandError(
+            f"client {chosen.name} has no token yet: {chosen.explain()}; relay token makes one"
+        )
+    return chosen.name, value.decode("ascii")
 
 
 def _address_for_agents(listen: Iterable[ListenAddress], host: str | None) -> str:

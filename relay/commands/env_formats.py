@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -112,6 +113,24 @@ def toml(environment: Environment) -> Iterator[str]:
     yield "\n# Both would go to OpenAI and GitHub, past the relay."
     yield "[analytics]\nenabled = false"
     yield "\n[features]\nplugins = false"
+
+
+def codex_options(environment: Environment) -> list[str]:
+    """Return the same as Codex's command line takes it."""
+    settings = tomllib.loads("\n".join(toml(environment)))
+    return [
+        word
+        for name, value in _flat(settings, "")
+        for word in ("-c", f"{name}={json.dumps(value)}")
+    ]
+
+
+def _flat(table: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def _quoted(text: str) -> str:

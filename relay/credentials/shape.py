@@ -33,6 +33,7 @@ _PLACEHOLDER_WORD: Final = re.compile(
 )
 # Characters: what servers commonly take for all headers together, and the end of what is looked at.
 _LONGEST: Final = 8192
+_HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]*")
 _WORD: Final = re.compile(r"[a-z0-9]+")
 _QUOTES: Final = "\"'`"
 _RENEW: Final = "run claude where its login is, which renews it"
@@ -101,6 +102,16 @@ def remark(value: str, grant: str | None) -> Remark | None:
         # A grant of one's own may want even these.
         found = _with_its_header(value) or _of_another_kind(value, grant)
     return found
+
+
+def is_weak(token: str) -> bool:
+    """Whether a client's token could be guessed by trying: fewer than 128 bits, by its length.
+
+    The answer to a challenge lets whoever reaches the relay try as many as they have time for.
+    """
+    secret = token.removeprefix("relay-")
+    bits = 4 if _HEXADECIMAL.fullmatch(secret) else 6
+    return len(secret) * bits < 128
 
 
 def _written_wrongly(value: str) -> Remark | None:

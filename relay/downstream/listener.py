@@ -118,6 +118,8 @@ class Listeners:
         self._factory = factory
         self._purpose = purpose
         self._section = section
+        self.bound: list[ListenAddress] = []
+        """Where it listens, with the port that the system chose for port 0."""
         self._servers: list[asyncio.Server] = []
         self._waiting: list[asyncio.Task[None]] = []
         self._served: set[ListenAddress] = set()
@@ -148,6 +150,7 @@ class Listeners:
         server = await loop.create_server(self._factory, sock=handle, backlog=BACKLOG)
         self._servers.append(server)
         bound = ListenAddress(address.host, handle.getsockname()[1])
+        self.bound.append(bound)
         log.info("%s on %s", self._purpose, bound)
 
     async def _listen_on_interface(self, address: ListenAddress) -> bool:

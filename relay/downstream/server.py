@@ -25,6 +25,11 @@ class Server:
         self.addresses: tuple[ListenAddress, ...] | None = None
         """Where it listens, once it does."""
 
+    @property
+    def bound(self) -> list[ListenAddress]:
+        """The addresses that are listened on, with their ports."""
+        return self._listeners.bound
+
     async def open(self, addresses: tuple[ListenAddress, ...]) -> None:
         """Listen on these addresses.
 

@@ -124,7 +124,7 @@ def test_host_gets_a_configuration_and_a_token(folder: Path, capsys: Output) -> 
     )
     setting = "ANTHROPIC_TARGET_API_URL=http://127.0.0.1:8485/anthropic/headroom"
     assert f"next      # in Headroom: {setting}\n          relay serve\n" in out
-    assert 'eval "$(relay env claude-code --format shell)" && claude\n' in out
+    assert "relay run -- claude\n" in out
     assert main(["check"]) == OK
     assert "token is there, from " in capsys.readouterr().out
     assert sorted(each.name for each in folder.iterdir()) == ["agent.yaml", "relay_token"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -16,6 +17,9 @@ from relay.cli import FAILED, OK, UNUSABLE, main
 from relay.credentials.shape import remark, remarks
 from relay.credentials.sources import Reading
 from tests.harness import FUSE_SECONDS, ROOT
+from tests.harness.relay import update_configuration
+from tests.harness.secrets import OTHER_TOKEN, TOKEN
+from tests.integration.test_run import Run, serving
 
 Output = pytest.CaptureFixture[str]
 
@@ -28,7 +32,12 @@ SECTION: Final = (
 )
 OF_CHECK, OF_OTHERS = (
     re.findall(r"^\| `(.*?)` \|", part, re.MULTILINE)
-    for part in SECTION.split("\nThe sandbox of ")[0].split("\nOf the other commands:\n")
+    for part in SECTION.split("\nOf `relay run`")[0].split("\nOf the other commands:\n")
+)
+OF_RUN: Final = re.findall(
+    r"^\| `(.*?)` \|",
+    SECTION.split("\nOf `relay run`")[1].split("\nThe sandbox of ")[0],
+    re.MULTILINE,
 )
 """The messages of the section's first two tables."""
 
@@ -171,6 +180,43 @@ def test_every_message_of_the_others(folder: Path, capsys: Output) -> None:
     said += (serve.stderr + capsys.readouterr().err).replace(taken, "127.0.0.1:9484")
     assert [message for message in OF_OTHERS if f"relay: {message}" not in said] == []
     assert len(OF_OTHERS) == len(statuses)
+
+
+@pytest.mark.asyncio_loop
+async def test_every_message_of_run(tmp_path: Path) -> None:
+    """Each is said of one of these, and nothing is started."""
+    run = Run(tmp_path)
+    claude = ("--", "claude")
+    settings = run.project / ".claude/settings.json"
+    settings.parent.mkdir()
+    refusals = []
+    async with serving(run) as relay:
+        refusals += [(await run("--", "mine")).refusal]
+        refusals += [(await run(*claude, "--settings=x")).refusal]
+        run.environment = {"CLAUDE_CODE_USE_BEDROCK": "1"}
+        refusals += [(await run(*claude)).refusal]
+        run.environment = {}
+        settings.write_text('{"apiKeyHelper": "x"}')
+        refusals += [(await run(*claude)).refusal]
+        settings.unlink()
+        (tmp_path / "key").unlink()
+        refusals += [(await run(*claude)).refusal]
+        (tmp_path / "token").write_text(OTHER_TOKEN)
+        config = json.loads(relay.path.read_text())
+        (tmp_path / "mine").write_text(TOKEN)
+        changed = [{"name": "agent", "token": {"file": "mine"}}]
+        update_configuration(relay, config | {"clients": changed})
+        refusals += [(await run(*claude)).refusal]
+        (tmp_path / "mine").unlink()
+        refusals += [(await run(*claude)).refusal]
+        update_configuration(relay, config | {"clients": []})
+        refusals += [(await run(*claude)).refusal]
+        update_configuration(relay, config)
+        port = relay.port
+    refusals += [(await run(*claude)).refusal]
+    said = "".join(refusals).replace(str(port), "8484").replace(f"{tmp_path}/", "")
+    assert [message for message in OF_RUN if message not in said] == []
+    assert len(OF_RUN) == len(refusals)
 
 
 def test_every_message_of_the_sandbox() -> None:

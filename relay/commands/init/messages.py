@@ -96,4 +96,4 @@ def _host_steps(choices: Choices) -> Iterator[str]:
     elif choices.credentials == ("openai",):
         yield 'eval "$(relay env openai --format shell)"'
     else:
-        yield 'eval "$(relay env claude-code --format shell)" && claude'
+        yield "relay run -- claude"

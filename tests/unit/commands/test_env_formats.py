@@ -11,6 +11,7 @@ from dotenv import dotenv_values
 from relay.commands.env_formats import (
     NOTATIONS,
     Environment,
+    codex_options,
     compose,
     docker,
     dotenv,
@@ -87,6 +88,15 @@ def test_codex_gets_its_provider_and_not_the_token() -> None:
         "analytics": {"enabled": False},
         "features": {"plugins": False},
     }
+
+
+def test_codex_takes_the_same_on_its_command_line() -> None:
+    """Each key of its file, dotted, with its value as TOML."""
+    environment = Environment({}, openai_url="http://h:1/relay/o/v1")
+    options = codex_options(environment)
+    assert set(options[::2]) == {"-c"}
+    read = tomllib.loads("\n".join(options[1::2]))
+    assert read == tomllib.loads("\n".join(toml(environment)))
 
 
 def test_fish_quotes_its_own_way() -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from relay.credentials.shape import Remark, remark, remarks, why_refused
+from relay.credentials.shape import Remark, is_weak, remark, remarks, why_refused
 from relay.credentials.sources import Reading
 
 # Made up, and of the shape of real ones.
@@ -193,3 +193,20 @@ def test_file_that_others_can_read_is_said_of_a_credential() -> None:
 def test_nothing_is_said_where_there_is_no_value() -> None:
     """That has words of its own."""
     assert remarks(Reading(problem="is not set"), "anthropic") == []
+
+
+@pytest.mark.parametrize(
+    ("token", "weak"),
+    [
+        ("f" * 31, True),
+        ("f" * 32, False),
+        ("z" * 21, True),
+        ("z" * 22, False),
+        ("relay-" + "z" * 21, True),
+        ("relay-" + "z" * 22, False),
+        ("changeme", True),
+    ],
+)
+def test_a_token_of_fewer_than_128_bits_is_weak(token: str, weak: bool) -> None:
+    """By its length, four bits to a hexadecimal digit and six to a letter."""
+    assert is_weak(token) is weak

@@ -1,0 +1,184 @@
+"""``relay run``: starts an agent whose calls go through the relay, or starts nothing.
+
+First all that its calls need is looked at: the configuration's client and credential, and that
+what answers at the relay's address knows the client's token, by a challenge. Then the agent gets
+what `relay env` says, without any variable that holds a credential. What Claude Code's own settings
+would say instead goes in by a file of settings, since a command line can be read by everybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from relay.commands import CommandError
+from relay.commands.admin_address import interface_host, page_url
+from relay.commands.agents import PROGRAMS, Agent
+from relay.commands.child import run_child
+from relay.commands.claude_settings import obstacle
+from relay.commands.client import Client, NoAnswer
+from relay.commands.env import Told, Wish, tell
+from relay.commands.env_formats import LISTS, Environment, codex_options, settings
+from relay.config import EnvSource, RelaySettings, Settings, Sources
+from relay.credentials.credential import Credential
+from relay.credentials.shape import is_weak
+from relay.proxy.proof import proof_of
+
+CREDENTIAL_VARIABLES: Final = (
+    *("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+    *("CLAUDE_CODE_OAUTH_TOKEN", "OPENAI_API_KEY"),
+)
+"""What agents take for a credential of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """An agent that may be started."""
+
+    agent: Agent
+    command: Sequence[str]
+    told: Environment
+    """What it is told, with its lists joined to those there are, and credentials emptied."""
+    environment: Mapping[str, str] = field(repr=False)
+    warnings: Sequence[str] = ()
+
+
+def agent_of(command: Sequence[str], named: str | None) -> Agent:
+    """Return which agent this is, by the name given or the program's own.
+
+    Raises:
+        CommandError: There is no program, or one of an unknown name.
+    """
+    if not command:
+        raise CommandError("what is to run? relay run -- claude")
+    name = named or Path(command[0]).name
+    if name not in PROGRAMS:
+        raise CommandError(f"which agent is {name}? say it by --for: {', '.join(PROGRAMS)}")
+    return PROGRAMS[name]
+
+
+async def prepare(
+    configured: Settings, wish: Wish, command: Sequence[str], environment: Mapping[str, str]
+) -> Start:
+    """Return what is to be started.
+
+    Raises:
+        CommandError: It would not call through this configuration's relay; the text says why.
+    """
+    assert wish.agent is not None
+    if not configured.clients:
+        raise CommandError(
+            "no client is declared, and none but a client is known to the relay: "
+            "declare one in clients, with a token of relay token"
+        )
+    told = await tell(configured, wish)
+    if wish.agent == "claude-code" and (problem := obstacle(command[1:], environment)):
+        raise CommandError(problem)
+    for relay in told.relays:
+        await _require_relay(configured, told, relay.name)
+        await _require_credential(configured, relay)
+    hidden = hidden_variables(configured)
+    kept = {name: value for name, value in environment.items() if name not in hidden}
+    variables = dict(told.environment.variables)
+    for name in LISTS:
+        variables[name] = ",".join(filter(None, [kept.get(name), variables[name]]))
+    emptied = dict.fromkeys((each for each in CREDENTIAL_VARIABLES if each not in variables), "")
+    return Start(
+        wish.agent,
+        command,
+        replace(told.environment, variables=variables | emptied),
+        kept | variables,
+        [_weak(told.client)] if is_weak(told.token) else [],
+    )
+
+
+def _weak(client: str) -> str:
+    return f"the token of client {client} is shorter than 128 bits; relay token makes a better one"
+
+
+def hidden_variables(configured: Settings) -> frozenset[str]:
+    """Return the variables that hold what an agent must not have."""
+    held = [grant.sources for grant in configured.grants]
+    held += [client.sources for client in configured.clients]
+    for relay in configured.relays:
+        headers = [*relay.headers, *(each for hop in relay.hops for each in hop.headers)]
+        held += [header.sources for header in headers]
+        held += [hop.pass_ for hop in relay.hops if not isinstance(hop.pass_, str)]
+    return frozenset(CREDENTIAL_VARIABLES) | frozenset(_variables(held))
+
+
+def _variables(held: Sequence[Sources]) -> Iterator[str]:
+    for sources in held:
+        yield from (source.env for source in sources if isinstance(source, EnvSource))
+
+
+async def _require_credential(configured: Settings, relay: RelaySettings) -> None:
+    """Raise unless the credential has a value, here or where the relay alone has it."""
+    credential = Credential(relay.grant.name, relay.grant.sources)
+    await credential.settle()
+    if not credential.ready and not await _is_held(configured, relay.name):
+        raise CommandError(f"credential {relay.grant.name} has no value: {credential.explain()}")
+
+
+async def _is_held(configured: Settings, relay: str) -> bool:
+    """Whether the running relay says that it has the credential."""
+    try:
+        url = page_url(interface_host(configured.admin[0]), "/readyz")
+        async with Client() as client:
+            page = json.loads((await client.ask("GET", url)).body)
+        return bool(page["relays"][relay]["credential"]["ready"])
+    except (CommandError, ValueError, LookupError, TypeError):
+        return False
+
+
+async def _require_relay(configured: Settings, told: Told, name: str) -> None:
+    """Raise unless what answers there holds the client's token."""
+    nonce = secrets.token_urlsafe(32)
+    url = f"http://{told.address}/relay/{name}"
+    challenge = f"{told.client} {nonce}"
+    try:
+        async with Client() as client:
+            answer = await client.ask("HEAD", url, challenge=challenge)
+    except NoAnswer as error:
+        raise CommandError(f"{error}; start the relay: relay serve") from error
+    port = int(told.address.rpartition(":")[2])
+    expected = proof_of(told.token.encode(), nonce.encode(), port)
+    if not hmac.compare_digest(expected.encode(), answer.proof.encode()):
+        raise CommandError(
+            f"what answers at {url} is not the relay of {configured.file}: it does not know the "
+            f"token of client {told.client}. Another program or relay has the port, it is mapped "
+            "from another one, or the relay has not been reloaded"
+        )
+
+
+def run(start: Start) -> int:
+    """Run the agent and return its exit status, as a shell has it."""
+    with _options(start) as options:
+        return run_child([start.command[0], *options, *start.command[1:]], start.environment)
+
+
+@contextlib.contextmanager
+def _options(start: Start) -> Iterator[list[str]]:
+    """Yield what goes before the agent's own arguments."""
+    if start.agent == "codex":
+        yield codex_options(start.told)
+    elif start.agent == "claude-code":
+        folder = os.environ.get("XDG_RUNTIME_DIR") or None
+        folder = folder if folder and os.access(folder, os.W_OK) else None
+        # For its owner alone to read (mode 0600).
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="relay-run-", suffix=".json", dir=folder
+        ) as file:
+            file.write("\n".join(settings(start.told)))
+            file.flush()
+            yield ["--settings", file.name]
+    else:
+        yield []
