@@ -15,6 +15,8 @@ from relay.commands.check import credentials_of
 from relay.commands.env_formats import LISTS, Environment
 from relay.config import ListenAddress, RelaySettings, Settings, parse_upstream
 from relay.credentials.credential import Credential
+from relay.credentials.folder import TokenFolder
+from relay.credentials.sources import read_text
 from relay.errors import Api
 
 
@@ -52,7 +54,7 @@ async def tell(settings: Settings, wish: Wish) -> Told:
         CommandError: There is no such client or relay, or no token yet, or the host is none.
     """
     _, clients = await credentials_of(settings)
-    client, token = _token_of(clients, wish.client)
+    client, token = _token_of(settings, clients, wish.client)
     address = _address_for_agents(settings.listen, wish.host)
     host = _host_of(address)
     relays = _chosen_relays(settings, wish)
@@ -106,20 +108,33 @@ def _chosen_relays(settings: Settings, wish: Wish) -> dict[Api, RelaySettings]:
     return chosen
 
 
-def _token_of(clients: Iterable[Credential], name: str | None) -> tuple[str, str]:
+def _token_of(
+    settings: Settings, clients: Iterable[Credential], name: str | None
+) -> tuple[str, str]:
     """Return a client's name and token."""
     clients = list(clients)
-    if not clients and name is None:
+    if not settings.has_clients and name is None:
         return "", ANY_TOKEN
     chosen = next((client for client in clients if name in (None, client.name)), None)
     if chosen is None:
-        raise CommandError("there is no client of that name in the configuration")
+        return name or "", _token_in_folder(settings, name)
     value = chosen.value()
     if value is None:
         raise CommandError(
             f"client {chosen.name} has no token yet: {chosen.explain()}; relay token makes one"
         )
     return chosen.name, value.decode("ascii")
+
+
+def _token_in_folder(settings: Settings, name: str | None) -> str:
+    """Return the token of a client that is a file of a folder."""
+    if name is None:
+        raise CommandError("say which client: --client NAME; relay token --client NAME makes one")
+    names = [each.name for each in settings.owners]
+    for folder in settings.folders:
+        if name in TokenFolder(folder.name, folder.folder, names).names():
+            return read_text(f"{folder.folder}/{name}").split()[0]
+    raise CommandError("there is no client of that name in the configuration")
 
 
 def _address_for_agents(listen: Iterable[ListenAddress], host: str | None) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -375,6 +377,30 @@ async def test_what_a_hop_asks_beyond_its_call_is_checked(tmp_path: Path) -> Non
         (row,) = rows_in(tmp_path / "ledger.db")
         assert (row["cost"], row["legs"]) == (2 * 20_451, 3)
         assert (await used(chain.relay))["agent", "usd_day"] == pytest.approx(1)
+
+
+async def test_what_began_before_the_line_may_come_back_once(tmp_path: Path) -> None:
+    """The call itself was let through; what its hop asks after that is another matter."""
+    changes: Config = {"limits": [{"usd": DOLLARS, "per": "day"}]}
+    async with running_chain(tmp_path, changes=changes) as chain:
+        chain.api.answer_with(recorded_answer(MESSAGE_JSON, "identity"))
+        sent = [(await chain.begin())[2] for _ in range(2)]
+        for each, status in ((sent[0], 200), (sent[1], 200), (sent[0], 402), (sent[1], 402)):
+            back = await chain.come_back(each)
+            assert (await back.answer()).status == status
+
+
+async def test_a_ledger_that_is_locked_holds_nothing_up(messages: Upstream, tmp_path: Path) -> None:
+    """Limits go on from memory."""
+    config = limited(
+        messages.port, {"usd": 2 * DOLLARS, "per": "day"}, ledger={"path": "ledger.db"}
+    )
+    async with running_relay(tmp_path, config) as relay:
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for status in (200, 200, 402):
+                assert (await relay.ask(request())).status == status
+            await relay.log.says(r"ledger .*: is locked by another program$")
 
 
 async def test_a_chat_that_does_not_ask_for_usage_is_not_free(

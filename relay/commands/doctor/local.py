@@ -80,7 +80,7 @@ async def _running(
     for address in settings.returns if settings.has_hops else ():
         yield await _probe_return(http, address, settings)
     token = next((value for each in clients if (value := each.value())), None)
-    if reached and (token or not clients):
+    if reached and (token or not settings.has_clients):
         running = Running(http, reached[0], admin, token)
         async for finding in _calls(settings, working, running, model):
             yield finding

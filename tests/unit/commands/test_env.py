@@ -87,6 +87,19 @@ async def test_opencode_is_told_all_by_one_variable(folder: Path) -> None:
     assert "openai" not in one.variables["OPENCODE_CONFIG_CONTENT"]
 
 
+async def test_a_client_of_a_folder_is_named(tmp_path: Path) -> None:
+    """There are many, and they come and go."""
+    (tmp_path / "clients").mkdir()
+    (tmp_path / "clients" / "job").write_text(f"{TOKEN}\nexpires 99999999999\n")
+    settings = settings_of(tmp_path, SHORT + "clients: [{name: sandbox, folder: clients}]\n")
+    environment = await agent_environment(settings, Wish("anthropic", client="job"))
+    assert environment.variables["ANTHROPIC_API_KEY"] == TOKEN
+    with pytest.raises(CommandError, match="say which client: --client NAME"):
+        await agent_environment(settings, Wish("anthropic"))
+    with pytest.raises(CommandError, match="no client of that name"):
+        await agent_environment(settings, Wish("anthropic", client="nobody"))
+
+
 async def test_token_is_in_no_repr(folder: Path) -> None:
     """It is a secret, if a small one."""
     assert TOKEN not in repr(await agent_environment(settings_of(folder), Wish()))
