@@ -82,8 +82,8 @@ def call(stack: Stack) -> dict[str, str]:
 @pytest.mark.parametrize("earlier", [{}, {"COMPOSE_FILE": EARLIER_FILES}], ids=["now", "earlier"])
 def test_container_with_the_login_follows_it(bare_stack: Stack, earlier: dict[str, str]) -> None:
     """By one variable, with a .env of an earlier version too; replaced by rename, mode 0600."""
-    text = (PROJECT / CLAUDE_SUBSCRIPTION / "agent.yaml").read_text()
-    bare_stack.write_config(text.replace("http://localhost:8787", "{headroom}"))
+    text = (PROJECT / CLAUDE_SUBSCRIPTION / "agent.yaml").read_text().partition("  hops:\n")[0]
+    bare_stack.write_config(f"{text}  base_url: {{headroom}}\n")
     write_login(bare_stack, LOGIN)
     login = str(bare_stack.folder / ".claude")
     with up(bare_stack, CLAUDE_CREDENTIALS_DIR=login, **earlier):

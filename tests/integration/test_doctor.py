@@ -302,6 +302,25 @@ async def test_no_connection_for_other_reasons(
     assert says in str(found)
 
 
+async def test_headroom_of_the_stack_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its address is nobody's without the profile that starts it."""
+
+    async def resolve(_: Dialer) -> list[Row]:
+        return list(socket.getaddrinfo("10.84.86.2", 8787))
+
+    async def fail(*_: object) -> None:
+        raise OSError(errno.EHOSTUNREACH, "")
+
+    monkeypatch.setattr(Dialer, "resolve", resolve)
+    monkeypatch.setattr(path, "connect_any", fail)
+    claude = {"base_url": "http://headroom:8787"}
+    found = (await diagnosed(tmp_path, openly(1, claude=claude))).the("connect")
+    assert found.text == "headroom:8787: no route to host"
+    assert "docker compose --profile headroom up -d" in found.remedy
+
+
 async def test_a_name_that_does_not_resolve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,10 +35,10 @@ def log_in(home: Path, token: str) -> None:
 
 
 def text_for(upstream: Upstream) -> str:
-    """Return the example's configuration with another upstream, and nothing else changed."""
-    text = (EXAMPLE / "agent.yaml").read_text()
-    assert "http://localhost:8787" in text
-    return text.replace("http://localhost:8787", f"http://127.0.0.1:{upstream.port}")
+    """Return the example's configuration with an upstream and no hops, and nothing else changed."""
+    text, found, _ = (EXAMPLE / "agent.yaml").read_text().partition("  hops:\n")
+    assert found
+    return f"{text}  base_url: http://127.0.0.1:{upstream.port}\n"
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -55,11 +55,14 @@ def call() -> bytes:
 def test_configuration_is_loaded_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The home folder is that of whoever runs the relay."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    (grant,) = load(EXAMPLE / "agent.yaml", {}).grants
+    settings = load(EXAMPLE / "agent.yaml", {})
+    (grant,) = settings.grants
     (source,) = grant.sources
     assert isinstance(source, FileSource)
     assert source.file == str(tmp_path / ".claude/.credentials.json")
     assert source.json_path == "claudeAiOauth.accessToken"
+    (shown,) = load(EXAMPLE.parent / "llm-proxy/agent.yaml", {}).relays
+    assert settings.relays[0].hops == shown.hops
 
 
 def test_container_finds_the_login_where_the_configuration_looks() -> None:

@@ -20,6 +20,8 @@ from relay.upstream.dial import NEXT_ADDRESS_SECONDS, Dialer, Row, connect_any
 from relay.upstream.tls import tls_context
 
 CONNECT_SECONDS: Final = 10.0
+# The name that compose.yaml has for its own Headroom.
+_STACK_HEADROOM: Final = "headroom"
 START: Final = "headroom proxy"
 """How Headroom is started."""
 
@@ -101,7 +103,10 @@ def _unreached(
         return fail("connect", text, "a firewall drops it, or the address is wrong")
     if not isinstance(error, ConnectionRefusedError):
         reason = os.strerror(error.errno).lower() if error.errno else "no way there"
-        return fail("connect", f"{where}: {reason}", "look at the address and the host's routes")
+        remedy = "look at the address and the host's routes"
+        if address.host == _STACK_HEADROOM:
+            remedy = f"start compose.yaml's: docker compose --profile headroom up -d; or {remedy}"
+        return fail("connect", f"{where}: {reason}", remedy)
     text = f"nothing listens at {where}"
     if not all(ipaddress.ip_address(host).is_loopback for host in hosts):
         return fail("connect", text, "start what should listen there, or correct the relay's URL")
