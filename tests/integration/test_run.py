@@ -480,7 +480,10 @@ async def test_a_key_reaches_the_agent_once(run: Run) -> None:
 
 
 def _interrupt(terminal: int, pid: int) -> list[str]:
-    """Press Ctrl-C once the agent is there, then end it; return what was on the screen."""
+    """Press Ctrl-C once the agent is there, then end it; return what was on the screen.
+
+    Two signals at once would be heard as one: run stands still until the agent has heard its own.
+    """
     shown = b""
     while True:
         try:
@@ -489,6 +492,8 @@ def _interrupt(terminal: int, pid: int) -> list[str]:
             return shown.decode().splitlines()
         before, shown = shown, shown + data
         if b"ready" in shown and b"ready" not in before:
+            os.kill(pid, signal.SIGSTOP)
             os.write(terminal, b"\x03")
         if b"heard SIGINT" in shown and b"heard SIGINT" not in before:
             os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGCONT)
