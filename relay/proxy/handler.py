@@ -13,7 +13,7 @@ from functools import partial
 from relay.downstream.server_connection import Request, ServerConnection
 from relay.errors import Draining, RelayError, RelayFault, UpgradeRefused
 from relay.http.grammar import Field
-from relay.http.headers import list_items
+from relay.http.headers import wants_websocket
 from relay.http.message import RequestHead
 from relay.http.target import check_target
 from relay.proxy.chain import Chain, ChainedCall
@@ -122,7 +122,7 @@ class Call(Exchange):
             self._recorder.begin(self._record)
 
     def _admit(self, head: RequestHead, target: Target, route: Route) -> None:
-        if any(b"websocket" in list_items(v.lower()) for v in head.values(b"upgrade")):
+        if wants_websocket(head):
             raise UpgradeRefused
         self._record.client = self._runtime.access.admit(head)
         check_path(target.rest, route.settings.allow)

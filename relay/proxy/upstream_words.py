@@ -32,9 +32,11 @@ class UpstreamWords:
 
     def hear(self, record: CallRecord) -> None:
         """Log what a call that is over was told, if it was that, and not a moment ago."""
+        if record.code not in _GATEWAY_STATUSES:
+            return
         message = record.usage.error_message if record.usage is not None else ""
         now = time.monotonic()
-        if record.code not in _GATEWAY_STATUSES or not message or now < self._quiet_until:
+        if not message or now < self._quiet_until:
             return
         self._quiet_until = now + QUIET_SECONDS
         log.warning(

@@ -36,7 +36,7 @@ from relay.telemetry.use import Use
 
 async def serve():
     set_up("json")
-    recorder = Recorder(Metrics(CollectorRegistry()), RecentCalls(), Use())
+    recorder = Recorder(Metrics(CollectorRegistry()), RecentCalls(), [Use().take])
     for number in range(40):
         recorder.end(CallRecord(path=f"/{{number}}"))
     {leave}
