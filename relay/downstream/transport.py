@@ -15,6 +15,7 @@ import socket
 import struct
 import termios
 from collections.abc import Callable
+from functools import cached_property
 from typing import Final
 
 LINGER_SECONDS: Final = 2.0  # nginx's lingering_timeout is 5 s
@@ -54,7 +55,7 @@ class AgentTransport(asyncio.Protocol):
         if self._on_writable is not None:
             self._on_writable(value)
 
-    @property
+    @cached_property
     def local_address(self) -> str:
         """The IP address that the agent connected to."""
         transport = self._transport

@@ -77,5 +77,13 @@ def wants_close(head: MessageHead) -> bool:
 
 def expects_continue(head: MessageHead) -> bool:
     """Whether the sender waits to be told to send its body (RFC 9110 §10.1.1)."""
-    values = head.values(b"expect")
-    return head.minor == 1 and any(value.lower() == b"100-continue" for value in values)
+    if b"expect" not in head.by_key or head.minor == 0:
+        return False
+    return any(value.lower() == b"100-continue" for value in head.values(b"expect"))
+
+
+def wants_websocket(head: MessageHead) -> bool:
+    """Whether the sender asks for a WebSocket in place of an answer (RFC 6455 §4.1)."""
+    if b"upgrade" not in head.by_key:
+        return False
+    return any(b"websocket" in list_items(value.lower()) for value in head.values(b"upgrade"))

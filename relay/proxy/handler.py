@@ -13,7 +13,7 @@ from functools import partial
 from relay.downstream.server_connection import Request, ServerConnection
 from relay.errors import Draining, RelayError, RelayFault, UpgradeRefused, UpstreamError
 from relay.http.grammar import Field
-from relay.http.headers import list_items
+from relay.http.headers import wants_websocket
 from relay.http.message import RequestHead
 from relay.http.target import check_target
 from relay.proxy.chain import Chain, ChainedCall
@@ -132,7 +132,7 @@ class Call(Exchange):
 
     async def _admit(self, head: RequestHead, target: Target, route: Route) -> None:
         record, spending = self._record, self._lifecycle.ledger.spending
-        if any(b"websocket" in list_items(v.lower()) for v in head.values(b"upgrade")):
+        if wants_websocket(head):
             raise UpgradeRefused
         record.client = self._runtime.access.admit(head)
         record.folder = self._runtime.folder_of(record.client)

@@ -23,7 +23,7 @@ from relay.errors import (
     RelayError,
     UpgradeRefused,
 )
-from relay.http.headers import list_items
+from relay.http.headers import wants_websocket
 from relay.http.memo import Memo
 from relay.http.message import RequestHead
 from relay.http.target import check_target
@@ -145,7 +145,7 @@ class Leg(Exchange):
         check_host_form(head)
         if comes_from_page(head):
             raise OriginRefused
-        if any(b"websocket" in list_items(v.lower()) for v in head.values(b"upgrade")):
+        if wants_websocket(head):
             raise UpgradeRefused
         place, target = _split[head.target]
         self._record.method = head.method.decode("ascii")

@@ -86,5 +86,7 @@ def is_probe(method: bytes, target: Target) -> bool:
 
 def check_path(rest: bytes, allow: tuple[bytes, ...]) -> None:
     """Raise PathRefused unless the path starts with one of the allowed prefixes."""
-    if not rest or not any(has_segments(rest, prefix) for prefix in allow):
-        raise PathRefused
+    for prefix in allow:
+        if rest and has_segments(rest, prefix):
+            return
+    raise PathRefused

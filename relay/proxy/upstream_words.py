@@ -35,9 +35,11 @@ class UpstreamWords:
 
         ``further`` are secrets of this call's own.
         """
+        if record.code not in _GATEWAY_STATUSES:
+            return
         message = record.usage.error_message if record.usage is not None else ""
         now = time.monotonic()
-        if record.code not in _GATEWAY_STATUSES or not message or now < self._quiet_until:
+        if not message or now < self._quiet_until:
             return
         self._quiet_until = now + QUIET_SECONDS
         log.warning(

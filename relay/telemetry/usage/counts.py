@@ -129,9 +129,10 @@ class Tally:
         if usage is None:
             return False
         found, readable = self._find(usage, shape)
-        for name, count in found.items():
-            if count or name not in self.stated:
-                self.stated[name] = count
+        if not self.stated:
+            self.stated = found
+        else:
+            self.stated |= {n: count for n, count in found.items() if count or n not in self.stated}
         return readable and bool(found)
 
     def bill(self, usages: Iterable[tuple[str | None, object]], shape: Shape) -> bool:
@@ -240,7 +241,7 @@ def _find_counts(value: object, names: Mapping[str, str], found: dict[str, int])
     readable = True
     for key, name in names.items():
         count = value.get(key)
-        if isinstance(count, float) and count.is_integer():
+        if type(count) is float and count.is_integer():
             count = int(count)  # some serialisers write 10.0
         if type(count) is int and 0 <= count <= _COUNT_LIMIT:  # true and false are no counts
             found[name] = count

@@ -14,7 +14,7 @@ from typing import Final
 from relay.http.coding import DecodedTooLarge, Decoder, Undecodable, decoder_for
 from relay.http.sse import Event, EventReader
 from relay.telemetry.usage import anthropic, openai
-from relay.telemetry.usage.counts import Missing, Tally, merge
+from relay.telemetry.usage.counts import merge
 from relay.telemetry.usage.first_bytes import BLANK, Kind, kind_of
 from relay.telemetry.usage.json_body import Document, Unreadable, UsageNotFound
 from relay.telemetry.usage.reader import REFUSAL, Row, is_whole, unmetered
@@ -35,6 +35,14 @@ _ROWS: Final[Mapping[str, Row]] = {
 _STEP: Final = 1024
 
 
+def _find_row(operation: str, status: int, *, is_endpoint: bool) -> Row | None:
+    """Return how an answer is read, if it is."""
+    if status >= 400:
+        return REFUSAL
+    row = _ROWS.get(operation) if 200 <= status < 300 else None
+    return row if row is not None and (row.metered or is_endpoint) else None
+
+
 class Meter:
     """Reads one answer as it passes."""
 
@@ -49,26 +57,17 @@ class Meter:
         sizes: bool = False,
     ) -> None:
         """Begin; with ``sizes``, count what the model wrote too, in case usage is not stated."""
-        self._status = status
-        self._succeeded = 200 <= status < 300
-        self._is_endpoint = is_endpoint
-        self._sizes = sizes and self._succeeded
-        self._text_size = 0
-        self._row = self._find_row(operation)
         media_type = content_type.partition(b";")[0].strip(b" \t").lower()
-        self._streams = media_type == b"text/event-stream"
-        """Whether it is an event stream: as labelled, until its first bytes have come."""
-        self._kind: Kind | None = None
-        """What its first bytes are, once they have come."""
+        self._row = _find_row(operation, status, is_endpoint=is_endpoint)
+        self._found = Findings(status, is_endpoint, self._row, media_type == b"text/event-stream")
+        self._tally = self._found.tally
+        self._sizes = sizes and self._found.succeeded
+        self._text_size = 0
         self._start = b""
         """The first bytes, until they tell."""
-        self._tally = Tally()
         self._events: EventReader | None = None
         self._document: Document | None = None
         self._decoder: Decoder | None = None
-        self._fault: Missing | None = None
-        self._is_answer = False
-        """Whether a JSON answer is one that the operation has."""
         self._skips: Callable[[bytes], bool] | None = None
         """Tells pieces of a plain stream that need no closer look; from the first token on."""
         self._first_token_at: float | None = None
@@ -78,12 +77,6 @@ class Meter:
         """Takes what the body holds, decoded."""
         self._consume = self._choose_consumer(content_encoding)
 
-    def _find_row(self, operation: str) -> Row | None:
-        if self._status >= 400:
-            return REFUSAL
-        row = _ROWS.get(operation) if self._succeeded else None
-        return row if row is not None and (row.metered or self._is_endpoint) else None
-
     def _choose_consumer(self, content_encoding: bytes) -> Callable[[bytes, float], None]:
         if self._row is None:
             if not self._sizes:
@@ -92,7 +85,7 @@ class Meter:
         try:
             self._decoder = decoder_for(content_encoding) if content_encoding else None
         except Undecodable:
-            self._fault = "encoding"
+            self._found.fault = "encoding"
             return self._take_size if self._sizes else _ignore
         return self._read if self._decoder is None else self._take_coded
 
@@ -109,7 +102,7 @@ class Meter:
     @property
     def streams(self) -> bool:
         """Whether the answer is an event stream, as far as that is known."""
-        return self._streams
+        return self._found.streams
 
     def silence(self, now: float) -> float | None:
         """Return the longest silence so far, that of this moment included; None before a piece."""
@@ -154,10 +147,10 @@ class Meter:
     def _begin(self, kind: Kind, now: float) -> None:
         """Read on as what the first bytes are, or what the label says where they do not tell."""
         assert self._row is not None
-        self._kind = kind
+        self._found.kind = kind
         if kind != "other":
-            self._streams = kind == "events"
-        if not self._streams:
+            self._found.streams = kind == "events"
+        if not self._found.streams:
             self._document, self._read = Document(), self._take_document
         elif self._row.read_event is not None:
             self._events, self._read = EventReader(), self._take_events
@@ -224,11 +217,11 @@ class Meter:
     def _give_up(self, error: Exception) -> None:
         """End the reading; what is known by now stays known."""
         if isinstance(error, Undecodable):
-            self._fault = "encoding"
+            self._found.fault = "encoding"
         elif isinstance(error, DecodedTooLarge):
-            self._fault = "too_large"
+            self._found.fault = "too_large"
         else:
-            self._fault = "parse"
+            self._found.fault = "parse"
         self._forget()
         if self._sizes:
             self._consume = self._take_size
@@ -247,7 +240,11 @@ class Meter:
         except Exception as error:  # noqa: BLE001  # whatever it is, the call is counted
             self._give_up(error)
         self._forget()
-        return self._find(end).usage(self._first_token_at, self._gap())
+        found, decoder = self._found, self._decoder
+        found.end = end
+        found.text_size = self._text_size if self._sizes else 0
+        found.half_decoded = found.fault is None and decoder is not None and not decoder.finished
+        return found.usage(self._first_token_at, self._gap())
 
     def _read_rest(self) -> None:
         """Read what is certain only now that no more comes."""
@@ -265,33 +262,17 @@ class Meter:
             answer = document.read()
         except Unreadable as error:
             self._tally.note = error.reason
-            self._is_answer = isinstance(error, UsageNotFound)
+            self._found.is_answer = isinstance(error, UsageNotFound)
             return
-        self._is_answer = not self._row.marks.isdisjoint(answer)
+        self._found.is_answer = not self._row.marks.isdisjoint(answer)
         if answer.get("error"):
             self._tally.fail(answer)
         self._row.read_answer(answer, self._tally)
 
-    def _find(self, end: End) -> Findings:
-        decoder = self._decoder if self._fault is None else None
-        return Findings(
-            status=self._status,
-            is_endpoint=self._is_endpoint,
-            row=self._row,
-            tally=self._tally,
-            streams=self._streams,
-            kind=self._kind,
-            is_answer=self._is_answer,
-            fault=self._fault,
-            half_decoded=decoder is not None and not decoder.finished,
-            end=end,
-            text_size=self._text_size if self._sizes else 0,
-        )
-
     def _gap(self) -> float | None:
         """Return the longest silence of a stream in which there was anything."""
-        heard = self._succeeded and self._max_gap > -math.inf
-        return self._max_gap if heard and self._streams else None
+        heard = self._found.streams and self._found.succeeded and self._max_gap > -math.inf
+        return self._max_gap if heard else None
 
 
 def _ignore(_: bytes, __: float) -> None:

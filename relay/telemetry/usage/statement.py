@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from relay.telemetry.usage.counts import Missing, Part, Tally, merge
@@ -63,28 +64,30 @@ class Usage(NamedTuple):
         return (ended_at - self.first_token_at) / (output - 1)
 
 
-class Findings(NamedTuple):
-    """What the meter has found in a body."""
+@dataclass(slots=True)
+class Findings:
+    """What the meter finds in a body."""
 
     status: int
     is_endpoint: bool
     """Whether an answer of the operation's own is due, and not of something below its path."""
     row: Row | None
-    tally: Tally
     streams: bool
-    kind: Kind | None
-    """What its first bytes are; None where there are none."""
-    is_answer: bool
+    """Whether it is an event stream: as labelled, until its first bytes have come."""
+    kind: Kind | None = None
+    """What its first bytes are, once they have come."""
+    tally: Tally = field(default_factory=Tally)
+    is_answer: bool = False
     """Whether it is JSON that the operation answers with."""
-    fault: Missing | None
+    fault: Missing | None = None
     """What ended the reading before its time."""
-    half_decoded: bool
+    half_decoded: bool = False
     """Whether a coding has not come to its own end."""
-    end: End
+    end: End = "clean"
     text_size: int = 0
 
     def usage(self, first_token_at: float | None, max_gap: float | None) -> Usage:
-        """Return what that comes to."""
+        """Return what that comes to, once the answer is over."""
         tally, unusable = self.tally, self._is_unusable()
         refused = self.status >= 400 or unusable
         stream_error = tally.failed and self.streams and not refused
@@ -112,12 +115,13 @@ class Findings(NamedTuple):
         )
 
     @property
-    def _succeeded(self) -> bool:
+    def succeeded(self) -> bool:
+        """Whether its status says so."""
         return 200 <= self.status < 300
 
     def _is_unusable(self) -> bool:
         """Whether the answer is whole and an agent can make nothing of it."""
-        if not (self._succeeded and self.is_endpoint and self.end == "clean"):
+        if not (self.succeeded and self.is_endpoint and self.end == "clean"):
             return False
         if self.row is None or self.fault is not None:
             return False
@@ -131,7 +135,7 @@ class Findings(NamedTuple):
         """Whether a stream that could be read has not come to its own end."""
         return (
             self.streams
-            and self._succeeded
+            and self.succeeded
             and self.is_endpoint
             and self.row is not None
             and self.row.read_event is not None
@@ -142,7 +146,7 @@ class Findings(NamedTuple):
         )
 
     def _missing(self) -> Missing | None:
-        if not self._succeeded or self.row is None or not self.row.metered:
+        if not self.succeeded or self.row is None or not self.row.metered:
             return None
         if self.fault is not None:
             return self.fault
