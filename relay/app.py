@@ -139,7 +139,9 @@ class App:
     def _introduce(self) -> None:
         self._warn()
         for name, route in self.lifecycle.runtime.routes.items():
-            log.info("relay %s forwards to %s", name, route.settings.upstream)
+            way = ", ".join(hop.settings.name for hop in route.hops)
+            by_way = f", by way of {way}" if way else ""
+            log.info("relay %s forwards to %s%s", name, route.settings.upstream, by_way)
         self._report()
 
     def _warn(self) -> None:

@@ -34,6 +34,11 @@ WALL_CLOCK = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime"
 READERS = {
     "admin/overview.py": "what the page counts from",
     "commands/usage/__init__.py": "which day is today",
+    "commands/usage/left.py": "which periods are now",
+    "commands/token.py": "when a client's token is to end",
+    "credentials/folder.py": "whether a client's token has ended, and how old a file's stamp is",
+    "proxy/limits.py": "which periods are now",
+    "telemetry/spending/spending.py": "the same, for whoever looks on",
     "credentials/shape.py": "whether a login is past the end that its file states",
     "credentials/file.py": "how old a file's time stamp is, which is the wall clock's",
     "proxy/standing.py": "since when a credential is refused",

@@ -317,6 +317,15 @@ async def test_without_a_credential_no_hop_is_asked(tmp_path: Path) -> None:
 # Several hops
 
 
+async def test_the_log_says_by_which_way_calls_go(tmp_path: Path) -> None:
+    """At the start, in order."""
+    async with running_chain(tmp_path, "first", "second") as chain:
+        await chain.relay.log.says(
+            f"^relay anthropic forwards to http://127.0.0.1:{chain.api.port}, "
+            "by way of first, second$"
+        )
+
+
 async def test_hops_are_passed_in_order(tmp_path: Path) -> None:
     """From one to the next, and from the last to the API, each with a pass and an id of its own."""
     async with running_chain(tmp_path, "first", "second") as chain:
