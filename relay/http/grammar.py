@@ -20,6 +20,8 @@ CREDENTIALS: Final = frozenset(
     {b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie", b"cookie2"}
 )
 """What an agent authenticates itself with; nothing of it is remembered, or goes upstream."""
+# And what returns from hops are known by, which is another in each call.
+_SECRETS: Final = CREDENTIALS | {b"x-relay-call"}
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 FIELD_LINE: Final = re.compile(rb"(" + TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
@@ -143,11 +145,11 @@ def _read_field(line: bytes) -> Field:
     return Field(name, name.lower(), value.rstrip(b" \t"))
 
 
-def _is_credential(field: Field) -> bool:
-    return field.key in CREDENTIALS
+def _is_secret(field: Field) -> bool:
+    return field.key in _SECRETS
 
 
-_fields: Final = Memo(_read_field, _is_credential)
+_fields: Final = Memo(_read_field, _is_secret)
 
 
 def read_fields(lines: list[bytes]) -> list[Field]:

@@ -79,4 +79,7 @@ def _sum_requests(said: Iterable[Usage]) -> Mapping[str, int]:
 
 def _last(values: Iterable[_T | None]) -> _T | None:
     """Return the last value that says anything."""
-    return next((each for each in reversed([*values]) if each), None)
+    last = None
+    for each in values:
+        last = each or last
+    return last

@@ -10,7 +10,7 @@ from tests.bench.calls import Calls
 from tests.bench.field import Plan, Way, running_peer
 from tests.bench.loading import Load
 from tests.bench.peers import Upstreams
-from tests.bench.processes import forget_peak, resident_kib
+from tests.bench.processes import await_rest, forget_peak, resident_kib
 from tests.bench.rounds import Sample
 
 # The names of figures.
@@ -124,6 +124,8 @@ class Cases:
 
     def _memory(self, way: Way) -> Sample:
         with running_peer(way.name, self._plan, self._upstreams) as fresh:
+            if fresh.pid is not None:
+                await_rest(fresh.pid)
             idle = _resident(fresh)
             # The first call brings in what is there once, whatever the number of calls.
             self._load.run("paced", fresh, streams=1, rate=SLOW_RATE, seconds=1)

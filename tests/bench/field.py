@@ -12,11 +12,11 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench import calling, peers
-from tests.bench.peers import CALLS, DIRECT, RELAY, STREAMS, Setting, Upstreams
+from tests.bench.peers import CALLS, CHAIN, DIRECT, RELAY, STREAMS, Setting, Upstreams
 from tests.bench.processes import ROOT, await_port, cpu_seconds, free_port, start
 
 
@@ -77,9 +77,14 @@ def running_peer(name: str, plan: Plan, upstreams: Upstreams) -> Iterator[Way]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"bench-{name}-")))
         port = free_port()
-        command = peers.COMMANDS[name](Setting(folder, port, upstreams))
+        setting = Setting(folder, port, upstreams)
         log = folder / "log"
-        tree = plan.relay_root if name == RELAY else ROOT
+        if name == CHAIN:
+            setting = replace(setting, hop=free_port(), returns=free_port())
+            hop = start(stack, peers.hop(setting), core=plan.cores.peer, log=log)
+            await_port(setting.hop, hop, log)
+        command = peers.COMMANDS[name](setting)
+        tree = plan.relay_root if name in (RELAY, CHAIN) else ROOT
         began = time.perf_counter()
         process = start(stack, command, core=plan.cores.peer, log=log, folder=tree)
         await_port(port, process, log)

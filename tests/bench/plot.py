@@ -1,7 +1,8 @@
 """The ratios to nginx as an SVG: a line for each, a dot for each peer, the best at the right.
 
 Drawn by hand, so that it needs no library, is small, and its text is text. Its colours are
-those that can be read on white and on black: a README is shown on either.
+those that can be read on white and on black: a README is shown on either. The chain, which has an
+nginx in it, is no peer of nginx's here.
 """
 
 from __future__ import annotations
@@ -61,9 +62,11 @@ def plot(reached: Sequence[Reached]) -> str:
 
 
 def _values(row: Reached) -> Iterator[float]:
-    for value in (*row.figures.values(), row.target.limit):
-        if value is not None:
+    for peer, value in row.figures.items():
+        if peer in _COLOURS:
             yield _goodness(row, value)
+    if row.target.limit is not None:
+        yield _goodness(row, row.target.limit)
 
 
 def _goodness(row: Reached, value: float) -> float:
@@ -95,7 +98,8 @@ def _row(scale: Scale, place: int, row: Reached) -> Iterator[str]:
     if row.target.limit is not None:
         yield _mark(scale(_goodness(row, row.target.limit)), y)
     for peer, value in row.figures.items():
-        yield _dot(scale(_goodness(row, value)), y, peer)
+        if peer in _COLOURS:
+            yield _dot(scale(_goodness(row, value)), y, peer)
     if RELAY in row.figures:
         good = _goodness(row, row.figures[RELAY])
         yield _text(_RIGHT + 12, y + 4, f"{good:.2f}", kind="v")

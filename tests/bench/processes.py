@@ -20,6 +20,9 @@ ROOT: Final = Path(__file__).parents[2]
 _START_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.001
 _END_SECONDS: Final = 5.0
+# What looks after itself every half second takes far less.
+_REST_SECONDS: Final = 0.5
+_REST_CPU_SECONDS: Final = 0.005
 
 
 def module(name: str, *arguments: str) -> list[str]:
@@ -89,6 +92,14 @@ def cpu_seconds(pid: int) -> float:
     kernel makes its number so. /proc/pid/stat counts the same time, but in ticks of 10 ms.
     """
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def await_rest(pid: int) -> None:
+    """Return once a process has nothing more to do: a relay goes on loading after it listens."""
+    taken = 0.0
+    while (now := cpu_seconds(pid)) - taken > _REST_CPU_SECONDS:
+        taken = now
+        time.sleep(_REST_SECONDS)
 
 
 def resident_kib(pid: int, figure: str = "VmRSS") -> int:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 from tests.bench import cases
-from tests.bench.peers import AIOHTTP, ALL, DIRECT, NGINX, RELAY
+from tests.bench.peers import AIOHTTP, ALL, CHAIN, DIRECT, NGINX, RELAY
 from tests.bench.rounds import Samples, added_ratio, middle, ratio
 
 AGAINST_NGINX: Final = "× nginx"
+AGAINST_RELAY: Final = "× relay"
+
+
+# What a chain is compared with. A hop by itself is taken for what nginx adds, which is a hop here.
+_OF_CHAINS: Final = (CHAIN, RELAY, NGINX, DIRECT)
+Formula = Callable[[float, float, float, float], float]
+"""Takes a figure of chain, relay, nginx, and the direct way."""
 
 
 class Figures:
@@ -40,6 +48,14 @@ class Figures:
         found = self.samples[case]
         return added_ratio(found[peer], found[NGINX], found[DIRECT], figure)
 
+    def chained(self, case: str, figure: str, formula: Formula) -> float | None:
+        """Return the median of what a formula makes of a figure, round by round."""
+        if not self.has(case, *_OF_CHAINS):
+            return None
+        found = self.samples[case]
+        rounds = zip(*(found[peer] for peer in _OF_CHAINS), strict=True)
+        return median(formula(*(sample[figure] for sample in each)) for each in rounds)
+
 
 Of = Callable[[Figures, str], float | None]
 """What a peer reached, if that was measured."""
@@ -47,7 +63,7 @@ Of = Callable[[Figures, str], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A figure of every peer's, and what it should be for the relay."""
+    """A figure of every peer's, and what it should be for one of them."""
 
     limit: float | None
     """None where there is only something to see."""
@@ -55,6 +71,8 @@ class Target:
     of: Of
     unit: str
     more_is_better: bool
+    peer: str = RELAY
+    """Who is to reach it: the relay, or the relay with a hop."""
 
     @property
     def wanted(self) -> str:
@@ -64,7 +82,7 @@ class Target:
         return f"{'≥' if self.more_is_better else '≤'} {self.limit:g}"
 
     def verdict(self, figure: float) -> str:
-        """Return whether the relay's figure is within the limit, for people."""
+        """Return whether that peer's figure is within the limit, for people."""
         if self.limit is None:
             return "-"
         met = figure >= self.limit if self.more_is_better else figure <= self.limit
@@ -97,6 +115,47 @@ def _added(figures: Figures, peer: str) -> float | None:
     return figures.added(cases.CALLS_1, cases.P50, peer)
 
 
+def _of_chain(limit: float, text: str, of: Callable[[Figures], float | None], unit: str) -> Target:
+    def reach(figures: Figures, peer: str) -> float | None:
+        return of(figures) if peer == CHAIN else None
+
+    return Target(limit, text, reach, unit, more_is_better=False, peer=CHAIN)
+
+
+def _latency_of_hop(figures: Figures) -> float | None:
+    return figures.chained(
+        cases.CALLS_1,
+        cases.P50,
+        lambda chain, relay, nginx, direct: (chain - relay - (nginx - direct)) / (relay - direct),
+    )
+
+
+def _cpu_of_hop(figures: Figures) -> float | None:
+    """The hop is a process of its own: none of this is its."""
+    return figures.chained(
+        cases.CALLS_32, cases.CPU, lambda chain, relay, *_: (chain - relay) / relay
+    )
+
+
+def _chained_events(figures: Figures) -> float | None:
+    return figures.chained(
+        cases.PACED,
+        cases.P50,
+        lambda chain, relay, nginx, direct: (chain - (nginx - direct)) / relay,
+    )
+
+
+def _chained_memory(figures: Figures) -> float | None:
+    idle = figures.middle(cases.MEMORY, cases.IDLE, CHAIN)
+    stream = figures.middle(cases.MEMORY, cases.STREAM, CHAIN)
+    if idle is None or stream is None:
+        return None
+    return idle + CHAINED_STREAMS * stream / 1024
+
+
+CHAINED_STREAMS: Final = 500
+# mem_limit in compose.yaml.
+_COMPOSE_MIB: Final = 512
 # A body that is held would take its 61 MiB; the slack of an allocator takes some.
 _FLAT_MIB: Final = 8
 TARGETS: Final = (
@@ -113,6 +172,10 @@ TARGETS: Final = (
     _at_most(60, "memory, idle", _middle(cases.MEMORY, cases.IDLE), "MiB"),
     _at_most(16, "memory of an open stream", _middle(cases.MEMORY, cases.STREAM), "KiB"),
     _at_most(500, "start", _middle(cases.STARTING, cases.START), "ms"),
+    _of_chain(2, "latency that a hop adds, 1 connection", _latency_of_hop, AGAINST_RELAY),
+    _of_chain(2, "CPU that a hop adds, 32 connections", _cpu_of_hop, AGAINST_RELAY),
+    _of_chain(1.5, "event p50 in a chain, 100 streams", _chained_events, AGAINST_RELAY),
+    _of_chain(_COMPOSE_MIB, f"memory, {CHAINED_STREAMS} chained streams", _chained_memory, "MiB"),
 )
 
 
@@ -122,12 +185,13 @@ class Reached:
 
     target: Target
     figures: dict[str, float]
-    """By peer; some things only the relay can reach."""
+    """By peer; some things only one can reach."""
 
     @property
     def verdict(self) -> str:
-        """Whether the relay met it, for people."""
-        return self.target.verdict(self.figures[RELAY]) if RELAY in self.figures else "-"
+        """Whether the one met it whose it is, for people."""
+        peer = self.target.peer
+        return self.target.verdict(self.figures[peer]) if peer in self.figures else "-"
 
 
 def reached(figures: Figures) -> list[Reached]:

@@ -53,6 +53,43 @@ def test_added_latency_is_what_comes_on_top_of_the_direct_way() -> None:
     assert found.verdict == "NOT met"
 
 
+def _of_chains(case: str, **values: float) -> Reached:
+    """Return what a chain reached in one round of a case, in which all figures are the same."""
+    names = (cases.PER_SECOND, cases.P50, cases.P99, cases.CPU)
+    figures = Figures()
+    figures.samples[case] = {peer: [dict.fromkeys(names, value)] for peer, value in values.items()}
+    (found,) = [each for each in reached(figures) if each.target.peer == "chain"]
+    return found
+
+
+def test_of_what_a_hop_adds_its_own_share_is_left_out() -> None:
+    """That is what nginx adds; the rest is compared with what the relay adds alone."""
+    values = {"direct": 20.0, "nginx": 70.0, "relay": 120.0}
+    found = _of_chains(cases.CALLS_1, chain=370, **values)
+    assert found.figures == {"chain": 2}
+    assert found.verdict == "met"
+    assert _of_chains(cases.CALLS_1, chain=371, **values).verdict == "NOT met"
+    found = _of_chains(cases.PACED, chain=230, **values)
+    assert (found.figures, found.verdict) == ({"chain": 1.5}, "met")
+
+
+def test_the_cpu_that_a_hop_adds_is_the_relays_alone() -> None:
+    """The hop is another process."""
+    values = {"direct": 1.0, "nginx": 25.0, "relay": 100.0}
+    found = _of_chains(cases.CALLS_32, chain=300, **values)
+    assert (found.figures, found.verdict) == ({"chain": 2}, "met")
+    assert _of_chains(cases.CALLS_32, chain=301, **values).verdict == "NOT met"
+
+
+def test_the_memory_of_chained_streams_is_that_of_all_and_of_the_relay_itself() -> None:
+    """What a stream takes is measured with more of them."""
+    figures = Figures()
+    sample = {cases.IDLE: 50.0, cases.STREAM: 102.4}
+    figures.samples[cases.MEMORY] = {"chain": [sample]}
+    (found,) = [each for each in reached(figures) if each.target.peer == "chain"]
+    assert (found.figures, found.verdict) == ({"chain": 100}, "met")
+
+
 def test_without_nginx_nothing_is_compared_with_it() -> None:
     """A run of some peers has some of the targets."""
     figures = Figures()
@@ -67,6 +104,8 @@ def test_the_better_peer_is_drawn_to_the_right() -> None:
         "relay": [{cases.P50: 50, cases.P99: 50}],
         "nginx": [{cases.P50: 100, cases.P99: 100}],
     }
+    for case in (cases.CALLS_32, cases.PACED):
+        figures.samples[case]["chain"] = [{cases.PER_SECOND: 1, cases.P50: 900, cases.P99: 900}]
     picture = plot(reached(figures))
     dots = re.findall(r'<circle cx="([\d.]+)" cy="(\d+)" r="(\d)"', picture)
     relay = [float(x) for x, y, size in dots if int(y) > 20 and size == "6"]

@@ -4,6 +4,8 @@ All do the same work: they check the token in ``x-api-key``, put the key in its 
 ``/relay/<name>`` off the path, and pass bodies on as they come, both ways. Each is one process
 with one thread, writes a line of log for each call to a file, and keeps connections to the
 upstreams. ``direct`` is none: it is the way without a peer, which the others are compared with.
+``chain`` is the relay once more, with a hop: an nginx that does nothing but send on to the return
+address, so that calls cross the relay twice.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ NGINX: Final = "nginx"
 HAPROXY: Final = "haproxy"
 AIOHTTP: Final = "aiohttp"
 RELAY: Final = "relay"
-ALL: Final = (DIRECT, NGINX, HAPROXY, AIOHTTP, RELAY)
+CHAIN: Final = "chain"
+ALL: Final = (DIRECT, NGINX, HAPROXY, AIOHTTP, RELAY, CHAIN)
 CALLS: Final = "calls"
 STREAMS: Final = "streams"
 HERE: Final = Path(__file__).parent
@@ -48,6 +51,10 @@ class Setting:
     """For its configuration and its log."""
     port: int
     upstreams: Upstreams
+    hop: int = 0
+    """The port of its hop, where it has one."""
+    returns: int = 0
+    """The port that its hop sends on to."""
 
 
 class Template(string.Template):
@@ -95,15 +102,38 @@ def _aiohttp(setting: Setting) -> list[str]:
     return [*module("tests.bench.peers.plain_aiohttp"), *ports, TOKEN, KEY]
 
 
+def hop(setting: Setting) -> list[str]:
+    """Return the command of a peer's hop."""
+    file = written(HERE / "hop.conf", setting.folder, port=setting.hop, returns=setting.returns)
+    return [program("nginx"), "-p", str(setting.folder), "-c", str(file), "-e", "stderr"]
+
+
 def _relay(setting: Setting) -> list[str]:
+    upstreams = {CALLS: setting.upstreams.calls, STREAMS: setting.upstreams.streams}
+    relays: dict[str, dict[str, object]] = {
+        name: {"url": f"http://127.0.0.1:{port}"} for name, port in upstreams.items()
+    }
+    return _serve(setting, {"relays": relays})
+
+
+def _chain(setting: Setting) -> list[str]:
+    upstreams = {CALLS: setting.upstreams.calls, STREAMS: setting.upstreams.streams}
+    # What the hop gets is the path that it has to send on: it need not change a thing.
+    relays: dict[str, dict[str, object]] = {
+        name: {
+            "url": f"http://127.0.0.1:{port}",
+            "hops": [{"name": "hop", "url": f"http://127.0.0.1:{setting.hop}/{name}/hop"}],
+        }
+        for name, port in upstreams.items()
+    }
+    return _serve(setting, {"relays": relays, "returns": [f"127.0.0.1:{setting.returns}"]})
+
+
+def _serve(setting: Setting, configuration: dict[str, object]) -> list[str]:
     (setting.folder / "key").write_text(KEY)
     (setting.folder / "token").write_text(TOKEN)
-    configuration = {
+    configuration |= {
         "grants": [{"name": "anthropic", "source": {"file": "key"}}],
-        "relays": {
-            CALLS: {"url": f"http://127.0.0.1:{setting.upstreams.calls}"},
-            STREAMS: {"url": f"http://127.0.0.1:{setting.upstreams.streams}"},
-        },
         "listen": [f"127.0.0.1:{setting.port}"],
         "admin": "127.0.0.1:0",
         "clients": [{"name": "agent", "token": {"file": "token"}}],
@@ -118,4 +148,5 @@ COMMANDS: Final[dict[str, Callable[[Setting], list[str]]]] = {
     HAPROXY: _haproxy,
     AIOHTTP: _aiohttp,
     RELAY: _relay,
+    CHAIN: _chain,
 }
