@@ -116,6 +116,7 @@ async def test_a_reload_begins_moves_and_ends_it(upstream: Upstream, tmp_path: P
             ledger = {"ledger": None if path is None else {"path": path}}
             update_configuration(relay, with_ledger(upstream.port, **ledger))
             relay.app.reload()
+            await relay.log.says("^reloaded ", count)
             await relay.ask(request(MESSAGES, f"x-claude-code-session-id: s-{count}"))
             await relay.log.calls(count)
         assert await dropped(relay) == 0
