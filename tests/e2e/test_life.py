@@ -78,7 +78,8 @@ def test_a_crash_breaks_streams_off_and_the_relay_comes_back(
     before = starts(stack)
     call = agent.begin(MESSAGES, body=STREAM, headers=standin("stall", after=3))
     stack.records("answering", 1)
-    stack.docker("exec", "-T", "relay", "python", "-", stdin=CRASH)
+    # Who ends the relay may end with its container, before it has said that it did.
+    stack.docker("exec", "-T", "relay", "python", "-", stdin=CRASH, may_fail=True)
     report = call.report()
     assert report.error in ("IncompleteRead", "ConnectionResetError")
     assert "message_stop" not in report.text
