@@ -21,7 +21,9 @@ def test_a_line_that_is_no_field_is_never_remembered() -> None:
             read_fields([b"X-Good: 1", b"X-Bad : 1"])
 
 
-@pytest.mark.parametrize("name", ["X-Api-Key", "authorization", "Cookie", "x-goog-api-key", "X-Relay-Call"])
+@pytest.mark.parametrize(
+    "name", ["X-Api-Key", "authorization", "Cookie", "x-goog-api-key", "X-Relay-Call"]
+)
 def test_what_may_be_a_credential_is_not_remembered(name: str) -> None:
     """The agent's token is thrown away, and so is a key that it should not have."""
     line = f"{name}: sk-ant-api03-u8Qm2Lx7Vt0RcY5d".encode()
