@@ -15,7 +15,6 @@ import socket
 import struct
 import termios
 from collections.abc import Callable
-from functools import cached_property
 from typing import Final
 
 LINGER_SECONDS: Final = 2.0  # nginx's lingering_timeout is 5 s
@@ -29,6 +28,7 @@ class AgentTransport(asyncio.Protocol):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._local_address: str | None = None
         self._on_writable: Callable[[bool], None] | None = None
         self.writable = True
         """Whether the agent keeps up with what is written."""
@@ -55,12 +55,14 @@ class AgentTransport(asyncio.Protocol):
         if self._on_writable is not None:
             self._on_writable(value)
 
-    @cached_property
+    @property
     def local_address(self) -> str:
         """The IP address that the agent connected to."""
-        transport = self._transport
-        info = transport.get_extra_info("sockname") if transport is not None else None
-        return str(info[0]) if info else ""
+        if self._local_address is None:
+            transport = self._transport
+            info = transport.get_extra_info("sockname") if transport is not None else None
+            self._local_address = str(info[0]) if info else ""
+        return self._local_address
 
     @property
     def local_port(self) -> int:
