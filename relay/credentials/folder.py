@@ -7,7 +7,6 @@ one whose token is shown, each time. What may hang is looked at by a thread, onc
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import re
@@ -18,7 +17,7 @@ from typing import Final, NamedTuple
 
 from relay.config.limits import ALL
 from relay.config.schema import is_name
-from relay.credentials.file import APART_SECONDS, FIRST_SECONDS, RACY_NANOSECONDS, Look
+from relay.credentials.looks import RACY_NANOSECONDS, LooksApart, Turn
 from relay.credentials.mounts import may_hang
 from relay.credentials.sources import read_text, usable
 
@@ -63,10 +62,9 @@ class TokenFolder:
         self._reserved = frozenset((*reserved, name, ALL))
         self._contents = _Contents()
         self._looked_at = float("-inf")
-        self._seen = False
+        self._turn = Turn()
         self._apart = may_hang(path)
-        self._look: Look[_Contents | None] | None = None
-        self._patience = FIRST_SECONDS
+        self._looks = LooksApart(self._look_now)
 
     def __repr__(self) -> str:
         return f"<TokenFolder {self.name}: {len(self._contents.owners)} clients>"
@@ -103,37 +101,12 @@ class TokenFolder:
 
     def _follow(self) -> None:
         if self._apart:
-            self._look_apart()
-        elif not self._seen:
+            self._contents = self._looks.latest() or self._contents
+        elif not self._turn.seen:
             stamp = _stamp(self._path)
             if stamp is None or stamp != self._contents.stamp or _is_racy(stamp):
                 self._take(self._look_now())
-            self._see()
-
-    def _see(self) -> None:
-        """Let this look serve all calls of the same turn of the event loop."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # no loop, no turns
-            return
-        loop.call_soon(self._look_again)
-        self._seen = True
-
-    def _look_again(self) -> None:
-        self._seen = False
-
-    def _look_apart(self) -> None:
-        """Take what a look has found, and begin the next when it is time; never two at once."""
-        if self._look is None:
-            if time.monotonic() - self._looked_at < APART_SECONDS:
-                return
-            self._looked_at = time.monotonic()
-            self._look = Look(self._look_now, None)
-        found = self._look.found(self._patience)
-        self._patience = 0.0
-        if found is not None:
-            self._look = None
-            self._contents = found
+            self._turn.see()
 
     def _take(self, contents: _Contents) -> None:
         self._contents = contents

@@ -22,7 +22,7 @@ from relay.admin.application import AdminListener
 from relay.app import App
 from relay.config import load
 from relay.credentials import file as file_module
-from relay.credentials import sources
+from relay.credentials import looks, sources
 from relay.credentials.credential import CommandValue
 from relay.credentials.file import FileValue
 from relay.downstream.connections import Connections
@@ -523,7 +523,7 @@ async def test_a_dead_mount_holds_up_no_call(
 
     alive.set()
     monkeypatch.setattr(file_module, "may_hang", lambda _: True)
-    monkeypatch.setattr(file_module, "APART_SECONDS", 0.01)
+    monkeypatch.setattr(looks, "APART_SECONDS", 0.01)
     monkeypatch.setattr(FileValue, "_look_now", look_when_alive)
     upstream.answer_with(OK)
     async with running_relay(tmp_path, configuration(upstream.port)) as relay:

@@ -16,10 +16,11 @@ import pytest
 from relay.config import CommandSource, EnvSource, FileSource
 from relay.credentials import credential as credential_module
 from relay.credentials import file as file_module
-from relay.credentials import sources
+from relay.credentials import looks, sources
 from relay.credentials.command import Command
 from relay.credentials.credential import REFUSED_INTERVAL_SECONDS, CommandValue, Credential
-from relay.credentials.file import APART_SECONDS, HALF_WRITTEN_GRACE_SECONDS, FileValue
+from relay.credentials.file import HALF_WRITTEN_GRACE_SECONDS, FileValue
+from relay.credentials.looks import APART_SECONDS
 from relay.credentials.sources import Reading, Result
 
 OLD = "sk-ant-api03-old-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys"
@@ -49,6 +50,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(credential_module, "time", clock)
     monkeypatch.setattr(file_module, "time", clock)
+    monkeypatch.setattr(looks, "time", clock)
     return clock
 
 
@@ -322,7 +324,7 @@ class Mount:
         self.alive.set()
         self._stat = os.stat
         monkeypatch.setattr(file_module, "may_hang", lambda _: True)
-        monkeypatch.setattr(file_module, "FIRST_SECONDS", FUSE_SECONDS)
+        monkeypatch.setattr(looks, "FIRST_SECONDS", FUSE_SECONDS)
         monkeypatch.setattr(os, "stat", self)
 
     def __call__(self, path: str, **options: bool) -> os.stat_result:
@@ -368,7 +370,7 @@ def test_file_on_a_dead_mount_says_so_and_is_read_once_that_answers(
 ) -> None:
     """After a moment at the first question, and at once from then on: by one thread in all."""
     mount.alive.clear()
-    monkeypatch.setattr(file_module, "FIRST_SECONDS", 0.05)
+    monkeypatch.setattr(looks, "FIRST_SECONDS", 0.05)
     value = value_of(secret)
     for _ in range(100):
         assert value.reading == Reading(problem="does not answer")
@@ -405,7 +407,7 @@ def test_mounted_file_is_looked_at_once_a_second(
         clock.now += APART_SECONDS
         for _ in range(10):
             assert value.reading == Reading(OLD)
-        wait_for(lambda: (value.reading, value._look)[1] is None)
+        wait_for(lambda: (value.reading, value._looks._running)[1] is None)
         assert mount.looks == count
     assert len(reads) == 1
     secret.replace(NEW)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.credentials import folder as module
+from relay.credentials import looks
 from relay.credentials.folder import CLIENTS, TokenFolder
 from relay.credentials.mounts import may_hang
 
@@ -141,7 +142,29 @@ def test_a_folder_that_may_hang_is_looked_at_by_a_thread(
     assert folder.owner(TOKEN.encode()) == "one"
     put(tmp_path / "two", OTHER)
     assert folder.owner(OTHER.encode()) is None
-    monkeypatch.setattr(module, "APART_SECONDS", 0.0)
+    monkeypatch.setattr(looks, "APART_SECONDS", 0.0)
     while folder.owner(OTHER.encode()) is None:
         pass
     assert folder.owner(OTHER.encode()) == "two"
+
+
+def test_a_look_that_failed_is_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is learnt from it, and the next one is begun in its time."""
+    monkeypatch.setattr(module, "may_hang", lambda _: True)
+    monkeypatch.setattr(looks, "APART_SECONDS", 0.0)
+    put(tmp_path / "one")
+    failing = [OSError(), MemoryError()]
+    listed = os.listdir
+
+    def fail_first(path: str) -> list[str]:
+        if failing:
+            raise failing.pop()
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", fail_first)
+    folder = followed(tmp_path)
+    while folder.owner(TOKEN.encode()) is None:
+        pass
+    assert folder.owner(TOKEN.encode()) == "one"
