@@ -46,7 +46,7 @@ class Opencode:
     """opencode calls any API; where, it reads from a variable with its whole configuration."""
 
     apis: tuple[Api, ...] = ("anthropic", "openai")
-    note = "opencode fetches packages of its providers from registry.npmjs.org, past the relay"
+    note = "opencode fetches packages of its providers from npm, past the relay"
 
     def variables(self, urls: Mapping[Api, str], token: str) -> dict[str, str]:
         """Return its configuration, which beats its files; logins of its own do not count."""

@@ -29,21 +29,10 @@ def write_client(folder: Path, name: str, lasts_seconds: float | None) -> Path:
     """
     if not is_name(name) or name == ALL or name.startswith("."):
         raise CommandError(f'a client\'s name {NAME_RULE}, nor "{ALL}"')
-    path, temporary = folder / name, folder / f".{name}.new"
-    lines = [fresh_token()]
+    path, lines = folder / name, [fresh_token()]
     if lasts_seconds is not None:
         lines.append(f"expires {int(time.time() + lasts_seconds)}")
-    try:
-        temporary.unlink(missing_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
-        with open(handle, "w", encoding="ascii") as file:  # noqa: PTH123  # a descriptor, not a path
-            file.write("\n".join(lines) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        reason = (error.strerror or "unknown").lower()
-        raise CommandError(f"the token cannot be written to {path}: {reason}") from error
+    _put(path, "\n".join(lines), 0o400)
     return path
 
 
@@ -55,14 +44,22 @@ def write_token(path: Path) -> bool:
     """
     if path.is_file() and path.stat().st_size:
         return False
+    _put(path, fresh_token(), 0o444)
+    return True
+
+
+def _put(path: Path, text: str, mode: int) -> None:
+    """Write a file in place of another, whole or not at all."""
     temporary = path.with_name(f".{path.name}.new")
     try:
-        temporary.write_text(fresh_token() + "\n", encoding="ascii")
-        temporary.chmod(0o444)
+        temporary.unlink(missing_ok=True)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+        with open(handle, "w", encoding="ascii") as file:  # noqa: PTH123  # a descriptor, not a path
+            file.write(text + "\n")
+        temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         reason = (error.strerror or "unknown").lower()
         raise CommandError(f"the token cannot be written to {path}: {reason}") from error
-    return True

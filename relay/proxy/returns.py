@@ -243,7 +243,7 @@ class Leg(Exchange):
             self._onward.over()
         if not self._from.call.probe:
             self._metrics.end_leg(self._record)
-            if self._record in self._from.call.summary.attempts:
+            if any(each is self._record for each in self._from.call.summary.attempts):
                 self._lifecycle.ledger.take_attempt(self._record)
 
 
