@@ -275,8 +275,8 @@ def resting_stack(
         try:
             yield stack
         finally:
-            stack.compose.services = None  # or only these would be taken down
-            stack.compose.stop()
+            # Of all profiles: what a test brought up by name would stay.
+            stack.docker("--profile", "*", "down", "--volumes")
 
 
 @contextlib.contextmanager
