@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
 
 import pytest
 
-from tests.acceptance.api import Api, Call, Usage, held, says, uses
-from tests.acceptance.claude import MODEL, Claude, Message
+from tests.acceptance.api import Api, Call, Usage, says, uses
+from tests.acceptance.claude import MODEL, Claude
 from tests.acceptance.container import ContainedRelay
+from tests.acceptance.sessions import watched
 from tests.harness.secrets import KEY, TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -78,15 +78,7 @@ async def test_words_are_shown_while_the_answer_is_still_being_written(
     relay: ContainedRelay, api: Api, claude: Claude
 ) -> None:
     """The API says no more until the user has seen the first word."""
-    seen = asyncio.Event()
-
-    def heard(message: Message) -> None:
-        if message["kind"] == "StreamEvent" and "text_delta" in str(message["event"]):
-            seen.set()
-
-    api.plan(held(says("One, and two, and three."), seen))
-    session = await claude.run(relay.url(), "Count.", heard=heard)
-    assert session.results == ["One, and two, and three."]
+    await watched(claude, api, relay.url())
 
 
 @pytest.mark.parametrize(

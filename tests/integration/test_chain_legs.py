@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.chain import HOP, Chain, chain_configuration, returned, running_chain
-from tests.harness.configuration import Config
+from tests.harness.configuration import Config, configuration
 from tests.harness.expectations import check_error, check_gone
 from tests.harness.messages import CHUNKED, OK, PIECE, chunk, chunked_request, request
 from tests.harness.peer import Agent
@@ -354,18 +354,18 @@ async def sipping(agent: Agent) -> AsyncIterator[None]:
 # Reloads
 
 
+async def lose_its_hops(chain: Chain) -> None:
+    """Reload, with a configuration that has no hops, another end, and the grant `anthropic`."""
+    update_configuration(chain.relay, configuration(1))
+    chain.relay.app.reload()
+    await chain.relay.log.says("^reloaded ")
+
+
 async def test_a_leg_goes_by_the_configuration_its_call_began_with(tmp_path: Path) -> None:
     """Its API, and its hops, also where the new one has none of them."""
     async with running_chain(tmp_path) as chain:
         agent, hop, sent = await chain.begin()
-        config: Config = {
-            "grants": [{"name": "anthropic", "source": {"file": "key"}}],
-            "claude": {"base_url": "http://127.0.0.1:1"},
-            "clients": [{"name": "agent", "token": {"file": "token"}}],
-        }
-        update_configuration(chain.relay, config)
-        chain.relay.app.reload()
-        await chain.relay.log.says("^reloaded ")
+        await lose_its_hops(chain)
         chain.api.answer_with(OK)
         back = await chain.come_back(sent)
         assert (await back.answer()).status == 200
@@ -390,14 +390,7 @@ async def test_a_leg_shows_its_pass_where_its_calls_grant_has_it(
     changes: Config = {"grants": [gateway], "relays": {"anthropic": {"grant": "gateway"}}}
     async with running_chain(tmp_path, changes=changes, **{"pass": kind}) as chain:
         _, _, sent = await chain.begin()
-        config: Config = {
-            "grants": [{"name": "anthropic", "source": {"file": "key"}}],
-            "claude": {"base_url": "http://127.0.0.1:1"},
-            "clients": [{"name": "agent", "token": {"file": "token"}}],
-        }
-        update_configuration(chain.relay, config)
-        chain.relay.app.reload()
-        await chain.relay.log.says("^reloaded ")
+        await lose_its_hops(chain)
         chain.api.answer_with(OK)
         back = await chain.come_back(sent, without=without)
         assert (await back.answer()).status == 200

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -16,20 +16,6 @@ from tests.headroom import Headroom, Settings, running_headroom
 from tests.repository.hop_calls import CALL, MESSAGE, PASS, STREAM, send
 
 pytestmark = pytest.mark.asyncio_loop
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[Headroom]:
-    """Run the API at the end."""
-    async with running_api() as running:
-        yield running
-
-
-@pytest.fixture
-async def hop(api: Headroom) -> AsyncIterator[Headroom]:
-    """Run a hop in front of the API."""
-    async with aimed_hop(api) as running:
-        yield running
 
 
 async def test_call_goes_on_with_its_path_headers_and_body() -> None:

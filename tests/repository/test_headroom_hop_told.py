@@ -2,31 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.harness import FUSE_SECONDS
-from tests.harness.hop import aimed_hop, credential_seen, running_api
+from tests.harness.hop import credential_seen, running_api
 from tests.harness.raw_client import ask, connected, event_names
 from tests.headroom import Headroom
 from tests.repository.hop_calls import CALL, MESSAGE, PASS, STREAM, send
 
 pytestmark = pytest.mark.asyncio_loop
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[Headroom]:
-    """Run the API at the end."""
-    async with running_api() as running:
-        yield running
-
-
-@pytest.fixture
-async def hop(api: Headroom) -> AsyncIterator[Headroom]:
-    """Run a hop in front of the API."""
-    async with aimed_hop(api) as running:
-        yield running
 
 
 @pytest.mark.parametrize(("mode", "status"), [("ok", 200), ("guard", 403), ("401", 401)])

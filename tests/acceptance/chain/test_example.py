@@ -11,8 +11,9 @@ from typing import Final
 
 import pytest
 
-from tests.acceptance.api import Api, Usage, says, uses
+from tests.acceptance.api import Api, says
 from tests.acceptance.claude import Claude
+from tests.acceptance.sessions import LINES, worked
 from tests.e2e.memory import in_memory
 from tests.e2e.stack import PROJECT, Stack, eventually, resting_stack
 from tests.harness.secrets import KEY, TOKEN
@@ -22,7 +23,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 FILES: Final = ["compose.yaml", "examples/chain/compose.yaml"]
 AGENT_YAML: Final = (PROJECT / "examples/chain/agent.yaml").read_text()
 HOPS: Final = ("headroom", "litellm")
-LINES: Final = [f"10:00:{each % 60:02} INFO worker - job {each * 7919} done" for each in range(500)]
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +47,9 @@ async def test_a_session_with_tools_goes_by_way_of_both(
     stack: Stack, api: Api, claude: Claude
 ) -> None:
     """In order, each as the configuration says; what Headroom saves is saved at the end too."""
-    note, log = claude.project / "note.txt", claude.project / "worker.log"
-    log.write_text("\n".join(LINES))
-    api.plan(
-        uses("Write", {"file_path": str(note), "content": "from afar"}, Usage(input=100, output=7)),
-        says("I wrote the note.", Usage(input=130, output=5, cache_read=40)),
-        uses("Bash", {"command": f"cat {log}"}, Usage(20, 9, 170, 30)),
-        says("All jobs are done.", Usage(input=21, output=4)),
-    )
     url = f"http://127.0.0.1:{stack.relay_port}/relay/anthropic"
-    session = await claude.run(url, "Write a note.", "How are the jobs?")
-    assert session.results == ["I wrote the note.", "All jobs are done."], session
+    session = await worked(claude, api, url)
     assert session.retries == []
-    assert note.read_text() == "from afar"
-    assert "".join(session.deltas) == "I wrote the note.All jobs are done."
     assert LINES[7] not in api.messages[-1].prompt
     assert {"litellm/1.108.0"} == {each for call in api.calls for each in call.values("user-agent")}
     for hop in HOPS:

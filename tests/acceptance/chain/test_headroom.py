@@ -14,10 +14,11 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from tests.acceptance.api import Api, Usage, held, says, uses
-from tests.acceptance.claude import MODEL, Claude, Message
+from tests.acceptance.api import Api, says, uses
+from tests.acceptance.claude import MODEL, Claude
 from tests.acceptance.container import ContainedRelay, docker, write_agent_yaml
 from tests.acceptance.headroom.service import Headroom
+from tests.acceptance.sessions import LINES, WORKED, watched, worked
 from tests.e2e.memory import in_memory
 from tests.e2e.test_hardening import SEARCH
 from tests.harness.messages import request
@@ -28,7 +29,6 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures
 
 MESSAGES: Final = "/relay/anthropic/v1/messages"
 VERSION: Final = "anthropic-version: 2023-06-01"
-LINES: Final = [f"10:00:{each % 60:02} INFO worker - job {each * 7919} done" for each in range(500)]
 _PROMPT: Final = {"model": MODEL, "max_tokens": 64}
 HELLO: Final = json.dumps(_PROMPT | {"messages": [{"role": "user", "content": "Hello?"}]}).encode()
 
@@ -37,18 +37,7 @@ async def test_a_session_of_several_turns_with_tools(
     relay: ContainedRelay, api: Api, claude: Claude
 ) -> None:
     """Tools do their work, every token is counted once, and what Headroom saves is measured."""
-    note, log = claude.project / "note.txt", claude.project / "worker.log"
-    log.write_text("\n".join(LINES))
-    api.plan(
-        uses("Write", {"file_path": str(note), "content": "from afar"}, Usage(input=100, output=7)),
-        says("I wrote the note.", Usage(input=130, output=5, cache_read=40)),
-        uses("Bash", {"command": f"cat {log}"}, Usage(20, 9, 170, 30)),
-        says("All jobs are done.", Usage(input=21, output=4)),
-    )
-    session = await claude.run(relay.url(), "Write a note.", "How are the jobs?")
-    assert session.results == ["I wrote the note.", "All jobs are done."], session
-    assert note.read_text() == "from afar"
-    assert "".join(session.deltas) == "I wrote the note.All jobs are done."
+    session = await worked(claude, api, relay.url())
     assert LINES[7] in str(session.of("UserMessage")), "the agent has it whole"
     assert re.search(r"lines compressed .* hash=[0-9a-f]+", api.messages[-1].prompt)
     assert api.calls[-1].values("x-relay-call") == []
@@ -60,27 +49,14 @@ async def test_a_session_of_several_turns_with_tools(
     assert await relay.samples("relay_hop_legs_total", "operation") == {("messages",): 4}
     sizes = await relay.samples("relay_hop_request_bytes_total", "side")
     assert sizes[("out",)] < sizes[("in",)]
-    assert await relay.samples("relay_tokens_total", "model", "type") == {
-        (MODEL, "input"): 271,
-        (MODEL, "output"): 25,
-        (MODEL, "cache_read"): 210,
-        (MODEL, "cache_write_5m"): 30,
-    }
+    assert await relay.samples("relay_tokens_total", "model", "type") == WORKED
 
 
 async def test_words_are_shown_while_the_answer_is_still_being_written(
     relay: ContainedRelay, api: Api, claude: Claude
 ) -> None:
     """Nobody on the way holds them back."""
-    seen = asyncio.Event()
-
-    def heard(message: Message) -> None:
-        if message["kind"] == "StreamEvent" and "text_delta" in str(message["event"]):
-            seen.set()
-
-    api.plan(held(says("One, and two, and three."), seen))
-    session = await claude.run(relay.url(), "Count.", heard=heard)
-    assert session.results == ["One, and two, and three."]
+    await watched(claude, api, relay.url())
 
 
 async def test_calls_one_after_another_share_a_connection_to_the_api(

@@ -11,11 +11,10 @@ import pytest_asyncio
 
 from tests.acceptance.container import ContainedRelay
 from tests.acceptance.sdks import openai_api
-from tests.acceptance.sdks.codex import Codex
+from tests.acceptance.sdks.codex import Codex, pointed_codex
 from tests.acceptance.sdks.provider import Provider, credentials_in
-from tests.acceptance.sdks.runs import Client, part, through, told
+from tests.acceptance.sdks.runs import Client, part, through
 from tests.harness.secrets import OPENAI_KEY
-from tests.harness.upstream import running_upstream
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("headroom")]
 
@@ -26,14 +25,8 @@ CLIENT: Final = Client("python", "openai", "current")
 @pytest_asyncio.fixture(loop_scope="session")
 async def codex(relay: ContainedRelay, provider: Provider, tmp_path: Path) -> AsyncIterator[Codex]:
     """Codex, pointed at the relay; at the end it is seen that it tried to reach nothing else."""
-    provider.forget()
-    async with running_upstream() as outside:
-        outside.answer_with(b"HTTP/1.1 403 X\r\ncontent-length: 0\r\n\r\n")
-        codex = Codex(tmp_path, outside)
-        codex.configure(await told(relay, "codex", "openai", "--format", "toml"))
+    async with pointed_codex(relay, provider, tmp_path) as codex:
         yield codex
-        assert [request.start for request in outside.requests] == []
-    assert provider.faults == []
 
 
 async def test_codex_has_a_session_with_a_tool(

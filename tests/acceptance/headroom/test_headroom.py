@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.api import Api, Usage, says, uses
+from tests.acceptance.api import Api, says
 from tests.acceptance.claude import MODEL, Claude
 from tests.acceptance.container import ContainedRelay
 from tests.acceptance.headroom.service import Headroom
+from tests.acceptance.sessions import LINES, WORKED, worked
 from tests.harness.messages import request
 from tests.harness.secrets import KEY, TOKEN
 from tests.harness.upstream import Upstream
@@ -30,30 +31,11 @@ async def test_a_session_of_several_turns_with_tools(
     relay: ContainedRelay, api: Api, claude: Claude
 ) -> None:
     """Claude Code does its work, every token is counted once, and Headroom had its hand in it."""
-    note = claude.project / "note.txt"
-    lines = [f"10:00:{each % 60:02} INFO worker - job {each * 7919} done" for each in range(500)]
-    log = claude.project / "worker.log"
-    log.write_text("\n".join(lines))
-    written: dict[str, object] = {"file_path": str(note), "content": "from afar"}
-    api.plan(
-        uses("Write", written, Usage(input=100, output=7)),
-        says("I wrote the note.", Usage(input=130, output=5, cache_read=40)),
-        uses("Bash", {"command": f"cat {log}"}, Usage(20, 9, 170, 30)),
-        says("All jobs are done.", Usage(input=21, output=4)),
-    )
-    session = await claude.run(relay.url(), "Write a note.", "How are the jobs?")
-    assert session.results == ["I wrote the note.", "All jobs are done."], session
-    assert note.read_text() == "from afar"
-    assert "".join(session.deltas) == "I wrote the note.All jobs are done."
+    session = await worked(claude, api, relay.url())
     assert await relay.outcomes(4) == {("ok", "200"): 4}
-    assert await relay.samples("relay_tokens_total", "model", "type") == {
-        (MODEL, "input"): 271,
-        (MODEL, "output"): 25,
-        (MODEL, "cache_read"): 210,
-        (MODEL, "cache_write_5m"): 30,
-    }
-    assert lines[7] in str(session.of("UserMessage")), "the agent has it whole"
-    assert lines[7] not in api.messages[-1].prompt
+    assert await relay.samples("relay_tokens_total", "model", "type") == WORKED
+    assert LINES[7] in str(session.of("UserMessage")), "the agent has it whole"
+    assert LINES[7] not in api.messages[-1].prompt
     assert re.search(r"lines compressed .* hash=[0-9a-f]+", api.messages[-1].prompt)
 
 

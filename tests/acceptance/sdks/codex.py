@@ -10,14 +10,18 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from tests.acceptance import environments
-from tests.acceptance.sdks.runs import LOCKS
+from tests.acceptance.container import ContainedRelay
+from tests.acceptance.sdks.provider import Provider
+from tests.acceptance.sdks.runs import LOCKS, told
 from tests.harness.secrets import CREDENTIALS, TOKEN
-from tests.harness.upstream import Upstream
+from tests.harness.upstream import Upstream, running_upstream
 
 MODEL: Final = "gpt-5.5"
 FUSE_SECONDS: Final = 60.0
@@ -135,3 +139,18 @@ class Codex:
             "HTTP_PROXY": outside,
             "NO_PROXY": "127.0.0.1",
         }
+
+
+@asynccontextmanager
+async def pointed_codex(
+    relay: ContainedRelay, provider: Provider, folder: Path
+) -> AsyncIterator[Codex]:
+    """Point Codex at the relay; at the end it is seen that it tried to reach nothing else."""
+    provider.forget()
+    async with running_upstream() as outside:
+        outside.answer_with(b"HTTP/1.1 403 X\r\ncontent-length: 0\r\n\r\n")
+        codex = Codex(folder, outside)
+        codex.configure(await told(relay, "codex", "openai", "--format", "toml"))
+        yield codex
+        assert [request.start for request in outside.requests] == []
+    assert provider.faults == []

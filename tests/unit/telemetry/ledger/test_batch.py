@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,6 @@ from relay.telemetry.ledger.batch import Batches
 from relay.telemetry.ledger.file import LedgerFile
 from relay.telemetry.ledger.row import Row
 from tests.harness.ledger import a_row, rows_in
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the ledger is."""
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
-def file(path: Path) -> Iterator[LedgerFile]:
-    """A new one."""
-    file = LedgerFile(str(path))
-    yield file
-    file.close()
 
 
 def refused(moment: float, client: str = "agent", reason: str = "path", **changes: object) -> Row:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,20 +51,6 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     clocks = Clocks()
     monkeypatch.setattr(retention, "time", clocks)
     return clocks
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the ledger is."""
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
-def file(path: Path) -> Iterator[LedgerFile]:
-    """A new one."""
-    file = LedgerFile(str(path))
-    yield file
-    file.close()
 
 
 def fill(file: LedgerFile, *times: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import stat
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -22,19 +21,11 @@ SECRET = "a-session-nobody-should-find"
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the ledger is."""
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
-def file(path: Path) -> Iterator[LedgerFile]:
+def file(file: LedgerFile) -> LedgerFile:
     """A ledger that is open, with a few thousand calls of one person and of others."""
-    file = LedgerFile(str(path))
     names = [{"session_id": SECRET}, {"client": "carol"}, {"session_id": "other"}]
     Batches(file.connection).write([a_row(**names[n % 3]) for n in range(3000)])
-    yield file
-    file.close()
+    return file
 
 
 def found_in(folder: Path, text: str) -> list[str]:
