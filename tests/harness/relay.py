@@ -113,6 +113,10 @@ class Relay:
         await self.log.calls(count)
         return await self.samples("relay_requests_total", "outcome", "code")
 
+    async def reloads(self) -> float:
+        """Return ``relay_config_reloads_total``, of those that succeeded and those that did not."""
+        return sum((await self.samples("relay_config_reloads_total", "result")).values())
+
     async def in_flight(self) -> float:
         """Return ``relay_requests_in_flight`` of all relays together."""
         return sum((await self.samples("relay_requests_in_flight", "relay")).values())

@@ -9,15 +9,19 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 from tests.faults.soak import script
 from tests.faults.soak.ledger import Ledger, Outage
 from tests.faults.soak.load import Rotation
 from tests.harness import FUSE_SECONDS, ROOT
 from tests.harness.configuration import Config
+
+POLL_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class Disturbance:
     process: asyncio.subprocess.Process
     path: Path
     config: Config
+    reloaded: Callable[[], Awaitable[float]]
+    """How many reloads the relay has counted, well or not."""
     reloads: int = field(default=0)
 
     async def run(self) -> None:
@@ -110,6 +116,12 @@ class Disturbance:
             _replace(self.path, json.dumps(changed))
             self.process.send_signal(signal.SIGHUP)
             self.reloads += 1
+            await self.counted()
+
+    async def counted(self) -> None:
+        """Wait until each reload is counted: two signals while one of them runs are one."""
+        while await self.reloaded() < self.reloads:  # noqa: ASYNC110  # the relay tells of no end
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 
 from tests.faults.processes import MEGABYTE, cpu_seconds, descriptors, resident_bytes
 from tests.faults.soak import script
-from tests.faults.soak.disturbance import Disturbance, RestartingUpstream, Rhythm
+from tests.faults.soak.disturbance import POLL_SECONDS, Disturbance, RestartingUpstream, Rhythm
 from tests.faults.soak.ledger import Ledger
 from tests.faults.soak.load import Load, Pace, Rotation
 from tests.harness import FUSE_SECONDS, ROOT
@@ -30,8 +30,6 @@ SETTLED_SECONDS: Final = 60.0
 """When the memory is first looked at: by then all that is made once has been made."""
 GROWTH_BYTES: Final = 5 * MEGABYTE
 SECRETS: Final = (script.KEY_PREFIX, TOKEN)
-
-POLL_SECONDS: Final = 0.05
 
 Say = Callable[[str], object]
 
@@ -103,7 +101,7 @@ class Soak:
     ) -> None:
         load = Load(relay.port, self.pace, self.ledger, self.rotation)
         disturbance = Disturbance(
-            self.rhythm, upstream, self.rotation, relay.process, relay.path, config
+            self.rhythm, upstream, self.rotation, relay.process, relay.path, config, relay.reloads
         )
         running = asyncio.create_task(load.run())
         disturbing = asyncio.create_task(disturbance.run())
@@ -112,6 +110,8 @@ class Soak:
         await asyncio.wait({disturbing})
         load.stop()
         await running
+        async with asyncio.timeout(FUSE_SECONDS):
+            await disturbance.counted()
         self._reloads = disturbance.reloads
         credentials, restarts = self.rotation.serial, len(self.ledger.outages)
         self.say(f"{self._reloads} reloads, {credentials} credentials, {restarts} restarts")
