@@ -41,7 +41,8 @@ class Events:
         if request.method == "HEAD":
             return web.Response(headers=_HEADERS)
         response = web.StreamResponse(headers=_HEADERS)
-        with self._reader(bridge_of(request)) as reader:
+        # A reader who leaves shows when it is written to, or later, when its task is cancelled.
+        with contextlib.suppress(ConnectionError), self._reader(bridge_of(request)) as reader:
             await response.prepare(request)
             await self._tell(reader, response)
         return response
