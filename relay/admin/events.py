@@ -62,8 +62,10 @@ class Events:
             if reader.is_ready():
                 event, ended, use = self._overview.event(ended, use)
                 await reader.write(response, b"data: " + event + b"\n\n")
+            # Not wait_for: before Python 3.12 that may swallow the cancellation of who has left.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), EVENT_SECONDS)
+                async with asyncio.timeout(EVENT_SECONDS):
+                    await self._over.wait()
 
     def end(self) -> None:
         """End the streams, and begin no others."""

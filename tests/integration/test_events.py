@@ -281,15 +281,14 @@ async def test_who_leaves_as_it_is_written_to_is_let_go(
     """Between the end of its connection and word of it, an event may be due: no fault of ours."""
     reader = await open_stream(relay)
     await reader.event()
-    (connection,) = (each for each in relay.app._pages.connections._open if each.busy)
+    (bridge,) = (each._bridge for each in events_of(relay)._readers)
     tell = Overview.event
 
     def leave_and_tell(overview: Overview, seen: int, use_seen: int) -> tuple[bytes, int, int]:
-        connection.close()
+        bridge.close()
         return tell(overview, seen, use_seen)
 
     monkeypatch.setattr(Overview, "event", leave_and_tell)
-    await reader.agent.gone()
     async with asyncio.timeout(FUSE_SECONDS):
         while events_of(relay)._readers:  # noqa: ASYNC110  # it tells nobody
             await asyncio.sleep(0)
