@@ -119,6 +119,7 @@ class Forwarder(Sender):
     ) -> None:
         super().__init__(relay, timeouts, egress)
         self.credential = credential
+        self._egress = egress
         self.headers = Headers(relay.headers)
         self._injection = Injection(
             relay.grant, anthropic=relay.api == "anthropic", extra=self.headers.names
@@ -138,6 +139,11 @@ class Forwarder(Sender):
             raise CredentialMissing
         await self.headers.settle()
         return value
+
+    async def settle_egress(self) -> None:
+        """Raise CredentialMissing where the proxy on the way out wants one that has no value."""
+        if self._egress is not None:
+            await self._egress.settle()
 
     async def forward(
         self, head: RequestHead, target: Target, credential: bytes, body: Body, timing: Timing
