@@ -7,6 +7,7 @@ from typing import Final
 
 from relay.config import (
     ClientRules,
+    EgressSettings,
     HeaderSettings,
     HopSettings,
     RelaySettings,
@@ -82,7 +83,15 @@ async def _describe_relay(relay: RelaySettings, state: str) -> list[str]:
         lines += [_field("chain", f"agent {first}"), *(_field("", leg) for leg in others)]
     lines.append(_field("paths", " ".join(prefix.decode() for prefix in relay.allow)))
     lines.append(_field("credential", f"{relay.grant.name}, {state}"))
+    if relay.egress is not None:
+        lines.append(_field("egress", await _describe_egress(relay.egress)))
     return lines + await _describe_headers(relay.headers)
+
+
+async def _describe_egress(egress: EgressSettings) -> str:
+    if not egress.sources:
+        return f"{egress.proxy}, without a credential"
+    return f"{egress.proxy}, credential {await _source_state('egress', egress.sources)}"
 
 
 def _legs(relay: RelaySettings) -> list[str]:
@@ -91,7 +100,8 @@ def _legs(relay: RelaySettings) -> list[str]:
     for hop in relay.hops:
         skipped = ", skipped while it is down" if hop.if_down == "skip" else ""
         legs.append(f"-> {hop.name} {hop.upstream}{skipped}")
-    return [*legs, f"-> {relay.upstream}, credential in {relay.grant.header.decode()}"]
+    out = "" if relay.egress is None else f" through the proxy {relay.egress.proxy}"
+    return [*legs, f"-> {relay.upstream}{out}, credential in {relay.grant.header.decode()}"]
 
 
 async def _describe_hop(settings: Settings, relay: RelaySettings, hop: HopSettings) -> list[str]:

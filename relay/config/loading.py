@@ -33,7 +33,7 @@ from relay.config.validation import Checker
 from relay.config.yaml_document import Data, read_document
 
 SECTIONS: Final = (
-    *("grants", "claude", "relays", "listen", "admin", "returns"),
+    *("grants", "claude", "relays", "egress", "listen", "admin", "returns"),
     *("clients", "timeouts", "drain", "costs", "ledger", "timezone", "limits"),
 )
 DEFAULT_LISTEN: Final = "127.0.0.1:8484"

@@ -164,6 +164,7 @@ class Call(Exchange):
         await chain.settle()
         if not self._probe:
             await route.forwarder.take_credential()
+            await route.forwarder.settle_egress()
         self._chained = ChainedCall(chain, route, self._runtime, self._record, probe=self._probe)
         body: AgentBody = self._open_body(head, route.settings)
         self._onward = Onward(self._chained, None, self._record, self._metrics)

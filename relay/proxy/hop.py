@@ -24,7 +24,8 @@ from relay.proxy.extra_headers import Headers
 from relay.proxy.forward import Sender
 from relay.proxy.hop_words import CAME_NOT_BACK, DEAD_END, WENT_PAST_OR_WANTS_KEY
 from relay.proxy.passes import CALL_ID, Passes, Place, is_strong, new_pass
-from relay.upstream.health import NO_DESCRIPTOR, TLS_FAILED, UpstreamState
+from relay.upstream.dial import NO_DESCRIPTOR
+from relay.upstream.health import TLS_FAILED, UpstreamState
 
 if TYPE_CHECKING:
     from relay.proxy.chain import HopCall
