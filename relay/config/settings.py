@@ -122,6 +122,11 @@ class RelaySettings:
     headers: tuple[HeaderSettings, ...] = ()
     """Sent on the last leg, beside the credential."""
 
+    @property
+    def may_be_to_a_hop(self) -> bool:
+        """Whether what gets the credential is hardly the API: an LLM proxy that is no hop yet."""
+        return not self.hops and not self.upstream.tls
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerSettings:
