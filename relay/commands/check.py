@@ -20,6 +20,7 @@ from relay.config import (
 from relay.credentials.credential import Credential
 from relay.credentials.shape import remarks
 from relay.downstream.listener import interface_addresses
+from relay.proxy.hop_words import OR_A_HOP
 from relay.telemetry.spending.words import per_period
 
 _INDENT: Final = " " * 12
@@ -83,6 +84,9 @@ async def _describe_relay(relay: RelaySettings, state: str) -> list[str]:
         lines += [_field("chain", f"agent {first}"), *(_field("", leg) for leg in others)]
     lines.append(_field("paths", " ".join(prefix.decode() for prefix in relay.allow)))
     lines.append(_field("credential", f"{relay.grant.name}, {state}"))
+    if relay.may_be_to_a_hop:
+        lines.append(_field("", "what answers there gets it; an LLM proxy as a hop does not:"))
+        lines.append(_field("", f"{OR_A_HOP} (docs/upgrading.md)"))
     if relay.egress is not None:
         lines.append(_field("egress", await _describe_egress(relay.egress)))
     return lines + await _describe_headers(relay.headers)

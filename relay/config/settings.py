@@ -135,6 +135,11 @@ class RelaySettings:
     egress: EgressSettings | None = None
     """The way out to the upstream; None: straight."""
 
+    @property
+    def may_be_to_a_hop(self) -> bool:
+        """Whether what gets the credential is hardly the API: an LLM proxy that is no hop yet."""
+        return not self.hops and not self.upstream.tls
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerSettings:

@@ -15,5 +15,8 @@ WENT_PAST_OR_WANTS_KEY: Final = (
     "that in its headers"
 )
 """With its return address."""
+RETURN_REFUSED: Final = "answers 401: what it sent on was refused at the return address"
 DEAD_END: Final = "where it sends on to, nothing answers; that has to be %s"
 """With its return address."""
+OR_A_HOP: Final = "if it is to send on to this relay, name it in hops"
+"""Of an upstream that is perhaps meant to be one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from relay.config import EgressSettings
 from relay.credentials.credential import Credential
@@ -21,6 +22,8 @@ from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import RelayState
 from relay.telemetry.metrics.states import reach_of
 from relay.upstream.egress import Egress
+
+_ASTRAY: Final = "a-hop-does-not-come-back"
 
 log = logging.getLogger("relay")
 
@@ -36,6 +39,8 @@ class Subject:
     """What to say once it is well again."""
     entry: str = "lines-of-the-log"
     """The heading in ``docs/troubleshooting.md`` that says more."""
+    is_told: bool = False
+    """Whether whoever found it has put it into the log."""
 
 
 def subjects_of(runtime: Runtime) -> Iterator[Subject]:
@@ -60,6 +65,8 @@ def subjects_of(runtime: Runtime) -> Iterator[Subject]:
         yield Subject(f"upstream of relay {name}", down, recovery, "upstream-not-reached")
         refused, recovery = route.standing.explain(), route.standing.recovery
         yield Subject(f"relay {name}", refused, recovery, "the-credential-is-refused")
+        words, entry = route.words.problem, "headroom-cannot-reach-the-api"
+        yield Subject(f"way of relay {name}", words, "", entry, is_told=True)
         for header in route.forwarder.headers.credentials:
             yield _value_of_header(f"header {header.name} of relay {name}", header)
         for hop in route.hops:
@@ -93,7 +100,8 @@ def _subjects_of_hop(hop: Hop) -> Iterator[Subject]:
     recovery = f"{hop.settings.upstream} answers now"
     yield Subject(str(hop.place), _down(hop), recovery, "upstream-not-reached")
     bypass, recovery = hop.explain_bypass(), "it comes back to the relay now"
-    yield Subject(f"way of {hop.place}", bypass, recovery, "a-hop-does-not-come-back")
+    yield Subject(f"way of {hop.place}", bypass, recovery, _ASTRAY)
+    yield Subject(f"calls by way of {hop.place}", hop.explain_astray(), "", _ASTRAY, is_told=True)
 
 
 def _down(hop: Hop) -> str:
@@ -140,6 +148,8 @@ class ProblemLog:
     def report(self, subjects: Iterable[Subject]) -> None:
         """Log the news among these."""
         for subject in subjects:
+            if subject.is_told:
+                continue
             before = self._reported.get(subject.name, "")
             self._reported[subject.name] = subject.problem
             if subject.problem and subject.problem != before:

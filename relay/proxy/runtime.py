@@ -93,7 +93,7 @@ class Runtime:
             forwarder=Forwarder(relay, credential, timeouts, self._egress_of(relay)),
             upstream=UpstreamState(relay, timeouts.connect),
             standing=Standing(credential),
-            words=UpstreamWords(relay.name, self._secrets),
+            words=UpstreamWords(relay.name, self._secrets, may_be_hop=relay.may_be_to_a_hop),
             chain=self._chain(relay),
         )
 

@@ -29,6 +29,7 @@ from relay.errors import (
     UpstreamTruncated,
     UpstreamUnreachable,
 )
+from relay.proxy.hop_words import OR_A_HOP
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,8 @@ def _broken(subject: Subject, asked: str, answer: Answer) -> Finding:
     if answer.status == 529:
         return warn("path", f"{text}: overloaded", "wait, and ask again")
     if subject.headroom is not None:
-        remedy = "Headroom does not reach the API: see its log and its --anthropic-api-url"
+        remedy = "Headroom does not reach the API: see its log and its --anthropic-api-url; "
+        remedy += OR_A_HOP
         return fail("path", text, remedy)
     return fail("path", text, "the upstream has a fault: look at its log")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.commands.check import describe
+from relay.proxy.hop_words import OR_A_HOP
 from tests.harness.agent_yaml import BOTH, OTHER, SHORT, TOKEN, settings_of
 
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
@@ -33,6 +34,8 @@ async def test_check_shows_what_would_be_served(folder: Path) -> None:
         "relay     /relay/anthropic forwards to http://localhost:8787, API anthropic",
         "            paths       /v1/messages /v1/models /v1/files /v1/complete",
         f"            credential  anthropic, is there, from {folder}/key",
+        "                        what answers there gets it; an LLM proxy as a hop does not:",
+        f"                        {OR_A_HOP} (docs/upgrading.md)",
         f"client    agent: token is there, from {folder}/token",
         f"client    other: token is there, from {folder}/other",
         f"client    late: token is MISSING: {folder}/late is not there",
