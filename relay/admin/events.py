@@ -57,7 +57,8 @@ class Events:
             self._readers.discard(reader)
 
     async def _tell(self, reader: _Reader, response: web.StreamResponse) -> None:
-        ended, use = 0, -1
+        await self._overview.prepare()
+        ended, use = 0, None
         while not self._over.is_set():
             if reader.is_ready():
                 event, ended, use = self._overview.event(ended, use)

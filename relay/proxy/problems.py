@@ -112,9 +112,12 @@ def _down(hop: Hop) -> str:
     return problem
 
 
-def problems_of(runtime: Runtime) -> list[Subject]:
-    """Return what is not well."""
-    return [subject for subject in subjects_of(runtime) if subject.problem]
+def problems_of(runtime: Runtime, ledger: Ledger) -> list[Subject]:
+    """Return what is not well; the ledger logs its own."""
+    found = [subject for subject in subjects_of(runtime) if subject.problem]
+    if ledger.problem:
+        found.append(Subject(f"ledger {ledger.path}", f"it {ledger.problem}", ""))
+    return found
 
 
 def value_of_grant(credential: Credential) -> Subject:
@@ -171,7 +174,7 @@ def readiness(runtime: Runtime, ledger: Ledger) -> dict[str, object]:
         }
         for state in runtime.states()
     }
-    problems = [f"{each.name}: {each.problem}" for each in problems_of(runtime)]
+    problems = [f"{each.name}: {each.problem}" for each in problems_of(runtime, ledger)]
     warning = {"warning": f"it {ledger.problem}"} if ledger.problem else {}
     noted = {} if ledger.path is None else {"ledger": {"path": ledger.path, **warning}}
     return noted | _standing(runtime, ways) | {"problems": problems}
