@@ -63,12 +63,17 @@ def read(status: int, output: str) -> Diagnosis:
 
 
 async def diagnosed(
-    folder: Path, config: Config, *, stream: StreamOptions | None = None, docker: str | None = None
+    folder: Path,
+    config: Config,
+    *,
+    stream: StreamOptions | None = None,
+    docker: str | None = None,
+    machine: str = "x86_64",
 ) -> Diagnosis:
     """Run the doctor; ``folder`` has the configuration, and ``host`` in it what /proc shows."""
     settings = load(write_configuration(folder, config))
     out = io.StringIO()
-    system = System(folder / "host", docker)
+    system = System(folder / "host", docker, machine)
     status = await diagnose(settings, system, stream or StreamOptions(), out, as_json=True)
     return read(status, out.getvalue())
 
