@@ -222,7 +222,7 @@ def _print_environment(options: argparse.Namespace) -> int:
     settings = _load(options)
     if settings is None:
         return UNUSABLE
-    wish = Wish(agent, options.host, options.client, options.relay)
+    wish = Wish(agent, options.host, options.client, options.relay, options.discover_models)
     try:
         environment = asyncio.run(agent_environment(settings, wish))
     except CommandError as error:
@@ -245,7 +245,7 @@ def _run(options: argparse.Namespace) -> int:
         return UNUSABLE
     try:
         agent = run.agent_of(options.program, options.agent)
-        wish = Wish(agent, None, options.client, options.relay)
+        wish = Wish(agent, None, options.client, options.relay, options.discover_models)
         if options.serve:
             return _serve_and_run(settings, wish, options.program)
         start = asyncio.run(run.prepare(settings, wish, options.program, os.environ))
