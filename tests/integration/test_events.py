@@ -255,7 +255,9 @@ async def test_who_leaves_as_it_is_written_to_is_let_go(
     (bridge,) = (each._bridge for each in events_of(relay)._readers)
     tell = Overview.event
 
-    def leave_and_tell(overview: Overview, seen: int, use_seen: int) -> tuple[bytes, int, int]:
+    def leave_and_tell(
+        overview: Overview, seen: int, use_seen: tuple[int, int] | None
+    ) -> tuple[bytes, int, tuple[int, int]]:
         bridge.close()
         return tell(overview, seen, use_seen)
 
