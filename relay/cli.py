@@ -341,7 +341,7 @@ def _doctor(options: argparse.Namespace) -> int:
     if settings is None:
         return UNUSABLE
     stream = doctor.StreamOptions(wanted=options.stream, model=options.model)
-    system = doctor.System(docker=shutil.which("docker"))
+    system = doctor.System(docker=shutil.which("docker"), environment=os.environ)
     return asyncio.run(doctor.diagnose(settings, system, stream, sys.stdout, as_json=options.json))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -45,7 +46,6 @@ _DOCKER_API: Final = 2375
 _DESKTOP: Final = re.compile(r"Docker Desktop (\d+)\.(\d+)")
 _OLDEST_DESKTOP: Final = (4, 34)
 _HOST_NETWORKING: Final = "switch on Settings, Resources, Network, Enable host networking"
-_IMAGE: Final = "agent-relay"
 DEFAULT_SUBNET: Final = "10.84.84.0/24"
 
 
@@ -114,8 +114,9 @@ def _described(port: int, sockets: Iterable[Listener]) -> str:
 
 def _firewall(address: ListenAddress, system: System, subnet: str) -> Finding:
     host = address.host if address.ip and not address.ip.is_unspecified else "10.84.84.1"
+    network, image = shlex.quote(system.agents_network), shlex.quote(system.image)
     test = (
-        f"to try it from an agent's place: docker run --rm --network relay-agents {_IMAGE} "
+        f"to try it from an agent's place: docker run --rm --network {network} {image} "
         f"doctor --from-agent http://{ListenAddress(host, address.port)}"
     )
     firewall = system.firewall

@@ -10,13 +10,15 @@ from __future__ import annotations
 import ipaddress
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 _LISTEN: Final = "0A"
 _DOCKER_SECONDS: Final = 5.0
+NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 # Only root may write the first; the second is a unit that runs.
 _UFW: Final = "etc/ufw/ufw.conf"
 _FIREWALLD: Final = "sys/fs/cgroup/system.slice/firewalld.service"
@@ -42,8 +44,14 @@ class Listener:
 class System:
     """The host as far as it can be seen."""
 
-    def __init__(self, root: Path = Path("/"), docker: str | None = None) -> None:
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        docker: str | None = None,
+        environment: Mapping[str, str] = NO_VARIABLES,
+    ) -> None:
         self._root = root
+        self._environment = environment
         self._docker = docker
         """A Docker client's program, if there is one."""
 
@@ -93,6 +101,16 @@ class System:
         if any(line.strip().lower() == "enabled=yes" for line in self._lines(_UFW)):
             return "ufw"
         return "firewalld" if (self._root / _FIREWALLD).exists() else ""
+
+    @property
+    def agents_network(self) -> str:
+        """The name of the agents' network, which compose.yaml tells the relay's container."""
+        return self._environment.get("RELAY_NETWORK") or "relay-agents"
+
+    @property
+    def image(self) -> str:
+        """The name of the relay's image, from the same place."""
+        return self._environment.get("RELAY_IMAGE") or "agent-relay"
 
     def docker_platform(self) -> str:
         """Return what a Docker client here says it talks to, or an empty text."""
