@@ -343,7 +343,7 @@ def _doctor(options: argparse.Namespace) -> int:
         except doctor.BadAddress as error:
             _complain(str(error))
             return UNUSABLE
-    system = doctor.System(docker=shutil.which("docker"))
+    system = doctor.System(docker=shutil.which("docker"), environment=os.environ)
     if options.report is not None:
         return _report(options, system)
     settings = _load(options)

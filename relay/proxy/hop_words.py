@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-SKIPPED: Final = "nothing answers at %s; calls go on without it"
-"""With its address."""
+GO_ON: Final = "calls go on without it"
+"""Where it may be left out."""
 WEAK_PASS: Final = "can be guessed: it holds less than 128 bits"  # noqa: S105  # words
 STRONGER: Final = "calls get 503 until it is longer"
 

@@ -16,7 +16,7 @@ from relay.credentials.credential import Credential
 from relay.credentials.folder import TokenFolder
 from relay.credentials.shape import Remark, remarks
 from relay.proxy.hop import Hop
-from relay.proxy.hop_words import SKIPPED, STRONGER, WEAK_PASS
+from relay.proxy.hop_words import GO_ON, STRONGER, WEAK_PASS
 from relay.proxy.runtime import Runtime
 from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import RelayState
@@ -108,7 +108,7 @@ def _down(hop: Hop) -> str:
     """Return what is wrong while a hop is down, and what that does to calls."""
     problem = hop.state.problem
     if problem and hop.can_be_skipped:
-        return SKIPPED % hop.settings.upstream
+        return f"{hop.state.fault}; {GO_ON}"
     return problem
 
 
