@@ -71,7 +71,7 @@ class Runtime:
         self._memory = memory
         self.clients = [Credential(client.name, client.sources) for client in settings.clients]
         self.grants = {
-            grant.name: Credential(grant.name, grant.sources, on_read=on_read)
+            grant.name: Credential(grant.name, grant.sources, on_read=on_read, fields=grant.fields)
             for grant in settings.grants
         }
         names = [each.name for each in settings.owners]
@@ -107,7 +107,8 @@ class Runtime:
 
     def _secrets(self) -> Iterator[bytes]:
         """Yield every value that no text may hold."""
-        yield from (value for each in self._credentials() if (value := each.value()) is not None)
+        for each in self._credentials():
+            yield from each.values() or ()
 
     @property
     def client_names(self) -> list[str]:
@@ -168,6 +169,7 @@ class Runtime:
             active_connections=active,
             api=route.settings.api,
             refused=route.standing.refusal is not None,
+            expires_at=self._grant_of(route).reading.expires_at,
             hops=tuple(
                 HopState(hop.settings.name, hop.state.up, str(hop.settings.upstream), hop.bypassed)
                 for hop in route.hops

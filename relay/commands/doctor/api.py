@@ -21,7 +21,8 @@ from relay.commands.doctor.path import reach, speaks_tls
 from relay.commands.doctor.streams import StreamOptions
 from relay.config import RelaySettings, Settings
 from relay.credentials.credential import Credential
-from relay.credentials.shape import remarks, why_refused
+from relay.credentials.reading import lasting
+from relay.credentials.shape import how_to_renew, remarks, why_refused
 from relay.errors import (
     RelayError,
     UpstreamConnectTimeout,
@@ -59,7 +60,8 @@ async def examine(
     """Find out all about one relay; what depends on a failed step is left out."""
     credential, own = held.credential, [each for each in held.extras if not each.hop]
     yield _presence(credential)
-    for problem, remedy in remarks(credential.reading, credential.name):
+    found = remarks(credential.reading, credential.name) if credential.ready else ()
+    for problem, remedy in found:
         yield warn("grant", f"{credential.name} {problem}", remedy)
     for extra in own:
         yield hops.presence(extra)
@@ -81,8 +83,11 @@ async def examine(
 
 def _presence(credential: Credential) -> Finding:
     if credential.ready:
-        return ok("grant", f"{credential.name} is there, from {credential.origin()}")
+        text = f"{credential.name} is there, from {credential.origin()}"
+        return ok("grant", f"{text}{lasting(credential.reading)}")
     text = f"{credential.name} is MISSING: {credential.explain()}"
+    if credential.reading.has_ended:
+        return fail("grant", text, how_to_renew(credential.name))
     return fail("grant", text, credential.remedy())
 
 
