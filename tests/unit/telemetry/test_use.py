@@ -32,9 +32,9 @@ class Prices:
         web_searches: int = 0,
         tier: str | None = None,
     ) -> float | None:
-        """Return a cent for each token, a dollar for each search."""
-        assert tier is None
-        return None if model == "free" else sum(tokens.values()) / 100 + web_searches
+        """Return a cent for each token, a dollar for each search; twice that for any service."""
+        dollars = sum(tokens.values()) / 100 + web_searches
+        return None if model == "free" else dollars * (1 if tier is None else 2)
 
 
 def row(report: Mapping[str, object], table: str, number: int = 0) -> Mapping[str, object]:
@@ -78,6 +78,16 @@ def test_costs_are_summed_where_there_are_prices() -> None:
     report = use.report()
     assert report["priced"] is True
     assert (row(report, "clients")["cost_usd"], row(report, "clients")["unpriced"]) == (0.12, 1)
+
+
+def test_a_service_that_costs_more_is_counted_so() -> None:
+    """As in the ledger, and in the metrics."""
+    use, record = Use(), answered()
+    assert record.usage is not None
+    record.usage = record.usage._replace(tier="fast")
+    use.price(Prices())
+    use.take(record)
+    assert row(use.report(), "clients")["cost_usd"] == 0.24
 
 
 def test_the_latest_sessions_are_kept() -> None:
