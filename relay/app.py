@@ -72,8 +72,8 @@ class App:
         self._metrics.prepare(self.lifecycle.runtime.states(), self.lifecycle.runtime.client_names)
         self._metrics.loaded()
         self._history = RecentCalls()
-        self._recorder = Recorder(self._metrics, self._history, [self._ledger.take, self._use.take])
-        self._ledger.spending.settle = self._recorder.settle
+        self._recorder = Recorder(self._metrics, self._history, self._ledger.take, [self._use.take])
+        self._ledger.spending.settle = self._recorder.count
         calls = Calls(self.lifecycle, self._metrics, self._recorder)
         self._admin = AdminHandler(self._load_admin)
         self._agents = Server(calls, "relays", "listen")
