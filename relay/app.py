@@ -141,7 +141,9 @@ class App:
         for name, route in self.lifecycle.runtime.routes.items():
             way = ", ".join(hop.settings.name for hop in route.hops)
             by_way = f", by way of {way}" if way else ""
-            log.info("relay %s forwards to %s%s", name, route.settings.upstream, by_way)
+            egress = route.settings.egress
+            out = f", out through the proxy {egress.proxy}" if egress is not None else ""
+            log.info("relay %s forwards to %s%s%s", name, route.settings.upstream, by_way, out)
         self._report()
 
     def _warn(self) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from relay.config import (
     ClientRules,
+    EgressSettings,
     HeaderSettings,
     HopSettings,
     RelaySettings,
@@ -86,7 +87,15 @@ async def _describe_relay(relay: RelaySettings, state: str) -> list[str]:
     if relay.may_be_to_a_hop:
         lines.append(_field("", "what answers there gets it; an LLM proxy as a hop does not:"))
         lines.append(_field("", f"{OR_A_HOP} (docs/upgrading.md)"))
+    if relay.egress is not None:
+        lines.append(_field("egress", await _describe_egress(relay.egress)))
     return lines + await _describe_headers(relay.headers)
+
+
+async def _describe_egress(egress: EgressSettings) -> str:
+    if not egress.sources:
+        return f"{egress.proxy}, without a credential"
+    return f"{egress.proxy}, credential {await _source_state('egress', egress.sources)}"
 
 
 def _legs(relay: RelaySettings) -> list[str]:
@@ -95,7 +104,8 @@ def _legs(relay: RelaySettings) -> list[str]:
     for hop in relay.hops:
         skipped = ", skipped while it is down" if hop.if_down == "skip" else ""
         legs.append(f"-> {hop.name} {hop.upstream}{skipped}")
-    return [*legs, f"-> {relay.upstream}, credential in {relay.grant.header.decode()}"]
+    out = "" if relay.egress is None else f" through the proxy {relay.egress.proxy}"
+    return [*legs, f"-> {relay.upstream}{out}, credential in {relay.grant.header.decode()}"]
 
 
 async def _describe_hop(settings: Settings, relay: RelaySettings, hop: HopSettings) -> list[str]:

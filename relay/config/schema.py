@@ -25,7 +25,7 @@ from pydantic import (
     Tag,
 )
 
-from relay.config.addresses import parse_upstream
+from relay.config.addresses import parse_proxy, parse_upstream
 from relay.config.problems import looks_secret
 from relay.errors import Api, RelayError
 from relay.http.grammar import TOKEN
@@ -121,6 +121,11 @@ def _upstream(text: str) -> str:
     return text
 
 
+def _proxy(text: str) -> str:
+    parse_proxy(text)
+    return text
+
+
 def _prefix(text: str) -> str:
     try:
         check_target(b"GET", text.encode())
@@ -148,6 +153,7 @@ HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 HeaderFormat = Annotated[str, AfterValidator(_header_format)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream)]
+ProxyUrl = Annotated[str, AfterValidator(_proxy)]
 PathPrefix = Annotated[str, AfterValidator(_prefix)]
 Number = Annotated[NonNegativeFloat, BeforeValidator(_number)]
 PositiveNumber = Annotated[PositiveFloat, BeforeValidator(_number)]
@@ -161,6 +167,8 @@ Hops = tuple[object, ...]
 """Each is read as a model of its own, so that a mistake in one hides none in another."""
 Limits = tuple[object, ...]
 """The same."""
+WayOut = object
+"""The same: an ``Egress``."""
 
 
 class Model(BaseModel):
@@ -328,6 +336,18 @@ class Hop(Model):
     """CA certificates in PEM form for an ``https`` URL; by default the system's."""
 
 
+class Egress(Model):
+    """A proxy on the way out to an API."""
+
+    url: ProxyUrl
+    """Where it listens, by ``http`` or ``https``."""
+    ca_file: FilePath | None = None
+    """CA certificates of its own in PEM form: for an ``https`` URL, and for what it puts in the
+    place of the API's certificate where it reads TLS."""
+    credential: Source | None = None
+    """Where ``user:password`` is, if it wants one."""
+
+
 class Relay(Model):
     """A named relay, at /relay/<name>/."""
 
@@ -348,6 +368,8 @@ class Relay(Model):
     """CA certificates in PEM form for an ``https`` URL; by default the system's."""
     max_body: PositiveWhole | None = None
     """The largest request body in bytes; by default there is no limit."""
+    egress: WayOut | None = None
+    """The way out to ``url``, in place of the one for all; ``null``: straight."""
 
 
 class Timeouts(Model):

@@ -107,6 +107,17 @@ class HopSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressSettings:
+    """A proxy that opens a way out to an API."""
+
+    proxy: UpstreamAddress
+    ca_file: str | None = None
+    """CAs of its own: for its URL, and for what it puts in the place of the API's certificate."""
+    sources: Sources = ()
+    """Of ``user:password``; none where it wants nothing of the kind."""
+
+
+@dataclass(frozen=True, slots=True)
 class RelaySettings:
     """One relay with the grant that serves it."""
 
@@ -121,6 +132,8 @@ class RelaySettings:
     """The LLM proxies between the relay and the upstream, in order."""
     headers: tuple[HeaderSettings, ...] = ()
     """Sent on the last leg, beside the credential."""
+    egress: EgressSettings | None = None
+    """The way out to the upstream; None: straight."""
 
     @property
     def may_be_to_a_hop(self) -> bool:
@@ -193,6 +206,11 @@ class Settings:
     def has_hops(self) -> bool:
         """Whether any relay has hops, which come back."""
         return any(relay.hops for relay in self.relays)
+
+    @property
+    def egresses(self) -> tuple[EgressSettings, ...]:
+        """The ways out that a relay takes, each once."""
+        return tuple(dict.fromkeys(each.egress for each in self.relays if each.egress is not None))
 
     @property
     def grants(self) -> tuple[GrantSettings, ...]:

@@ -29,7 +29,8 @@ from relay.proxy.hop_words import (
     WENT_PAST_OR_WANTS_KEY,
 )
 from relay.proxy.passes import CALL_ID, Passes, Place, is_strong, new_pass
-from relay.upstream.health import NO_DESCRIPTOR, TLS_FAILED, UpstreamState
+from relay.upstream.dial import NO_DESCRIPTOR
+from relay.upstream.health import TLS_FAILED, UpstreamState
 
 if TYPE_CHECKING:
     from relay.proxy.chain import HopCall

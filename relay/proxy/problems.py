@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from relay.config import EgressSettings
 from relay.credentials.credential import Credential
 from relay.credentials.folder import TokenFolder
 from relay.credentials.shape import Remark, remarks
@@ -20,6 +21,7 @@ from relay.proxy.runtime import Runtime
 from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import RelayState
 from relay.telemetry.metrics.states import reach_of
+from relay.upstream.egress import Egress
 
 _ASTRAY: Final = "a-hop-does-not-come-back"
 
@@ -55,6 +57,8 @@ def subjects_of(runtime: Runtime) -> Iterator[Subject]:
         yield value_of_token(client)
     for folder in runtime.folders:
         yield Subject(f"clients of folder {folder.name}", folder.problem, "all is well with it now")
+    for egress in runtime.egresses.values():
+        yield from _subjects_of_egress(egress)
     for name, route in runtime.routes.items():
         recovery = f"{route.settings.upstream} answers now"
         down = route.upstream.problem
@@ -72,6 +76,15 @@ def subjects_of(runtime: Runtime) -> Iterator[Subject]:
 def _value_of_header(name: str, header: Credential) -> Subject:
     problem = _missing(header, "calls get 503 until it is there")
     return Subject(name, problem, f"there now, from {header.origin()}", "no-credential-yet")
+
+
+def _subjects_of_egress(egress: Egress) -> Iterator[Subject]:
+    credential = egress.credential
+    if credential is not None:
+        problem = _missing(credential, "calls through it get 503 until it is there")
+        recovery = f"there now, from {credential.origin()}"
+        name = f"credential for the proxy {egress.address}"
+        yield Subject(name, problem, recovery, "no-credential-yet")
 
 
 def _subjects_of_hop(hop: Hop) -> Iterator[Subject]:
@@ -99,9 +112,12 @@ def _down(hop: Hop) -> str:
     return problem
 
 
-def problems_of(runtime: Runtime) -> list[Subject]:
-    """Return what is not well."""
-    return [subject for subject in subjects_of(runtime) if subject.problem]
+def problems_of(runtime: Runtime, ledger: Ledger) -> list[Subject]:
+    """Return what is not well; the ledger logs its own."""
+    found = [subject for subject in subjects_of(runtime) if subject.problem]
+    if ledger.problem:
+        found.append(Subject(f"ledger {ledger.path}", f"it {ledger.problem}", ""))
+    return found
 
 
 def value_of_grant(credential: Credential) -> Subject:
@@ -153,11 +169,12 @@ def readiness(runtime: Runtime, ledger: Ledger) -> dict[str, object]:
     ways: dict[str, dict[str, object]] = {
         state.relay: {
             "upstream": {"url": state.upstream, "state": state.upstream_state},
+            **_egress(runtime.routes[state.relay].settings.egress),
             **_hops(runtime.routes[state.relay].hops),
         }
         for state in runtime.states()
     }
-    problems = [f"{each.name}: {each.problem}" for each in problems_of(runtime)]
+    problems = [f"{each.name}: {each.problem}" for each in problems_of(runtime, ledger)]
     warning = {"warning": f"it {ledger.problem}"} if ledger.problem else {}
     noted = {} if ledger.path is None else {"ledger": {"path": ledger.path, **warning}}
     return noted | _standing(runtime, ways) | {"problems": problems}
@@ -201,6 +218,11 @@ def _folder(folder: TokenFolder) -> dict[str, object]:
     """Return how many clients there are, and what is wrong with their folder: calls go on."""
     problem = folder.problem
     return {"clients": len(folder.names()), **({"warning": problem} if problem else {})}
+
+
+def _egress(egress: EgressSettings | None) -> dict[str, object]:
+    """Return the proxy on the way to the upstream, where there is one."""
+    return {} if egress is None else {"egress": {"url": str(egress.proxy)}}
 
 
 def _hops(hops: Sequence[Hop]) -> dict[str, object]:

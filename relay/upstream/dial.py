@@ -16,6 +16,7 @@ from typing import Final
 
 from relay import threads
 
+NO_DESCRIPTOR: Final = "the relay has no file descriptor left"
 NEXT_ADDRESS_SECONDS: Final = 0.25  # RFC 8305 §8; curl waits 0.2 s, browsers 0.25 to 0.3
 # A peer that has vanished shows within six minutes, also where a call is silent for longer, and
 # what forgets connections on the way (AWS's NAT after 350 s) does not forget these.

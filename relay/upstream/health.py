@@ -1,4 +1,8 @@
-"""Whether the upstreams can be reached: known from calls, and from a bare connect without them."""
+"""Whether the upstreams can be reached: known from calls, and from a bare connect without them.
+
+Where a proxy is on the way out, that is who is connected to; nothing is asked of it, since a
+credential that it refuses every few seconds locks an account.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +21,13 @@ from relay.errors import (
     UpstreamError,
     UpstreamUnreachable,
 )
-from relay.upstream.dial import Dialer, reach
+from relay.upstream.dial import NO_DESCRIPTOR, Dialer, reach
+from relay.upstream.tunnel_words import NoWay
 
 PROBE_SECONDS: Final = 5.0
 """How old a call's news may be, and how often the connect is tried without any."""
 
 TLS_FAILED: Final = "TLS failed"
-NO_DESCRIPTOR: Final = "the relay has no file descriptor left"
 _LATE: Final = "no connection in time"
 _NOTHING: Final = "calls get 502 until something does"
 
@@ -36,7 +40,12 @@ class UpstreamState:
         self.reason = ""
         """Why there was no connection, where more is known than that nothing answers."""
         self._address = peer.upstream
-        self._dialer = Dialer(peer.upstream.host, peer.upstream.port)
+        egress = peer.egress if isinstance(peer, RelaySettings) else None
+        self._proxy = None if egress is None else egress.proxy
+        first = self._proxy or peer.upstream
+        self._dialer = Dialer(first.host, first.port)
+        self._beyond_connect = False
+        """Whether what failed would not show in a bare connect: then only a call can mend it."""
         self._connect_seconds = min(connect_seconds, PROBE_SECONDS)
         self._known_at = float("-inf")
 
@@ -47,12 +56,18 @@ class UpstreamState:
     def failed(self, error: RelayError) -> None:
         """A call failed: before it reached the upstream, or there."""
         if isinstance(error, UpstreamUnreachable | UpstreamConnectTimeout):
-            self._know(up=False, reason=explain(error))
+            cause = error.__cause__
+            if isinstance(cause, NoWay):
+                self._know(up=False, reason=str(cause), beyond=cause.beyond_connect)
+            else:
+                beyond = isinstance(cause, ssl.SSLError)
+                self._know(up=False, reason=explain(error), beyond=beyond)
         elif isinstance(error, UpstreamError):
             self._know(up=True)
 
-    def _know(self, *, up: bool, reason: str = "") -> None:
+    def _know(self, *, up: bool, reason: str = "", beyond: bool = False) -> None:
         self.up = up
+        self._beyond_connect = beyond
         self.reason = reason
         self._known_at = time.monotonic()
 
@@ -72,21 +87,25 @@ class UpstreamState:
             reason = _why(error)
             if reason == NO_DESCRIPTOR:  # nothing was learnt
                 self._known_at = time.monotonic()
-            else:
-                self._know(up=False, reason=reason)
+                return
+            if reason and self._proxy is not None:
+                reason = f"the proxy {self._proxy}: {reason}"
+            self._know(up=False, reason=reason)
             return
-        # A bare connect says nothing of TLS: what failed there, only a call can mend.
-        is_lacking_tls = self.reason.startswith(TLS_FAILED)
-        self._know(up=not is_lacking_tls, reason=self.reason if is_lacking_tls else "")
+        # What failed beyond a connect, as TLS, only a call can mend.
+        beyond = self._beyond_connect
+        self._know(up=not beyond, reason=self.reason if beyond else "", beyond=beyond)
 
     @property
     def fault(self) -> str:
         """Return why there is no connection while it is down; else nothing."""
         if self.up is not False:
             return ""
-        if not self.reason:
-            return f"nothing answers at {self._address}"
-        return f"{self._address} cannot be reached: {self.reason}"
+        if self.reason:
+            return f"{self._address} cannot be reached: {self.reason}"
+        if self._proxy is not None:
+            return f"nothing answers at {self._proxy}, the proxy on the way to {self._address}"
+        return f"nothing answers at {self._address}"
 
     @property
     def problem(self) -> str:

@@ -70,12 +70,13 @@ async def diagnosed(
     *,
     stream: StreamOptions | None = None,
     docker: str | None = None,
+    machine: str = "x86_64",
     environment: Mapping[str, str] = NO_VARIABLES,
 ) -> Diagnosis:
     """Run the doctor; ``folder`` has the configuration, and ``host`` in it what /proc shows."""
     settings = load(write_configuration(folder, config))
     out = io.StringIO()
-    system = System(folder / "host", docker, environment)
+    system = System(folder / "host", docker, machine, environment)
     status = await diagnose(settings, system, stream or StreamOptions(), out, as_json=True)
     return read(status, out.getvalue())
 

@@ -90,3 +90,13 @@ const EXACT = new Intl.DateTimeFormat(undefined, {
 export function exact(unix) {
   return EXACT.format(new Date(unix * 1000));
 }
+
+const DAYS = {
+  short: new Intl.DateTimeFormat(undefined, { day: "numeric", timeZone: "UTC" }),
+  long: new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeZone: "UTC" }),
+};
+
+/** A day of the calendar, given as `2026-11-27`: its number, or all of it. */
+export function day(date, style) {
+  return DAYS[style].format(new Date(date));
+}

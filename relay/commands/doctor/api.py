@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from relay.commands.doctor import headroom, hops, streams
+from relay.commands.doctor import headroom, hops, streams, way_out
 from relay.commands.doctor.calls import ANSWER_SECONDS, MESSAGES, MODELS, Answer, Caller
 from relay.commands.doctor.findings import Finding, Findings, fail, ok, quote, warn
 from relay.commands.doctor.hops import Extra
@@ -66,10 +66,12 @@ async def examine(
         yield hops.presence(extra)
     async for finding in hops.examine(relay, held.extras, settings, system):
         yield finding
-    async for finding in reach(relay, system):
+    reached = True
+    async for finding in _reach(relay, system):
         yield finding
-        if finding.level == "FAIL":
-            return
+        reached = reached and finding.level != "FAIL"
+    if not reached:
+        return
     version = await headroom.find_version(relay, settings)
     if credential.ready and all(each.credential.ready for each in own):
         with closing(Caller(relay, credential, settings.timeouts)) as caller:
@@ -78,6 +80,18 @@ async def examine(
     if version is not None:
         async for finding in headroom.examine(relay, version, settings, system):
             yield finding
+
+
+async def _reach(relay: RelaySettings, system: System) -> Findings:
+    """Find out how far one gets on the relay's way out."""
+    if relay.egress is not None:
+        async for finding in way_out.reach(relay, relay.egress, system):
+            yield finding
+        return
+    async for finding in reach(relay, system):
+        yield finding
+        if (hint := way_out.variable_note(relay, finding)) is not None:
+            yield hint
 
 
 def _presence(credential: Credential) -> Finding:

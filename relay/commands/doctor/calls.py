@@ -21,6 +21,7 @@ from relay.http.headers import field as header
 from relay.http.message import RequestHead, ResponseHead
 from relay.proxy.forward import Forwarder
 from relay.proxy.routing import Target
+from relay.upstream.egress import egress_of
 
 MODELS: Final = "/v1/models"
 MESSAGES: Final[dict[Api, str]] = {
@@ -93,7 +94,9 @@ class Caller:
     def __init__(self, relay: RelaySettings, credential: Credential, timeouts: Timeouts) -> None:
         self._relay = relay
         limits = {name: min(value, ANSWER_SECONDS) for name, value in timeouts.model_dump().items()}
-        self._forwarder = Forwarder(relay, credential, timeouts.model_copy(update=limits))
+        self._forwarder = Forwarder(
+            relay, credential, timeouts.model_copy(update=limits), egress_of(relay)
+        )
 
     async def ask(self, method: str, path: str, data: bytes = b"") -> Answer:
         """Make a call and return the whole answer.

@@ -87,7 +87,13 @@ async def examine(
                 yield presence(extra)
         # As an upstream without a secret, and with no hop before it.
         alone = replace(
-            relay, upstream=hop.upstream, ca_file=hop.ca_file, headers=(), hops=(), max_body=None
+            relay,
+            upstream=hop.upstream,
+            ca_file=hop.ca_file,
+            headers=(),
+            hops=(),
+            max_body=None,
+            egress=None,
         )
         back = _back(settings, relay, hop)
         reached = True

@@ -184,3 +184,28 @@ async def test_check_shows_who_may_spend_what(folder: Path) -> None:
         "            limit       5,000,000 tokens per session",
         "limit     $300.00 per month, of all together",
     ]
+
+
+EGRESS = """\
+grants: [anthropic]
+claude:
+  hops: [{name: headroom, url: "http://localhost:8787"}]
+egress: {url: "http://proxy.corp:3128", credential: {file: proxy}}
+"""
+
+
+async def test_check_draws_the_way_out(folder: Path) -> None:
+    """Where the chain leaves, and whether what the proxy wants is there."""
+    (folder / "proxy").write_text("corp-relay:Pw-7Hq2Zt9Vk4Nc8")
+    lines = await describe(settings_of(folder, EGRESS))
+    out = "-> https://api.anthropic.com through the proxy http://proxy.corp:3128"
+    assert f"                        {out}, credential in x-api-key" in lines
+    state = f"credential is there, from {folder}/proxy"
+    assert f"            egress      http://proxy.corp:3128, {state}" in lines
+    assert "Pw-7Hq2Zt9Vk4Nc8" not in "\n".join(lines)
+    (folder / "proxy").unlink()
+    lines = await describe(settings_of(folder, EGRESS))
+    state = f"credential is MISSING: {folder}/proxy is not there"
+    assert f"            egress      http://proxy.corp:3128, {state}" in lines
+    lines = await describe(settings_of(folder, EGRESS.replace(", credential: {file: proxy}", "")))
+    assert "            egress      http://proxy.corp:3128, without a credential" in lines

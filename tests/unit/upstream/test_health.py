@@ -10,7 +10,8 @@ import ssl
 import pytest
 
 from relay.errors import UpstreamConnectTimeout, UpstreamUnreachable
-from relay.upstream.health import NO_DESCRIPTOR, explain
+from relay.upstream.dial import NO_DESCRIPTOR
+from relay.upstream.health import explain
 
 
 def refused_certificate() -> ssl.SSLCertVerificationError:
