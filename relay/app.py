@@ -33,6 +33,7 @@ from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.problems import ProblemLog, subjects_of
 from relay.proxy.returns import Returns
 from relay.proxy.runtime import Runtime
+from relay.supervisor import Supervisor
 from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
@@ -63,6 +64,7 @@ class App:
         memory = Memory()
         runtime = Runtime(settings, self._metrics.credential_read, memory)
         self.lifecycle = Lifecycle(runtime, memory, self._ledger)
+        self._supervisor = Supervisor()
         self._problems = ProblemLog()
         self._path = Path(settings.file)
         self._use = Use()
@@ -100,6 +102,7 @@ class App:
             await self._agents.open(self.lifecycle.runtime.settings.listen)
             self.lifecycle.runtime.start()
             self._introduce()
+            self._supervisor.ready()
             background.append(asyncio.create_task(self._load_pages(on_loaded)))
             await self._stop.wait()
             await self._drain()
@@ -191,6 +194,7 @@ class App:
         while True:
             await self._reload_wanted.wait()
             self._reload_wanted.clear()
+            self._supervisor.reloading()
             try:
                 await self._reload()
             except ConfigurationError as error:
@@ -204,6 +208,8 @@ class App:
             except Exception:
                 self._metrics.reloaded(succeeded=False)
                 log.exception("not reloaded, the configuration stays as it was")
+            finally:
+                self._supervisor.ready()
 
     async def _reload(self) -> None:
         """Put the file's present content in force.
@@ -276,6 +282,7 @@ class App:
 
     async def _drain(self) -> None:
         self.lifecycle.draining = True
+        self._supervisor.stopping()
         self._admin.drain()
         self._agents.close()
         seconds = self.lifecycle.runtime.settings.drain

@@ -142,6 +142,7 @@ def _init(options: argparse.Namespace) -> int:
         chain=options.chain,
         bridge=options.bridge,
         store=options.store,
+        egress=options.egress,
         port=options.port,
         admin_port=options.admin_port,
     )

@@ -290,6 +290,11 @@ def _add_init(init: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="copy the credential from its variable into the folder secrets",
     )
+    init.add_argument(
+        "--egress",
+        metavar="URL",
+        help="the proxy on the way to the API, or none; by default what $HTTPS_PROXY says",
+    )
     init.add_argument("--port", type=_port, help="the relay's; by default 8484")
     init.add_argument("--admin-port", type=_port, help="its admin pages'; by default 9484")
     init.add_argument(

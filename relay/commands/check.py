@@ -18,6 +18,7 @@ from relay.config import (
     return_variables,
 )
 from relay.credentials.credential import Credential
+from relay.credentials.reading import lasting
 from relay.credentials.shape import remarks
 from relay.downstream.listener import interface_addresses
 from relay.proxy.hop_words import OR_A_HOP
@@ -28,7 +29,9 @@ _INDENT: Final = " " * 12
 
 async def credentials_of(settings: Settings) -> tuple[list[Credential], list[Credential]]:
     """Return the grants and the clients' tokens, each read once."""
-    grants = [Credential(grant.name, grant.sources) for grant in settings.grants]
+    grants = [
+        Credential(grant.name, grant.sources, fields=grant.fields) for grant in settings.grants
+    ]
     clients = [Credential(client.name, client.sources) for client in settings.clients]
     for credential in (*grants, *clients):
         await credential.settle()
@@ -105,7 +108,8 @@ def _legs(relay: RelaySettings) -> list[str]:
         skipped = ", skipped while it is down" if hop.if_down == "skip" else ""
         legs.append(f"-> {hop.name} {hop.upstream}{skipped}")
     out = "" if relay.egress is None else f" through the proxy {relay.egress.proxy}"
-    return [*legs, f"-> {relay.upstream}{out}, credential in {relay.grant.header.decode()}"]
+    headers = (relay.grant.header, *(each.name for each in relay.grant.further))
+    return [*legs, f"-> {relay.upstream}{out}, credential in {b', '.join(headers).decode()}"]
 
 
 async def _describe_hop(settings: Settings, relay: RelaySettings, hop: HopSettings) -> list[str]:
@@ -149,5 +153,5 @@ def _field(label: str, text: str) -> str:
 
 def _state(credential: Credential) -> str:
     if credential.ready:
-        return f"is there, from {credential.origin()}"
+        return f"is there, from {credential.origin()}{lasting(credential.reading)}"
     return f"is MISSING: {credential.explain()}"

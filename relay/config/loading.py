@@ -125,7 +125,7 @@ class _Loader:
         check_relays(checker, clients, {relay.name for relay in relays})
         if checker.problems:
             raise ConfigurationError(checker.problems)
-        remark_on_limits(checker, clients, limits, has_ledger=ledger is not None)
+        remark_on_limits(checker, clients, limits, ledger)
         listeners.remark()
         return Settings(
             file=str(self._path),

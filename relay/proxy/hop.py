@@ -151,9 +151,9 @@ class Hop:
     def fields(self, head: RequestHead, call: HopCall) -> list[Field]:
         """Return the fields that go to the hop: a pass, never a credential, and the call's id."""
         key = self._grant.header.lower()
-        secret = self.headers.value(key) or call.pass_ or None
+        secret = self.headers.value(key) or call.pass_
         extra = [*self.headers.fields(without=key), header_field(CALL_ID, call.id)]
-        return self._injection.apply(head, secret, extra)
+        return self._injection.apply(head, (secret,) if secret else (), extra)
 
     def own_fields_off(self, head: RequestHead) -> RequestHead:
         """Return a return's head without what the hop is sent for itself."""

@@ -7,14 +7,17 @@ secrets it says only where they should be.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from relay.config import EgressSettings
 from relay.credentials.credential import Credential
+from relay.credentials.ends import said
 from relay.credentials.folder import TokenFolder
-from relay.credentials.shape import Remark, remarks
+from relay.credentials.reading import lasting
+from relay.credentials.shape import Remark, how_to_renew, remarks
 from relay.proxy.hop import Hop
 from relay.proxy.hop_words import GO_ON, STRONGER, WEAK_PASS
 from relay.proxy.runtime import Runtime
@@ -24,6 +27,8 @@ from relay.telemetry.metrics.states import reach_of
 from relay.upstream.egress import Egress
 
 _ASTRAY: Final = "a-hop-does-not-come-back"
+
+_ENDING: Final = "a-credential-that-ends"
 
 log = logging.getLogger("relay")
 
@@ -48,8 +53,9 @@ def subjects_of(runtime: Runtime) -> Iterator[Subject]:
     for grant in runtime.grants.values():
         problem = _missing(grant, "calls get 503 until it is there")
         recovery = f"there now, from {grant.origin()}"
-        yield Subject(f"credential {grant.name}", problem, recovery, "no-credential-yet")
+        yield Subject(f"credential {grant.name}", problem, recovery, _entry(grant))
         yield value_of_grant(grant)
+        yield _renewal_of_grant(grant)
     for client in runtime.clients:
         problem = _missing(client, "its calls get 401 until it is there")
         recovery = f"there now, from {client.origin()}"
@@ -71,6 +77,18 @@ def subjects_of(runtime: Runtime) -> Iterator[Subject]:
             yield _value_of_header(f"header {header.name} of relay {name}", header)
         for hop in route.hops:
             yield from _subjects_of_hop(hop)
+
+
+def _renewal_of_grant(grant: Credential) -> Subject:
+    end = grant.reading.expires_at
+    until = "on" if end is None else f"until {said(end)}"
+    problem = f"{grant.renewal}; its last value serves {until}" if grant.renewal else ""
+    recovery = f"it is renewed{lasting(grant.reading)}"
+    return Subject(f"renewal of credential {grant.name}", problem, recovery, _ENDING)
+
+
+def _entry(credential: Credential) -> str:
+    return _ENDING if credential.reading.has_ended else "no-credential-yet"
 
 
 def _value_of_header(name: str, header: Credential) -> Subject:
@@ -123,12 +141,13 @@ def problems_of(runtime: Runtime, ledger: Ledger) -> list[Subject]:
 def value_of_grant(credential: Credential) -> Subject:
     """Return what is wrong with the looks of a credential's value."""
     name = f"value of credential {credential.name}"
-    return _value(name, remarks(credential.reading, credential.name))
+    return _value(name, remarks(credential.reading, credential.name) if credential.ready else ())
 
 
 def value_of_token(client: Credential) -> Subject:
     """Return what is wrong with the looks of a token's value."""
-    return _value(f"value of client {client.name}'s token", remarks(client.reading, None))
+    found = remarks(client.reading, None) if client.ready else ()
+    return _value(f"value of client {client.name}'s token", found)
 
 
 def _value(name: str, found: Iterable[Remark]) -> Subject:
@@ -139,6 +158,9 @@ def _value(name: str, found: Iterable[Remark]) -> Subject:
 def _missing(credential: Credential, consequence: str) -> str:
     if credential.ready:
         return ""
+    if credential.reading.has_ended:
+        until = consequence.replace("until it is there", "until it is renewed")
+        return f"{credential.explain()}; {until}: {how_to_renew(credential.name)}"
     return f"no value yet: {credential.explain()}; {consequence}. To give it, {credential.remedy()}"
 
 
@@ -253,4 +275,7 @@ def _credential(runtime: Runtime, state: RelayState) -> dict[str, object]:
 def _state(credential: Credential, value: Subject) -> dict[str, object]:
     if not credential.ready:
         return {"ready": False, "problem": credential.explain()}
-    return {"ready": True, "warning": value.problem} if value.problem else {"ready": True}
+    described: dict[str, object] = {"ready": True}
+    if (end := credential.reading.expires_at) is not None:
+        described |= {"until": said(end), "seconds_left": int(end - time.time())}
+    return described | ({"warning": value.problem} if value.problem else {})

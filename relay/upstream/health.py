@@ -87,25 +87,26 @@ class UpstreamState:
             reason = _why(error)
             if reason == NO_DESCRIPTOR:  # nothing was learnt
                 self._known_at = time.monotonic()
-                return
-            if reason and self._proxy is not None:
-                reason = f"the proxy {self._proxy}: {reason}"
-            self._know(up=False, reason=reason)
+            else:
+                self._know(up=False, reason=reason)
             return
-        # What failed beyond a connect, as TLS, only a call can mend.
-        beyond = self._beyond_connect
-        self._know(up=not beyond, reason=self.reason if beyond else "", beyond=beyond)
+        up = not self._beyond_connect
+        self._know(up=up, reason="" if up else self.reason, beyond=self._beyond_connect)
+
+    @property
+    def _asked(self) -> str:
+        if self._proxy is None:
+            return str(self._address)
+        return f"{self._proxy}, the proxy on the way to {self._address}"
 
     @property
     def fault(self) -> str:
         """Return why there is no connection while it is down; else nothing."""
         if self.up is not False:
             return ""
-        if self.reason:
-            return f"{self._address} cannot be reached: {self.reason}"
-        if self._proxy is not None:
-            return f"nothing answers at {self._proxy}, the proxy on the way to {self._address}"
-        return f"nothing answers at {self._address}"
+        if not self.reason:
+            return f"nothing answers at {self._asked}"
+        return f"{self._address} cannot be reached: {self.reason}"
 
     @property
     def problem(self) -> str:

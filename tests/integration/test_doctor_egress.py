@@ -12,7 +12,7 @@ import pytest
 
 from relay.commands.doctor import StreamOptions, System, calls, diagnose, path
 from relay.config import load
-from tests.faults.test_egress import SQUID, WANTS, closed_port
+from tests.harness.closed_ways import SQUID, WANTS, closed_port
 from tests.harness.configuration import Config, write_configuration
 from tests.harness.egress import API, AUTHORITY, Issued, issue, through
 from tests.harness.proxy import Proxy, running_proxy

@@ -1,7 +1,7 @@
 // Bars: how much of each limit and quota is used, and when it begins anew.
 
 import { arrange, foreign, make, say, show } from "./dom.js";
-import { amount, dollars, percent, plain } from "./format.js";
+import { amount, dollars, percent, plain, price } from "./format.js";
 import { moment, now, setMoment } from "./time.js";
 
 // From here on the API's own stand out; the relay's limits have theirs configured.
@@ -19,22 +19,41 @@ export function showBars(section, relays, limits) {
 }
 
 function ownBar(limit) {
-  const whose = [limit.client === "all" ? "all clients" : plain(limit.client)];
-  if (limit.session !== null) whose.push(limit.session === "" ? "no session" : plain(limit.session));
-  const name = `${whose.join(" · ")}: ${most(limit)}`;
+  const session = sessionName(limit);
+  const name = nameOf(limit, session);
+  const most = limit.kind === "usd" ? price(limit.most) : amount(limit.most);
   const isReached = limit.used >= limit.most;
-  const text = `${isReached ? "reached: " : ""}${inKind(limit, limit.used)} of ${inKind(limit, limit.most)}`;
-  const tone = isReached ? "bad" : limit.kind !== "at_once" && limit.ratio >= limit.warn ? "warn" : "";
-  return { key: `own ${name}`, name, used: limit.ratio, text, tone, reset: limit.reset };
+  return {
+    key: `own ${limit.kind} ${name}`,
+    name,
+    label: nameOf(limit, beginning(session)),
+    used: limit.ratio,
+    text: `${isReached ? "reached: " : ""}${inKind(limit)} of ${most}`,
+    tone: isReached ? "bad" : limit.kind !== "at_once" && limit.ratio >= limit.warn ? "warn" : "",
+    reset: limit.reset,
+  };
 }
 
-function most(limit) {
-  if (limit.kind === "at_once") return "calls at once";
-  return `${limit.kind === "usd" ? "dollars" : "tokens"} per ${plain(limit.per)}`;
+function sessionName({ session }) {
+  if (session === null) return "";
+  return session === "" ? "no session" : `session ${plain(session)}`;
 }
 
-function inKind(limit, value) {
-  return limit.kind === "usd" ? dollars(value) : amount(value);
+/** Enough of it to find the session in the tables. */
+function beginning(name) {
+  return name.length > 20 ? `${name.slice(0, 16)}…` : name;
+}
+
+function nameOf(limit, session) {
+  const client = limit.client === "all" ? "all clients" : plain(limit.client);
+  const tokens = limit.kind === "tokens" ? "tokens" : "";
+  const period = limit.session === null && limit.per !== null ? `per ${plain(limit.per)}` : "";
+  const what = limit.kind === "at_once" ? "calls at once" : `${tokens} ${period}`.trim();
+  return [client, session, what].filter(Boolean).join(", ");
+}
+
+function inKind({ kind, used }) {
+  return kind === "usd" ? dollars(used) : amount(used);
 }
 
 function apiBars(relay) {
@@ -55,12 +74,12 @@ function apiBars(relay) {
 function apiBar(relay, what, used, text, reset) {
   const name = `${plain(relay.name)}: ${what}`;
   const tone = used >= BAD ? "bad" : used >= WARN ? "warn" : "";
-  return { key: `api ${name}`, name, used, text, tone, reset };
+  return { key: `api ${name}`, name, label: name, used, text, tone, reset };
 }
 
-function createBar({ name }) {
+function createBar({ name, label: words }) {
   const row = make("div", "quota");
-  const label = make("span", "label", foreign(name));
+  const label = make("span", "label", foreign(words));
   label.title = name;
   row.meter = make("meter");
   row.meter.setAttribute("aria-label", name);

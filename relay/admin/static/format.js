@@ -75,6 +75,12 @@ export function dollars(value) {
   return `$${value.toFixed(value !== 0 && value < 0.1 ? 4 : 2)}`;
 }
 
+/** An amount that somebody chose: `$20`, `$0.50`. */
+export function price(value) {
+  const cents = value.toFixed(2);
+  return `$${Number.isInteger(value) ? value : Number(cents) === value ? cents : value}`;
+}
+
 /** `12.3 kB`. */
 export function bytes(value) {
   const text = amount(value);

@@ -2,7 +2,7 @@
 
 import { arrange, foreign, make, say, show } from "./dom.js";
 import { amount, day, dollars, percent, plain } from "./format.js";
-import { moment, setMoment } from "./time.js";
+import { moment } from "./time.js";
 
 const TITLES = { today: "Today", fortnight: "14 days" };
 const HEADS = ["calls", "in", "cached", "out", "cost"];
@@ -17,11 +17,11 @@ export function showUse(section, use) {
   say(section.querySelector(".empty"), emptyWords(use));
   show(section.querySelector(".empty"), isEmpty);
   showProblem(section, use);
-  showNotes(section, use, isEmpty);
+  showTotals(section.querySelector(".totals"), use, isEmpty);
   showDays(section.querySelector(".days"), days);
   showChoice(section, use, isEmpty);
   showTables(section.querySelector(".body"), use, isEmpty);
-  say(section.querySelector(".marks"), isEmpty ? "" : marks(spans.at(-1).total));
+  say(section.querySelector(".marks"), isEmpty ? "" : marks(spans.at(-1).total, use.priced));
 }
 
 function emptyWords({ source, spans, is_unused }) {
@@ -37,37 +37,21 @@ function showProblem(section, use) {
   say(problem, `The ledger ${plain(use.problem, 1000)}. So this is since the start.`);
 }
 
-// The sums of all, a line for each span.
+// The sums of all, a row for each span.
 
-function showNotes(section, use, isEmpty) {
-  arrange(section.querySelector(".notes"), isEmpty ? [] : use.spans, {
-    key: (span) => span.name,
-    create: createNote,
-    update: (note, span) => updateNote(note, span, use),
+function showTotals(totals, use, isEmpty) {
+  const rows = use.spans.map((span) => ({ ...span.total, name: span.name }));
+  const table = { name: "time", title: "All calls", rows, head: (span) => spanHead(span, use) };
+  arrange(totals, isEmpty ? [] : [table], {
+    key: (each) => each.name,
+    create: createTable,
+    update: (element, each) => updateTable(element, each, use.priced),
   });
 }
 
-function createNote(span) {
-  const note = make("p", "note");
-  note.when = note.appendChild(make("span"));
-  note.total = note.appendChild(make("span"));
-  if (span.name === "start") {
-    note.since = moment(0);
-    note.when.append("Since the start, ", note.since);
-  }
-  return note;
-}
-
-function updateNote(note, span, use) {
-  if (note.since !== undefined) setMoment(note.since, use.since);
-  else say(note.when, span.name === "today" ? `Today (${plain(use.timezone)})` : "The last 14 days");
-  say(note.total, `: ${summary(span.total, use.priced)}`);
-}
-
-function summary(total, priced) {
-  const cost = priced ? `${money(total)} by list prices, ` : "";
-  const calls = total.calls === 1 ? "1 call" : `${amount(total.calls)} calls`;
-  return `${cost}${calls}, ${amount(input(total))} tokens in (${percent(share(total))} from the cache), ${amount(total.output)} out.`;
+function spanHead(span, use) {
+  if (span.name === "start") return ["Since the start, ", moment(use.since)];
+  return [span.name === "today" ? `Today (${plain(use.timezone)})` : "The last 14 days"];
 }
 
 function input(row) {
@@ -85,8 +69,9 @@ function money(row) {
 }
 
 /** What the marks mean that are in sight. */
-function marks(total) {
+function marks(total, priced) {
   return [
+    priced ? "Costs are by list prices." : "",
     total.estimate_usd ? `~ with ${dollars(total.estimate_usd)} estimated, of calls whose usage or price is unknown.` : "",
     total.is_notional ? "* notional: a subscription is not billed by tokens." : "",
     total.unpriced && total.cost_usd ? "? without models that have no known price." : "",
@@ -178,21 +163,21 @@ function createTable({ name, title }) {
   return table;
 }
 
-function updateTable(table, { name, rows }, priced) {
+function updateTable(table, { name, rows, head }, priced) {
   table.classList.toggle("unpriced", !priced);
   arrange(table.rows_, rows, {
     key: (row) => String(row.name),
-    create: (row) => createRow(row.name, name),
+    create: (row) => createRow(row.name, name, head),
     update: updateRow,
   });
   show(table, rows.length > 0);
 }
 
-function createRow(name, kind) {
+function createRow(name, kind, words) {
   const text = name === null ? `no ${kind}` : plain(name);
-  const head = make("th", "wide", foreign(text));
+  const head = make("th", "wide", ...(words?.({ name }) ?? [foreign(text)]));
   head.scope = "row";
-  head.title = text;
+  head.title = head.textContent;
   const row = make("tr", "", head);
   row.cells_ = HEADS.map((each) => row.appendChild(make("td", `number ${each}`)));
   return row;

@@ -54,9 +54,9 @@ class System:
         environment: Mapping[str, str] = NO_VARIABLES,
     ) -> None:
         self._root = root
-        self._environment = environment
         self.machine = machine
         """What programs here are made for, as uname(2) says it."""
+        self._environment = environment
         self._docker = docker
         """A Docker client's program, if there is one."""
 

@@ -35,8 +35,8 @@ _RATIO: Final = attrgetter("ratio")
 
 log = logging.getLogger("relay")
 
-ReadSession = Callable[[str, str], Awaitable[Spent | None]]
-"""Reads what a client's session has spent from the ledger; None where it cannot."""
+ReadSession = Callable[[str, str, float], Awaitable[Spent | None]]
+"""Reads what a client's session spent before a moment from the ledger; None where it cannot."""
 
 
 class Account(NamedTuple):
@@ -159,7 +159,7 @@ class Spending:
         keys = self.calendar.keys(moment)
         for client in (account.client, ALL):
             self._sums.add(client, keys, spent)
-        session = self._sessions.find(account.client, account.session)
+        session = self._sessions.find(account.client, account.session, moment)
         session.spent = session.spent.plus(spent)
         if cached is not None:
             session.cached = cached
@@ -171,8 +171,10 @@ class Spending:
         """Change what a call counted for that ended at a moment."""
         for client in (account.client, ALL):
             self._sums.add(client, self.calendar.keys(moment), by)
-        session = self._sessions.find(account.client, account.session)
-        session.spent = session.spent.plus(by)
+        session = self._sessions.peek(account.client, account.session)
+        # Else the ledger, which knows it by now, is yet to be asked.
+        if session.complete or session.since <= moment:
+            session.spent = session.spent.plus(by)
 
     def restore(self, client: str, moment: float, spent: Spent) -> None:
         """Add what was spent in a quarter of an hour, before this process or beside it."""
@@ -189,19 +191,20 @@ class Spending:
         limits = (*self.limits_of(account.label), *self.limits_of(ALL))
         if all(limit.per != "session" for limit in limits):
             return
-        session = self._sessions.find(account.client, account.session)
+        self.settle()  # what is over by now is known before a session begins
+        session = self._sessions.find(account.client, account.session, time.time())
         if not session.complete:
-            found = await self._find_spent(account)
+            found = await self._find_spent(account, session.since)
             # Another call of the session may have come to know meanwhile.
             if not session.complete:
                 session.complete = True
                 session.spent = session.spent.plus(found)
 
-    async def _find_spent(self, account: Account) -> Spent:
-        """Return what the ledger knows of a session: nothing, where there is none."""
+    async def _find_spent(self, account: Account, before: float) -> Spent:
+        """Return what a session spent before a moment: nothing, where there is no ledger."""
         if self.read_session is None:
             return NOTHING
-        found = await self._read(self.read_session(account.client, account.session))
+        found = await self._read(self.read_session(account.client, account.session, before))
         if found is None:
             log.warning(
                 "limits: what session %s of client %s spent before could not be read from the "

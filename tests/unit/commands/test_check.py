@@ -44,6 +44,22 @@ async def test_check_shows_what_would_be_served(folder: Path) -> None:
     ]
 
 
+async def test_check_shows_until_when_a_value_lasts(folder: Path) -> None:
+    """Or that it has ended, and who renews it."""
+    for end, said in (
+        ("2999-01-15T08:00:00Z", "is there, from {}, until 2999-01-15 08:00:00 UTC"),
+        ("2020-01-15T08:00:00Z", "is MISSING: {} ended at 2020-01-15 08:00:00 UTC"),
+    ):
+        (folder / "key").write_text(f'{{"value": "{API_KEY}", "expires_at": "{end}"}}')
+        lines = await describe(settings_of(folder))
+        state = said.format(f"{folder}/key")
+        assert f"            credential  anthropic, {state}" in lines
+    assert lines[-1] == (
+        "warning   value of credential anthropic: expired at 2020-01-15 08:00:00 UTC: "
+        "have it renewed by what it is from"
+    )
+
+
 async def test_check_shows_no_secret(folder: Path) -> None:
     """Not a part of one."""
     shown = "\n".join(await describe(settings_of(folder)))

@@ -32,9 +32,9 @@ class Prices:
         web_searches: int = 0,
         tier: str | None = None,
     ) -> float | None:
-        """Return a cent for each token, a dollar for each search."""
-        assert tier is None
-        return None if model == "free" else sum(tokens.values()) / 100 + web_searches
+        """Return a cent for each token, two in fast mode; a dollar for each search."""
+        cents = sum(tokens.values()) * (2 if tier == "fast" else 1)
+        return None if model == "free" else cents / 100 + web_searches
 
 
 def row(report: Mapping[str, object], table: str, number: int = 0) -> Mapping[str, object]:
@@ -63,6 +63,17 @@ def test_tokens_are_summed_by_model_client_and_session() -> None:
     assert (row(report, "models", 0)["name"], row(report, "models", 0)["output"]) == ("large", 6)
     assert (row(report, "models", 1)["name"], row(report, "models", 1)["input"]) == ("small", 7)
     assert [row(report, "sessions", n)["name"] for n in (0, 1)] == ["t", "s"]
+
+
+def test_costs_are_those_of_the_service() -> None:
+    """As the ledger has them."""
+    use = Use()
+    use.price(Prices())
+    record = answered()
+    assert record.usage is not None
+    record.usage = record.usage._replace(tier="fast")
+    use.take(record)
+    assert row(use.report(), "models")["cost_usd"] == 0.24
 
 
 def test_what_used_nothing_is_not_counted() -> None:
