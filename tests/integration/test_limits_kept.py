@@ -20,7 +20,7 @@ from tests.harness.ledger import rows_in, until
 from tests.harness.limits import DOLLARS, SESSION, TOKENS, amounts, limited, refused
 from tests.harness.messages import MESSAGES, request
 from tests.harness.model_answers import MESSAGE_JSON
-from tests.harness.recordings import recorded_answer
+from tests.harness.recordings import recorded_answer, response
 from tests.harness.relay import LocalRelay, Relay, running_relay, update_configuration
 from tests.harness.secrets import OTHER_TOKEN
 from tests.harness.upstream import Upstream
@@ -293,8 +293,6 @@ async def test_a_background_response_is_billed_to_who_made_it(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     """Whoever fetches it, in whatever session."""
-    from tests.integration.test_limits import response  # noqa: PLC0415  # moved below
-
     usage = {"input_tokens": 1000, "output_tokens": 2000}
     begun = response(status="queued", output=[], usage=None)
     done = response(status="completed", output=[], usage=usage)
