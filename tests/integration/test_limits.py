@@ -96,6 +96,7 @@ async def test_what_costs_nothing_passes(upstream: Upstream, tmp_path: Path) -> 
             ("/relay/anthropic/v1/models", "GET"),
             ("/relay/anthropic/v1/files", "POST"),
             (f"{MESSAGES}/batches/1", "GET"),
+            ("/relay/anthropic", "HEAD"),
         ):
             assert (await relay.ask(request(path, method=method))).status == 200
         assert (await relay.ask(request())).status == 402
@@ -147,6 +148,8 @@ async def test_calls_at_once_are_so_many(upstream: Upstream, tmp_path: Path) -> 
         assert answer.values("retry-after") == [b"1"]
         assert answer.values("x-should-retry") == []
         assert refused(answer)["type"] == "rate_limit_error"
+        (line,) = await relay.log.calls()
+        assert (line["outcome"], line["reason"]) == ("rejected", "limit")
         await caller.send(OK)
         assert (await first.answer()).status == 200
         await first.send(request())
@@ -170,6 +173,8 @@ async def test_batches_are_no_way_past_a_limit(
         assert answer.status == 403
         assert answer.values("x-should-retry") == [b"false"]
         assert refused(answer)["type"] == "permission_error"
+        (line,) = await relay.log.calls()
+        assert (line["outcome"], line["reason"]) == ("rejected", "limit")
         allowed = limited(upstream.port, limit, client={"batches": True})
         update_configuration(relay, allowed)
         relay.app.reload()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.cli import main
 from relay.telemetry.ledger import writer as writer_module
 from tests.harness.clock import WallClock
 from tests.harness.configuration import Config, both_relays
@@ -205,6 +206,38 @@ async def test_a_limit_that_a_reload_brings_knows_what_was_spent(
         await until(lambda: relay.app._ledger._writer.found is not None)  # type: ignore[union-attr]  # there is one
         await reload(relay, limited(messages.port, {"usd": DOLLARS, "per": "day"}, ledger=LEDGER))
         assert await call(relay) == 402
+
+
+async def test_what_is_forgotten_counts_until_the_relay_is_begun_anew(
+    messages: Upstream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever deletes a person's rows is told so."""
+    config = limited(messages.port, {"usd": DOLLARS, "per": "day"}, ledger=LEDGER)
+    path = tmp_path / "ledger.db"
+    for life in "ab":
+        async with running_relay(tmp_path, config) as relay:
+            assert await call(relay, life) == 200
+            await until(lambda: path.exists() and len(rows_in(path)) == 1)
+            assert main(["usage", "--forget", "client:agent", "--ledger", str(path)]) == 0
+            assert "limits of a relay that runs go on counting" in capsys.readouterr().out
+            assert rows_in(path) == []
+            assert await call(relay, life) == 402
+            relay.app._recorder.settle()
+        assert main(["usage", "--forget", "client:agent", "--ledger", str(path)]) == 0
+
+
+async def test_dollars_of_a_subscription_count(messages: Upstream, tmp_path: Path) -> None:
+    """Notional as they are."""
+    config = limited(
+        messages.port,
+        {"usd": DOLLARS, "per": "day"},
+        grants=[{"name": "claude", "source": {"file": "oauth"}}],
+        ledger=LEDGER,
+    )
+    async with running_relay(tmp_path, config) as relay:
+        assert [await call(relay), await call(relay)] == [200, 402]
+    (row, _) = rows_in(tmp_path / "ledger.db")
+    assert (row["grant"], row["cost"]) == ("claude", round(DOLLARS * 1e6))
 
 
 @asynccontextmanager
