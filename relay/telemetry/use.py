@@ -126,6 +126,13 @@ class Use:
             "source": "memory",
             "since": self._since,
             "priced": self._pricing is not None,
+            "is_unused": not self._total.calls,
+            "spans": [self._span()],
+        }
+
+    def _span(self) -> dict[str, object]:
+        return {
+            "name": "start",
             "total": _row("", self._total),
             "models": [_row(name, each) for name, each in self._models.latest()],
             "clients": [_row(name, each) for name, each in self._clients.latest()],

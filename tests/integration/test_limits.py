@@ -107,13 +107,15 @@ async def test_a_session_is_stopped_by_itself(messages: Upstream, tmp_path: Path
     async with running_relay(
         tmp_path, limited(messages.port, {"usd": DOLLARS, "per": "session"})
     ) as relay:
-        for lines in ([SESSION % "a"], [SESSION % "b"], []):
+        for lines, told in (
+            ([SESSION % "a"], "It holds for this session: a new one begins at zero."),
+            ([SESSION % "b"], "It holds for this session: a new one begins at zero."),
+            ([], "It holds for all calls together that name no session."),
+        ):
             assert (await relay.ask(request(MESSAGES, *lines))).status == 200
             answer = await relay.ask(request(MESSAGES, *lines))
             assert answer.status == 402
-            assert refused(answer)["message"].endswith(
-                "It holds for this session: a new one begins at zero."
-            )
+            assert refused(answer)["message"].endswith(told)
     assert len(messages.requests) == 3
 
 

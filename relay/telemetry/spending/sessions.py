@@ -48,7 +48,7 @@ class Sessions:
         """Return the same, without taking it for a call."""
         return self._sessions.get((client, session), Session())
 
-    def all(self) -> Iterator[tuple[str, str, Session]]:
-        """Yield those that are known, each with its client and identifier."""
-        for (client, session), known in self._sessions.items():
+    def latest(self) -> Iterator[tuple[str, str, Session]]:
+        """Yield those that are known, each with its client and identifier, the last used first."""
+        for (client, session), known in reversed(self._sessions.items()):
             yield client, session, known

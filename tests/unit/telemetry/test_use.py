@@ -39,9 +39,15 @@ class Prices:
 
 def row(report: Mapping[str, object], table: str, number: int = 0) -> Mapping[str, object]:
     """Return one row of a report's table."""
-    rows = report[table]
-    assert isinstance(rows, list)
-    return dict(rows[number])
+    return dict(rows(report, table)[number])
+
+
+def rows(report: Mapping[str, object], table: str) -> list[Mapping[str, object]]:
+    """Return the rows of a report's table."""
+    spans = report["spans"]
+    assert isinstance(spans, list)
+    (span,) = spans
+    return list(span[table])
 
 
 def test_tokens_are_summed_by_model_client_and_session() -> None:
@@ -76,7 +82,7 @@ def test_what_used_nothing_is_not_counted() -> None:
     version = use.version
     use.take(CallRecord(outcome="rejected"))
     use.take(answered("s", Part("m", {})))
-    assert (use.report()["sessions"], use.version) == ([], version)
+    assert (rows(use.report(), "sessions"), use.version) == ([], version)
 
 
 def test_costs_are_summed_where_there_are_prices() -> None:
@@ -97,7 +103,7 @@ def test_the_latest_sessions_are_kept() -> None:
     for number in range(1_200):
         use.take(answered(f"s{number}"))
     assert len(use._sessions._sums) == 1_000
-    sessions = use.report()["sessions"]
+    sessions = rows(use.report(), "sessions")
     assert isinstance(sessions, list)
     assert [each["name"] for each in sessions] == [f"s{n}" for n in range(1_199, 1_199 - SHOWN, -1)]
 
