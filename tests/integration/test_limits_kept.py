@@ -54,7 +54,7 @@ async def calls(relay: Relay, count: int) -> int:
 
 
 async def reload(relay: LocalRelay, config: Config) -> None:
-    """Put another configuration in force."""
+    """Put another configuration in force; the log begins with that."""
     relay.log.text.clear()
     update_configuration(relay, config)
     relay.app.reload()
@@ -238,6 +238,21 @@ async def test_dollars_of_a_subscription_count(messages: Upstream, tmp_path: Pat
         assert [await call(relay), await call(relay)] == [200, 402]
     (row, _) = rows_in(tmp_path / "ledger.db")
     assert (row["grant"], row["cost"]) == ("claude", round(DOLLARS * 1e6))
+
+
+async def test_a_zone_that_changes_is_said_and_a_restart_cuts_days_anew(
+    messages: Upstream, tmp_path: Path, clock: WallClock
+) -> None:
+    """It is the next day already in Tokyo, to which the call of an hour ago belongs."""
+    config = limited(messages.port, {"usd": DOLLARS, "per": "day"}, ledger=LEDGER)
+    clock.set("2026-11-26 20:00:00")
+    async with running_relay(tmp_path, config) as relay:
+        assert await calls(relay, 1) == 1
+        clock.set("2026-11-26 21:00:00")
+        await reload(relay, config := config | {"timezone": "Asia/Tokyo"})
+        await relay.log.says("^timezone changed: what limits have counted stays in the days of UTC")
+    async with running_relay(tmp_path, config) as relay:
+        assert await call(relay) == 402
 
 
 @asynccontextmanager
