@@ -33,6 +33,11 @@ _SESSIONS_LOOKED_AT: Final = 1_000
 _MICRO: Final = 1_000_000
 _RATIO: Final = attrgetter("ratio")
 
+_RECUT: Final = (
+    "timezone changed: what limits have counted stays in the days of %s until a restart, "
+    "which cuts them anew by the ledger"
+)
+
 log = logging.getLogger("relay")
 
 ReadSession = Callable[[str, str, float], Awaitable[Spent | None]]
@@ -119,6 +124,8 @@ class Spending:
     def configure(self, settings: Settings) -> None:
         """Have these limits in force; what was spent stays."""
         if str(self.calendar.zone) != settings.timezone:
+            if self.counts_use:
+                log.warning(_RECUT, self.calendar.zone)
             self.calendar = Calendar(ZoneInfo(settings.timezone))
         owners = {each.name: each.rules.limits for each in settings.owners}
         self._limits = owners | {ALL: settings.limits}
