@@ -187,8 +187,13 @@ async def _converse(
 def installed_claude() -> Path:
     """Return a Python that has the Agent SDK, and note which Claude Code came with it."""
     python = environments.python_with(LOCK)
-    (program,) = python.parents[1].glob("lib/*/site-packages/claude_agent_sdk/_bundled/claude")
-    asked = [str(program), "--version"]
+    asked = [str(bundled_claude(python)), "--version"]
     said = subprocess.run(asked, capture_output=True, text=True, timeout=FUSE_SECONDS, check=True)
     environments.versions["Claude Code"] = said.stdout.split()[0]
     return python
+
+
+def bundled_claude(python: Path) -> Path:
+    """Return the Claude Code that came with the Agent SDK."""
+    (program,) = python.parents[1].glob("lib/*/site-packages/claude_agent_sdk/_bundled/claude")
+    return program
