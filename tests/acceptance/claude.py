@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +80,9 @@ class Claude:
     outside: Upstream
     """The proxy for everything that is not on this machine."""
     settings: dict[str, object] = field(default_factory=dict)
+    model: str = MODEL
+    tools: Sequence[str] = TOOLS
+    """Those that it may use without asking."""
 
     def __post_init__(self) -> None:
         self.project.mkdir(parents=True)
@@ -144,8 +147,8 @@ class Claude:
     @property
     def _options(self) -> dict[str, object]:
         return {
-            "model": MODEL,
-            "allowed_tools": TOOLS,
+            "model": self.model,
+            "allowed_tools": self.tools,
             "permission_mode": "acceptEdits",
             "include_partial_messages": True,
             "cwd": str(self.project),
