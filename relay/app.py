@@ -33,6 +33,7 @@ from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.problems import ProblemLog, subjects_of
 from relay.proxy.returns import Returns
 from relay.proxy.runtime import Runtime
+from relay.supervisor import Supervisor
 from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
@@ -63,6 +64,7 @@ class App:
         memory = Memory()
         runtime = Runtime(settings, self._metrics.credential_read, memory)
         self.lifecycle = Lifecycle(runtime, memory, self._ledger)
+        self._supervisor = Supervisor()
         self._problems = ProblemLog()
         self._path = Path(settings.file)
         self._use = Use()
@@ -100,6 +102,7 @@ class App:
             await self._agents.open(self.lifecycle.runtime.settings.listen)
             self.lifecycle.runtime.start()
             self._introduce()
+            self._supervisor.ready()
             background.append(asyncio.create_task(self._load_pages(on_loaded)))
             await self._stop.wait()
             await self._drain()
@@ -141,7 +144,9 @@ class App:
         for name, route in self.lifecycle.runtime.routes.items():
             way = ", ".join(hop.settings.name for hop in route.hops)
             by_way = f", by way of {way}" if way else ""
-            log.info("relay %s forwards to %s%s", name, route.settings.upstream, by_way)
+            egress = route.settings.egress
+            out = f", out through the proxy {egress.proxy}" if egress is not None else ""
+            log.info("relay %s forwards to %s%s%s", name, route.settings.upstream, by_way, out)
         self._report()
 
     def _warn(self) -> None:
@@ -189,6 +194,7 @@ class App:
         while True:
             await self._reload_wanted.wait()
             self._reload_wanted.clear()
+            self._supervisor.reloading()
             try:
                 await self._reload()
             except ConfigurationError as error:
@@ -202,6 +208,8 @@ class App:
             except Exception:
                 self._metrics.reloaded(succeeded=False)
                 log.exception("not reloaded, the configuration stays as it was")
+            finally:
+                self._supervisor.ready()
 
     async def _reload(self) -> None:
         """Put the file's present content in force.
@@ -274,6 +282,7 @@ class App:
 
     async def _drain(self) -> None:
         self.lifecycle.draining = True
+        self._supervisor.stopping()
         self._admin.drain()
         self._agents.close()
         seconds = self.lifecycle.runtime.settings.drain

@@ -142,6 +142,7 @@ def _init(options: argparse.Namespace) -> int:
         chain=options.chain,
         bridge=options.bridge,
         store=options.store,
+        egress=options.egress,
         port=options.port,
         admin_port=options.admin_port,
     )
@@ -222,7 +223,7 @@ def _print_environment(options: argparse.Namespace) -> int:
     settings = _load(options)
     if settings is None:
         return UNUSABLE
-    wish = Wish(agent, options.host, options.client, options.relay)
+    wish = Wish(agent, options.host, options.client, options.relay, options.discover_models)
     try:
         environment = asyncio.run(agent_environment(settings, wish))
     except CommandError as error:
@@ -245,7 +246,7 @@ def _run(options: argparse.Namespace) -> int:
         return UNUSABLE
     try:
         agent = run.agent_of(options.program, options.agent)
-        wish = Wish(agent, None, options.client, options.relay)
+        wish = Wish(agent, None, options.client, options.relay, options.discover_models)
         if options.serve:
             return _serve_and_run(settings, wish, options.program)
         start = asyncio.run(run.prepare(settings, wish, options.program, os.environ))
@@ -342,7 +343,7 @@ def _doctor(options: argparse.Namespace) -> int:
         except doctor.BadAddress as error:
             _complain(str(error))
             return UNUSABLE
-    system = doctor.System(docker=shutil.which("docker"))
+    system = doctor.System(docker=shutil.which("docker"), environment=os.environ)
     if options.report is not None:
         return _report(options, system)
     settings = _load(options)

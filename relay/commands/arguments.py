@@ -130,6 +130,7 @@ def parser() -> argparse.ArgumentParser:
     env.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
     env.add_argument("--host", help="host, or host:port, by which the agent reaches the relay")
     env.add_argument("--client", help="whose token to print; by default the first client's")
+    _add_discovery(env)
     _add_run(add("run", "Start an agent whose calls go through the relay, or nothing."))
     _add_token(add("token", "Print a fresh random client token.", config=False))
     health = add("health", "Ask a running relay whether it serves; exit status 1 if not.")
@@ -203,6 +204,14 @@ def _seconds(text: str) -> float:
     return int(number) * _UNITS[unit]
 
 
+def _add_discovery(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--discover-models",
+        action="store_true",
+        help="have Claude Code ask the API for its models, and list them in /model",
+    )
+
+
 def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "program",
@@ -218,6 +227,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
     run.add_argument("--client", help="as whom; by default as the first client")
+    _add_discovery(run)
     run.add_argument(
         "--serve",
         action="store_true",
@@ -279,6 +289,11 @@ def _add_init(init: argparse.ArgumentParser) -> None:
         "--store",
         action=argparse.BooleanOptionalAction,
         help="copy the credential from its variable into the folder secrets",
+    )
+    init.add_argument(
+        "--egress",
+        metavar="URL",
+        help="the proxy on the way to the API, or none; by default what $HTTPS_PROXY says",
     )
     init.add_argument("--port", type=_port, help="the relay's; by default 8484")
     init.add_argument("--admin-port", type=_port, help="its admin pages'; by default 9484")

@@ -33,7 +33,7 @@ from relay.config.validation import Checker
 from relay.config.yaml_document import Data, read_document
 
 SECTIONS: Final = (
-    *("grants", "claude", "relays", "listen", "admin", "returns"),
+    *("grants", "claude", "relays", "egress", "listen", "admin", "returns"),
     *("clients", "timeouts", "drain", "costs", "ledger", "timezone", "limits"),
 )
 DEFAULT_LISTEN: Final = "127.0.0.1:8484"
@@ -125,7 +125,7 @@ class _Loader:
         check_relays(checker, clients, {relay.name for relay in relays})
         if checker.problems:
             raise ConfigurationError(checker.problems)
-        remark_on_limits(checker, clients, limits, has_ledger=ledger is not None)
+        remark_on_limits(checker, clients, limits, ledger)
         listeners.remark()
         return Settings(
             file=str(self._path),

@@ -8,14 +8,28 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-from relay.config import HopSettings, RelaySettings
+from relay.config import EgressSettings, HopSettings, RelaySettings
 
 
 def tls_context(peer: RelaySettings | HopSettings) -> ssl.SSLContext | None:
     """Return how TLS is spoken with a relay's upstream or a hop, or None where it is not."""
     if not peer.upstream.tls:
         return None
-    context = ssl.create_default_context(cafile=peer.ca_file)
+    context = _context(peer.ca_file)
+    egress = peer.egress if isinstance(peer, RelaySettings) else None
+    if egress is not None and egress.ca_file is not None:
+        # A proxy that reads TLS shows certificates of its own; that must have been asked for.
+        context.load_verify_locations(egress.ca_file)
+    return context
+
+
+def proxy_tls_context(egress: EgressSettings) -> ssl.SSLContext | None:
+    """Return how TLS is spoken with a proxy on the way out, or None where it is not."""
+    return _context(egress.ca_file) if egress.proxy.tls else None
+
+
+def _context(ca_file: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
     context.set_alpn_protocols(["http/1.1"])
     # As curl has it. Since 3.13 Python refuses CAs that lack an extension that RFC 5280 asks for,
     # as many a company's own does; before, one below the root could not be trusted by itself.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
-from relay.commands.doctor.host import Listener, System
+from relay.commands.doctor.host import NO_VARIABLES, Listener, System
+from tests.harness import ROOT
 from tests.harness.configuration import configuration
 from tests.harness.upstream import Upstream
 from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed, host, listening
@@ -47,11 +50,12 @@ async def looked_around(
     listen: tuple[str, ...] = ("127.0.0.1:8484", GATEWAY),
     admin: str = "127.0.0.1:1",
     docker: str | None = None,
+    environment: Mapping[str, str] = NO_VARIABLES,
     **changes: object,
 ) -> Diagnosis:
     """Diagnose a relay that listens there."""
     config = configuration(upstream.port, listen=list(listen), admin=admin, **changes)
-    return await diagnosed(folder, config, docker=docker)
+    return await diagnosed(folder, config, docker=docker, environment=environment)
 
 
 async def test_what_else_listens_beyond_loopback(upstream: Upstream, tmp_path: Path) -> None:
@@ -157,6 +161,21 @@ async def test_a_firewall_that_shows(
         "docker run --rm --network relay-agents agent-relay "
         "doctor --from-agent http://10.84.84.1:8484"
     )
+
+
+async def test_the_way_to_try_it_has_the_stacks_own_names(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """Which compose.yaml tells the relay, by its variables and with their defaults."""
+    names = {"RELAY_NETWORK": "second-agents", "RELAY_IMAGE": "second relay"}
+    diagnosis = await looked_around(tmp_path, upstream, environment=names)
+    assert "--network second-agents 'second relay' doctor" in diagnosis.the("firewall").remedy
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    told = compose["services"]["relay"]["environment"]
+    known = {"RELAY_NETWORK": System().agents_network, "RELAY_IMAGE": System().image}
+    assert {name: told[name] for name in names} == {
+        name: f"${{{name}:-{default}}}" for name, default in known.items()
+    }
 
 
 async def test_the_rule_for_an_ipv6_network_is_ip6tables(

@@ -37,7 +37,8 @@ HEADROOM = {"service": "headroom-proxy", "version": "0.42.0", "alive": True}
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, a home without a login, and none of the variables that are looked at."""
     for name in [*os.environ]:
-        if name.startswith(("RELAY_", "ANTHROPIC_", "CLAUDE_", "OPENAI_", "COMPOSE_")):
+        own = name.startswith(("RELAY_", "ANTHROPIC_", "CLAUDE_", "OPENAI_", "COMPOSE_"))
+        if own or name.lower() in ("https_proxy", "no_proxy"):
             monkeypatch.delenv(name)
     folder, home = tmp_path / "project", tmp_path / "home"
     folder.mkdir()

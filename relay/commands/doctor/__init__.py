@@ -45,8 +45,7 @@ async def diagnose(
     for relay in settings.relays:
         held = Held(by_name[relay.grant.name], [e for e in extras if e.relay == relay.name])
         findings = api.examine(relay, held, settings, system, stream)
-        legs = " -> ".join([relay.name, *(hop.name for hop in relay.hops), str(relay.upstream)])
-        await report.add(f"relay {legs}", _noting(findings, relay, working))
+        await report.add(f"relay {_legs(relay)}", _noting(findings, relay, working))
     async with Client() as http:
         found = local.examine(settings, clients, working, http, stream.model)
         await report.add("this relay", found)
@@ -55,6 +54,12 @@ async def diagnose(
     for credential in credentials:
         credential.close()
     return _FAILED if report.failed else _OK
+
+
+def _legs(relay: RelaySettings) -> str:
+    out = [] if relay.egress is None else [f"proxy {relay.egress.proxy}"]
+    hops = (hop.name for hop in relay.hops)
+    return " -> ".join([relay.name, *hops, *out, str(relay.upstream)])
 
 
 async def _surroundings(settings: Settings, system: System) -> Findings:

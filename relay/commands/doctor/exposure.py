@@ -7,6 +7,7 @@ What a firewall does cannot be seen without privileges; the way to try it is sho
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -40,7 +41,6 @@ SERVICES: Final = {
 }
 """What usually listens at these ports."""
 _DOCKER_API: Final = 2375
-_IMAGE: Final = "agent-relay"
 DEFAULT_SUBNET: Final = "10.84.84.0/24"
 
 
@@ -107,8 +107,9 @@ def _described(port: int, sockets: Iterable[Listener]) -> str:
 
 def _firewall(address: ListenAddress, system: System, subnet: str) -> Finding:
     host = address.host if address.ip and not address.ip.is_unspecified else "10.84.84.1"
+    network, image = shlex.quote(system.agents_network), shlex.quote(system.image)
     test = (
-        f"to try it from an agent's place: docker run --rm --network relay-agents {_IMAGE} "
+        f"to try it from an agent's place: docker run --rm --network {network} {image} "
         f"doctor --from-agent http://{ListenAddress(host, address.port)}"
     )
     firewall = system.firewall

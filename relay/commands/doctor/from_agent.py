@@ -88,7 +88,11 @@ def _unanswered(address: ListenAddress, error: NoAnswer) -> Finding:
         text = f"{address} does not speak HTTP: it is no relay"
         return fail("relay", text, "correct the address")
     text = f"there is no way to {address} from here"
-    return fail("relay", text, "join the agents' network: --network relay-agents")
+    return fail(
+        "relay",
+        text,
+        "join the agents' network: --network relay-agents, or what RELAY_NETWORK names",
+    )
 
 
 def _subnet(relay: ListenAddress) -> str:

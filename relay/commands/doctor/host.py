@@ -11,13 +11,15 @@ import ipaddress
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 _LISTEN: Final = "0A"
 _DOCKER_SECONDS: Final = 5.0
+NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 # Only root may write the first; the second is a unit that runs.
 _UFW: Final = "etc/ufw/ufw.conf"
 _FIREWALLD: Final = "sys/fs/cgroup/system.slice/firewalld.service"
@@ -49,10 +51,12 @@ class System:
         root: Path = Path("/"),
         docker: str | None = None,
         machine: str = os.uname().machine,
+        environment: Mapping[str, str] = NO_VARIABLES,
     ) -> None:
         self._root = root
         self.machine = machine
         """What programs here are made for, as uname(2) says it."""
+        self._environment = environment
         self._docker = docker
         """A Docker client's program, if there is one."""
 
@@ -164,6 +168,16 @@ class System:
         if any(line.strip().lower() == "enabled=yes" for line in self._lines(_UFW)):
             return "ufw"
         return "firewalld" if (self._root / _FIREWALLD).exists() else ""
+
+    @property
+    def agents_network(self) -> str:
+        """The name of the agents' network, which compose.yaml tells the relay's container."""
+        return self._environment.get("RELAY_NETWORK") or "relay-agents"
+
+    @property
+    def image(self) -> str:
+        """The name of the relay's image, from the same place."""
+        return self._environment.get("RELAY_IMAGE") or "agent-relay"
 
     def docker_platform(self) -> str:
         """Return what a Docker client here says it talks to, or an empty text."""

@@ -26,6 +26,7 @@ from relay.commands.init.templates import (
     compose_variables,
     outdated,
 )
+from relay.commands.init.way_out import SECRET_NAME
 from relay.commands.init.write import (
     SECRET,
     Draft,
@@ -130,4 +131,8 @@ class Setup:
         for name in self._choices.store:
             path = self._folder / "secrets" / secret_name(name)
             value = f"{value_of(name, self._environment)}\n"
+            yield Draft(path, value, SECRET, when_there="keep", owner=owner)
+        if self._choices.egress is not None and self._choices.store_login:
+            path = self._folder / "secrets" / SECRET_NAME
+            value = f"{self._choices.egress.login}\n"
             yield Draft(path, value, SECRET, when_there="keep", owner=owner)

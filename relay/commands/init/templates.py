@@ -17,6 +17,7 @@ from relay.commands.init.detect import (
     Found,
     secret_name,
 )
+from relay.commands.init.way_out import SECRET_NAME, WayOut
 from relay.config import return_variables
 from relay.errors import Api
 
@@ -54,8 +55,18 @@ def _agent_yaml(choices: Choices, found: Found) -> Iterator[str]:
         yield "relays:"
         yield "  openai:"
         yield from _way("    ", "url", "openai", choices, found)
+    if choices.egress is not None:
+        yield f"egress: {_egress(choices.egress, choices, found)}"
     if choices.case == "host":
         yield from _listening(choices)
+
+
+def _egress(egress: WayOut, choices: Choices, found: Found) -> str:
+    url = f"url: {json.dumps(egress.url)}"
+    if not egress.login and not found.proxy_login:
+        return f"{{{url}}}"
+    folder = "/run/secrets" if choices.case == "compose" else "secrets"
+    return f"{{{url}, credential: {{file: {folder}/{SECRET_NAME}}}}}"
 
 
 def apis_of(choices: Choices) -> tuple[Api, ...]:
