@@ -23,6 +23,7 @@ from relay.credentials.shape import remarks
 from relay.downstream.listener import interface_addresses
 from relay.proxy.hop_words import OR_A_HOP
 from relay.telemetry.spending.words import per_period
+from relay.upstream.egress import Egress
 
 _INDENT: Final = " " * 12
 
@@ -71,6 +72,10 @@ async def describe(settings: Settings) -> list[str]:
     for client in clients:
         found = remarks(client.reading, None)
         lines += [f"warning   value of client {client.name}'s token: {each}" for each in found]
+    for egress in map(Egress, settings.egresses):
+        name = f"value of credential for the proxy {egress.address}"
+        await egress.look()
+        lines += [f"warning   {name}: {each}" for each in egress.remarks]
     return lines
 
 

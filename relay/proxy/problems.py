@@ -103,6 +103,7 @@ def _subjects_of_egress(egress: Egress) -> Iterator[Subject]:
         recovery = f"there now, from {credential.origin()}"
         name = f"credential for the proxy {egress.address}"
         yield Subject(name, problem, recovery, "no-credential-yet")
+        yield _value(f"value of {name}", egress.remarks)
 
 
 def _subjects_of_hop(hop: Hop) -> Iterator[Subject]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from relay.config import EgressSettings, RelaySettings, UpstreamAddress
 from relay.credentials.credential import Credential
+from relay.credentials.shape import Remark, remarks
 from relay.errors import CredentialMissing
 from relay.upstream.dial import Dialer
 from relay.upstream.tls import proxy_tls_context
@@ -33,13 +34,15 @@ class Egress:
         """Where it listens."""
         return self.settings.proxy
 
+    async def look(self) -> None:
+        """Wait for a first reading of its credential."""
+        if self.credential is not None and self.credential.value() is None:
+            await self.credential.settle()
+
     async def settle(self) -> None:
         """Wait for a first reading of its credential; raise CredentialMissing without a value."""
-        if self.credential is None:
-            return
-        if self.credential.value() is None:
-            await self.credential.settle()
-        if self.credential.value() is None:
+        await self.look()
+        if self.credential is not None and not self.credential.ready:
             raise CredentialMissing
 
     def request(self, authority: bytes) -> bytes:
@@ -52,6 +55,17 @@ class Egress:
         """Have the credential read again, for the proxy did not take it."""
         if self.credential is not None:
             self.credential.refused()
+
+    @property
+    def remarks(self) -> list[Remark]:
+        """What is wrong with its credential by the looks of it."""
+        if self.credential is None:
+            return []
+        reading = self.credential.reading
+        found = remarks(reading, self.credential.name)
+        if reading.value is not None and ":" not in reading.value:
+            found.append(Remark("has no colon", "write user:password there"))
+        return found
 
     @property
     def secrets(self) -> Iterator[bytes]:

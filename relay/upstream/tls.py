@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from asyncio import sslproto
 
 from relay.config import EgressSettings, HopSettings, RelaySettings
 
@@ -55,3 +56,13 @@ def has_ended(transport: asyncio.Transport) -> bool:
         return True
     except ssl.SSLError:  # it waits for more
         return False
+
+
+def may_carry_tls(transport: asyncio.Transport) -> None:
+    """Have a transport that speaks TLS end well where TLS within it fails.
+
+    asyncio's own cannot before Python 3.11.8 and 3.12.2: whoever waits for that TLS would wait for
+    ever (python/cpython#113214). Debian 12 has 3.11.2.
+    """
+    if isinstance(transport, sslproto._SSLProtocolTransport):  # noqa: SLF001  # there is no other name for it
+        vars(transport)["_force_close"] = lambda _: transport.abort()

@@ -20,6 +20,7 @@ from relay.http.parser import ResponseHeadReader
 from relay.upstream.client_connection import Connection
 from relay.upstream.egress import Egress
 from relay.upstream.pool import Pool
+from relay.upstream.tls import may_carry_tls
 from relay.upstream.tunnel_words import NotOpened, Refused, Step, why_not
 
 # Interim answers carry nothing; more of them than this is no HTTP proxy.
@@ -97,6 +98,7 @@ class Tunnel:
         """
         transport = await self._ask()
         self.step = "tls"
+        may_carry_tls(transport)
         try:
             inner = await asyncio.get_running_loop().start_tls(
                 transport, protocol, self._tls, server_hostname=self.address.host

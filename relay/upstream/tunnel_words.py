@@ -24,7 +24,9 @@ Cause = Literal["garbage", "early data", "ended", "refused"]
 _SHOWN: Final = 120
 # Where proxies say more than by a status: RFC 9209, and Squid.
 _DETAILS: Final = (b"proxy-status", b"x-squid-error")
-_SCHEME: Final = re.compile(rb"\s*([A-Za-z][A-Za-z0-9-]{0,19})(?=\s|,|$)")
+# Several may stand on one line: a scheme is behind a comma as its parameters are, but without "=".
+_QUOTED: Final = re.compile(rb'"(?:\\.|[^"\\])*"')
+_SCHEME: Final = re.compile(rb"(?:^|,)\s*([A-Za-z][A-Za-z0-9-]{0,19})(?=\s+[^\s=]|\s*(?:,|$))")
 
 
 class NotOpened(Exception):
@@ -150,8 +152,10 @@ def _refused(tunnel: Tunnel, head: ResponseHead) -> NoWay:
 
 def _schemes(head: ResponseHead) -> list[str]:
     """Return the ways in which a proxy wants to be told who asks (RFC 9110 §11.7.1)."""
-    found = (_SCHEME.match(value) for value in head.values(b"proxy-authenticate"))
-    return list(dict.fromkeys(match[1].decode() for match in found if match))
+    values = head.values(b"proxy-authenticate")
+    plain = (_QUOTED.sub(b'""', value) for value in values)
+    found = (name.decode() for value in plain for name in _SCHEME.findall(value))
+    return list(dict.fromkeys(found))
 
 
 def _said(tunnel: Tunnel, head: ResponseHead) -> str:

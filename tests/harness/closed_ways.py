@@ -55,6 +55,16 @@ CASES = {
         r"refuses the credential from \S+/proxy: 407",
         lasting=True,
     ),
+    "schemes on one line": Case(
+        WANTS % b'Negotiate, NTLM abc==, Digest realm="a, Basic b", nonce = "c"',
+        "wants to be told who asks by Negotiate, NTLM, Digest: 407",
+        lasting=True,
+    ),
+    "the last on a line": Case(
+        WANTS % b'Negotiate, Digest realm="corp", nonce="c", Basic realm="corp"',
+        r"refuses the credential from \S+/proxy: 407",
+        lasting=True,
+    ),
     "forbidden": Case(
         SQUID % (b"403 Forbidden", b"ERR_ACCESS_DENIED"),
         f"refuses a way to {AUTHORITY}: 403 'Forbidden, ERR_ACCESS_DENIED 0'; see to its rules",

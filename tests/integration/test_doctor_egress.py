@@ -155,6 +155,17 @@ async def test_a_credential_that_is_missing(issued: Issued, tmp_path: Path) -> N
         assert (diagnosis.status, proxy.passages) == (1, [])
 
 
+async def test_a_credential_that_cannot_be_right(issued: Issued, tmp_path: Path) -> None:
+    """Said before the proxy is asked."""
+    (tmp_path / "half").write_text("corp-relay")
+    async with corp(issued) as proxy:
+        config = of(through(proxy.url, issued, credential={"file": "half"}))
+        diagnosis = await diagnosed(tmp_path, config)
+        assert "warn egress: its credential has no colon -> write user:password there" in [
+            str(each) for each in diagnosis.of("egress")
+        ]
+
+
 async def test_a_proxy_that_reads_tls(issued: Issued, tmp_path: Path) -> None:
     """A failure without its CA, and a warning with it: it sees the credential."""
     async with corp(issued, reads=True) as proxy:

@@ -205,6 +205,21 @@ async def test_a_way_that_is_cut_in_a_call(
         assert len(running.proxy.passages) == 1
 
 
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_certificate_within_that_is_not_accepted(
+    tmp_path: Path, issued: Issued, tls: bool
+) -> None:
+    """Said at once: no event loop waits for TLS within TLS that has failed."""
+    ca_file = str(issued.company.file)
+    async with running_way(tmp_path, issued, tls=tls, relay={"ca_file": ca_file}) as running:
+        answer = await running.relay.ask(request())
+        assert (answer.status, answer.outcome) == (502, "connect_error")
+        problem = running.relay.app.lifecycle.runtime.routes["anthropic"].upstream.problem
+        assert "the certificate is not accepted: unable to get local issuer" in problem
+        await running.proxy.passages[0].ended()
+        assert running.upstream.callers == []
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -64,6 +64,7 @@ async def test_every_line_of_the_log(tmp_path: Path) -> None:
                     calls = (request(f"/relay/{name}/v1/messages") for name in relays)
                     await asyncio.gather(*map(relay.ask, calls))
                     lines = [(await relay.log.says(f"^({MISSING}.*)"))[1]]
+                    lines.append((await relay.log.says(f"^(value of {MISSING}.*no colon.*)"))[1])
                     for name in [*ELSEWHERE, *map(named, CASES), "bare", "half"]:
                         found = await relay.log.says(f"^(upstream of relay {name}: .*)")
                         lines.append(found[1])

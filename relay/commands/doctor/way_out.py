@@ -47,6 +47,8 @@ async def _reach(relay: RelaySettings, egress: Egress, system: System) -> Findin
     presence = await _presence(egress)
     if presence is not None and presence.level == "ok":
         yield presence
+    for problem, remedy in egress.remarks:
+        yield warn(CHECK, f"its credential {problem}", remedy)
     async for finding in _connect(egress, system):
         yield finding
         if finding.level == "FAIL":

@@ -219,6 +219,10 @@ async def test_check_draws_the_way_out(folder: Path) -> None:
     state = f"credential is there, from {folder}/proxy"
     assert f"            egress      http://proxy.corp:3128, {state}" in lines
     assert "Pw-7Hq2Zt9Vk4Nc8" not in "\n".join(lines)
+    (folder / "proxy").write_text("corp-relay")
+    name = "value of credential for the proxy http://proxy.corp:3128"
+    lines = await describe(settings_of(folder, EGRESS))
+    assert f"warning   {name}: has no colon: write user:password there" in lines
     (folder / "proxy").unlink()
     lines = await describe(settings_of(folder, EGRESS))
     state = f"credential is MISSING: {folder}/proxy is not there"
