@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import resource
 import signal
 import time
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 
+from relay import threads
 from relay.admin.handler import AdminHandler
 from relay.config import ListenAddress, Settings
 from relay.downstream.server import Server
@@ -34,11 +36,13 @@ from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import Recorder
+from relay.telemetry.traces import are_wanted
 from relay.telemetry.use import Use
 
 if TYPE_CHECKING:
     from relay.admin.application import AdminListener
     from relay.telemetry.prices import Prices
+    from relay.telemetry.traces.exporter import Tracer
 
 TICK_SECONDS: Final = 0.5
 REPORT_TICKS: Final = 2
@@ -66,7 +70,12 @@ class App:
         self._metrics.prepare(self.lifecycle.runtime.states(), self.lifecycle.runtime.client_names)
         self._metrics.loaded()
         self._history = RecentCalls()
-        self._recorder = Recorder(self._metrics, self._history, self._ledger.take, [self._use.take])
+        observers = [self._use.take]
+        if are_wanted(os.environ) and (tracer := _tracer()) is not None:
+            self.lifecycle.tracer = tracer
+            self._metrics.watch_traces(lambda: tracer.dropped)
+            observers.append(tracer.take)
+        self._recorder = Recorder(self._metrics, self._history, self._ledger.take, observers)
         self._ledger.spending.settle = self._recorder.count
         calls = Calls(self.lifecycle, self._metrics, self._recorder)
         self._admin = AdminHandler(self._load_admin)
@@ -162,6 +171,8 @@ class App:
 
     def _report(self) -> None:
         self._ledger.report()
+        if self.lifecycle.tracer is not None:
+            self.lifecycle.tracer.report()
         self._problems.report(subjects_of(self.lifecycle.runtime))
 
     # Signals
@@ -273,7 +284,19 @@ class App:
         self.lifecycle.runtime.retire()
         self._recorder.settle()
         await self._ledger.close()
+        if self.lifecycle.tracer is not None:
+            await threads.run(self.lifecycle.tracer.close)
         log.info("stopped")
+
+
+def _tracer() -> Tracer | None:
+    """Return what sends traces, where what that takes is installed."""
+    try:
+        from relay.telemetry.traces.exporter import Tracer  # noqa: PLC0415  # the SDK takes memory: only where wanted
+    except ImportError:
+        log.warning("no traces: that takes what pip install 'agent-relay[otel]' brings")
+        return None
+    return Tracer()
 
 
 def _raise_descriptor_limit() -> None:

@@ -18,6 +18,7 @@ from relay.credentials.credential import Credential
 from relay.credentials.folder import TokenFolder
 from relay.credentials.sources import read_text
 from relay.errors import Api
+from relay.http.target import has_segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,15 @@ async def tell(settings: Settings, wish: Wish) -> Told:
     # With a proxy for the rest of the world, the relay is still called directly.
     variables |= dict.fromkeys(LISTS, host)
     notes = tuple(kind.note for kind in kinds if kind.note)
-    openai = f"{urls['openai']}/v1" if "openai" in urls else ""
+    openai = urls["openai"] + _version(relays["openai"]) if "openai" in urls else ""
     environment = Environment(variables, notes, openai)
     return Told(environment, address, tuple(relays.values()), client, token)
+
+
+def _version(relay: RelaySettings) -> str:
+    """Return what Codex is to put before its paths: nothing where the API has them without."""
+    below = any(has_segments(path, b"/v1") for path in relay.allow)
+    return "/v1" if below or any(has_segments(b"/v1", path) for path in relay.allow) else ""
 
 
 def ambiguities(settings: Settings, wish: Wish) -> list[str]:

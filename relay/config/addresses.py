@@ -40,6 +40,11 @@ class UpstreamAddress:
         return self.scheme == "https"
 
     @property
+    def place(self) -> tuple[str, int]:
+        """Host and port."""
+        return self.host, self.port
+
+    @property
     def authority(self) -> bytes:
         """The Host header for this address; a default port is left out (RFC 9110 §7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -124,6 +124,8 @@ class Call(Exchange):
         whose = place_of(head)
         self._record.session_id, self._record.agent_id, self._record.parent_agent_id = whose
         self._record.api = route.settings.api
+        if self._lifecycle.tracer is not None:
+            self._record.trace = self._lifecycle.tracer.begin(head, target.operation)
         self._count(target)
         self._probe = route.chain is not None and asks_for_probe(head)
         if not self._probe:
@@ -147,6 +149,8 @@ class Call(Exchange):
         credential = await route.forwarder.take_credential()
         self._record.on_finish = partial(route.judge, route.forwarder.credential.version)
         body = self._open_body(head, route.settings)
+        if (trace := self._record.trace) is not None:
+            head = trace.go_on(head, self._record, route.settings.upstream.place)
         try:
             reply = await route.forwarder.forward(head, target, credential, body, self._record)
         except RelayError as error:

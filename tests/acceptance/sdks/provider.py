@@ -105,10 +105,10 @@ def credentials_in(request: Request) -> list[str]:
 
 
 @asynccontextmanager
-async def running_provider() -> AsyncIterator[Provider]:
+async def running_provider(kind: type[Provider] = Provider) -> AsyncIterator[Provider]:
     """Run the APIs for the length of the context."""
     async with running_upstream() as upstream:
-        provider = Provider(upstream)
+        provider = kind(upstream)
         provider.forget()
         serving = asyncio.create_task(provider.serve())
         try:

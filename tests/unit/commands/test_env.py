@@ -11,6 +11,7 @@ from relay.commands.agents import KINDS, Agent
 from relay.commands.arguments import AGENTS, FORMATS
 from relay.commands.env import Wish, agent_environment, ambiguities
 from relay.commands.env_formats import NOTATIONS
+from relay.config import load
 from tests.harness.agent_yaml import OTHER, SHORT, TOKEN, settings_of
 
 SEVERAL = "grants: [anthropic]\nrelays: {first: {url: http://h}, second: {url: http://h}}\n"
@@ -206,3 +207,18 @@ async def test_token_may_be_another_clients(folder: Path) -> None:
     """By its name."""
     environment = await agent_environment(settings_of(folder), Wish(client="other"))
     assert environment.variables["ANTHROPIC_AUTH_TOKEN"] == OTHER
+
+
+@pytest.mark.parametrize(
+    ("allow", "path"),
+    [("[/responses]", ""), ("[/v1/responses]", "/v1"), ("[/v1]", "/v1"), ("[/]", "/v1")],
+)
+async def test_codex_is_told_the_paths_that_its_relay_passes_on(
+    tmp_path: Path, allow: str, path: str
+) -> None:
+    """ChatGPT's backend has them without a version."""
+    text = f"grants: [openai]\nrelays: {{chat: {{url: 'http://h/backend', allow: {allow}}}}}\n"
+    (tmp_path / "agent.yaml").write_text(text)
+    settings = load(tmp_path / "agent.yaml", {})
+    told = await agent_environment(settings, Wish(agent="codex"))
+    assert told.openai_url == f"http://127.0.0.1:8484/relay/chat{path}"
