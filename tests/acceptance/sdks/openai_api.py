@@ -33,6 +33,12 @@ _SHELLS: Final[dict[str, dict[str, object]]] = {
     "shell_command": {"command": COMMAND},
     "shell": {"command": ["bash", "-c", COMMAND]},
 }
+# What a subagent is begun with, and in Codex waited for.
+_SUBAGENTS: Final[dict[str, tuple[str, str, dict[str, object]]]] = {
+    "spawn": ("collaboration", "spawn_agent", {"task_name": "look", "message": "hello"}),
+    "spawned": ("collaboration", "wait_agent", {"timeout_ms": 10_000}),
+    "task": ("", "task", {"description": "x", "prompt": "hello", "subagent_type": "general"}),
+}
 
 
 def answer(request: Request, *, is_first: bool) -> Reply:
@@ -113,26 +119,39 @@ def _responses_prompt(data: Data) -> str:
         return given.split()[0]
     assert isinstance(given, list)
     if str(given[-1].get("type", "")).endswith("_call_output"):
-        return "result"
+        return "spawned" if '"task_name"' in str(given[-1]["output"]) else "result"
     content = [each for each in given if each.get("role") == "user"][-1]["content"]
     return str(content if isinstance(content, str) else content[-1]["text"]).split()[0]
 
 
 def _response(data: Data, word: str, ending: Ending) -> Reply:
     model = str(data["model"])
-    if word in ("tool", "shell"):
+    if word in ("tool", "shell") or (word in _SUBAGENTS and _may_delegate(data, word)):
         return _tool_response(data, _function_call(data, word))
     if data.get("stream"):
         return streamed(list(api.response_events(WORDS, model, 1)), ending)
     return Reply(200, "application/json", api.response(WORDS, model, 1), (REQUEST_ID,))
 
 
+def _tools(data: Data) -> set[object]:
+    tools = data.get("tools", [])
+    assert isinstance(tools, list)
+    return {each.get("name") for each in tools}
+
+
+def _may_delegate(data: Data, word: str) -> bool:
+    """Whether this is not the subagent, which is told the same and may not do it again."""
+    namespace, name, _ = _SUBAGENTS[word]
+    return (namespace or name) in _tools(data)
+
+
 def _function_call(data: Data, word: str) -> Data:
-    name, arguments = "weather", CITY
+    namespace, name, arguments = "", "weather", CITY
+    if word in _SUBAGENTS:
+        namespace, name, given = _SUBAGENTS[word]
+        arguments = json.dumps(given)
     if word == "shell":
-        tools = data["tools"]
-        assert isinstance(tools, list)
-        name = next(each["name"] for each in tools if each.get("name") in _SHELLS)
+        name = str(next(each for each in _SHELLS if each in _tools(data)))
         arguments = json.dumps(_SHELLS[name])
     return {
         "type": "function_call",
@@ -141,6 +160,7 @@ def _function_call(data: Data, word: str) -> Data:
         "name": name,
         "arguments": arguments,
         "status": "completed",
+        **({"namespace": namespace} if namespace else {}),
     }
 
 

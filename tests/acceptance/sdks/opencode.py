@@ -95,7 +95,7 @@ def arguments(model: str, prompt: str) -> list[str]:
 
 
 def installed_opencode() -> Path:
-    """Return the program, and note its version."""
+    """Return the program, and note its version; it is locked for x86-64 alone."""
     (package,) = environments.node_modules(LOCKS / "node").glob("opencode-linux-*")
     version = json.loads((package / "package.json").read_text())["version"]
     environments.versions["opencode"] = version

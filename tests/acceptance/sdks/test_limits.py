@@ -88,6 +88,8 @@ def shown(facts: dict[str, object]) -> Shown:
 class CodexExec:
     """`codex exec`, with the retries that it makes of its own accord."""
 
+    prompt: str = "hello"
+    overrides: tuple[str, ...] = ()
     calls: int = 1
 
     def __str__(self) -> str:
@@ -98,7 +100,7 @@ class CodexExec:
         async with running_upstream() as outside:
             codex = Codex(folder / "codex", outside)
             codex.configure("\n".join(toml(await told(relay, "codex"))))
-            session = await codex.run("hello")
+            session = await codex.run(self.prompt, *self.overrides)
         answer = "".join(item["text"] for item in session.items("agent_message"))
         return Shown(answer, session.failure)
 
@@ -108,6 +110,7 @@ class OpencodeRun:
     """`opencode run`, with a model of one of the APIs."""
 
     model: str
+    prompt: str = "hello"
     calls: int = opencode.CALLS
 
     def __str__(self) -> str:
@@ -117,7 +120,7 @@ class OpencodeRun:
         """Give it a prompt."""
         async with running_opencode(folder / "opencode") as agent:
             variables = (await told(relay, "opencode")).variables
-            session = await agent.run(variables, self.model, "hello")
+            session = await agent.run(variables, self.model, self.prompt)
         return Shown(session.answer, session.failure)
 
 
