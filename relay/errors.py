@@ -17,7 +17,8 @@ credentials goes in.
     ├── UpstreamError           the upstream cannot be reached or understood
     │   ├── UpstreamUnreachable     ├── UpstreamMalformed   ├── UpstreamRedirected
     │   ├── UpstreamTimeout         ├── UpstreamTruncated   ├── UpstreamUpgraded
-    │   ├── UpstreamStalled         ├── HopBypassed         └── UpstreamConnectTimeout
+    │   ├── UpstreamStalled         ├── HopBypassed         ├── UpstreamConnectTimeout
+    │   ├── EgressFailed            └── EgressRefused
     └── RelayFault              a fault of the relay itself
 """
 
@@ -342,6 +343,25 @@ class UpstreamUnreachable(UpstreamError):
     message = (
         "The relay cannot reach its upstream. Check that the LLM proxy it forwards to is running."
     )
+
+
+class EgressFailed(UpstreamUnreachable):
+    """There is no way to the upstream through the proxy that the configuration names."""
+
+    message = (
+        "The relay cannot reach its upstream through the proxy on its way out. "
+        "Its log says what is wrong."
+    )
+
+
+class EgressRefused(EgressFailed):
+    """The proxy refuses the way, or wants another credential: trying again mends neither."""
+
+    message = (
+        "The proxy on the relay's way out refuses to let it reach its upstream. "
+        "The relay's log says what is wrong."
+    )
+    headers = _NO_RETRY
 
 
 class UpstreamTimeout(UpstreamError):

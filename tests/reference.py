@@ -50,10 +50,13 @@ _WORDS: Final = {
     "PositiveNumber": "number above 0",
     "PositiveWhole": "whole number above 0",
     "Source": "[source](#sources)",
+    "ProxyUrl": "URL of a host and port",
     "UpstreamUrl": "URL",
+    "WayOut": "mapping, as [`egress`](#egress), or `null`",
     "dict[str, Number]": "mapping of names to numbers",
     "str": "text",
     "dict[HeaderName, HeaderValue]": "mapping of headers to values",
+    "dict[HeaderName, FieldFormat]": "mapping of headers to texts with a field",
     "tuple[HeaderName, ...]": "list of headers",
     "tuple[PathPrefix, ...]": "list of paths, not empty",
 }

@@ -105,6 +105,7 @@ class Overview:
             "grant": state.grant,
             "ready": state.ready,
             "refused": state.refused,
+            "expires_at": state.expires_at,
             "connections": {"idle": state.idle_connections, "active": state.active_connections},
             "legs": found,
             "hops": _hops(state),

@@ -7,6 +7,7 @@ from typing import Final
 
 from relay.config import (
     ClientRules,
+    EgressSettings,
     HeaderSettings,
     HopSettings,
     RelaySettings,
@@ -17,16 +18,21 @@ from relay.config import (
     return_variables,
 )
 from relay.credentials.credential import Credential
+from relay.credentials.reading import lasting
 from relay.credentials.shape import remarks
 from relay.downstream.listener import interface_addresses
+from relay.proxy.hop_words import OR_A_HOP
 from relay.telemetry.spending.words import per_period
+from relay.upstream.egress import Egress
 
 _INDENT: Final = " " * 12
 
 
 async def credentials_of(settings: Settings) -> tuple[list[Credential], list[Credential]]:
     """Return the grants and the clients' tokens, each read once."""
-    grants = [Credential(grant.name, grant.sources) for grant in settings.grants]
+    grants = [
+        Credential(grant.name, grant.sources, fields=grant.fields) for grant in settings.grants
+    ]
     clients = [Credential(client.name, client.sources) for client in settings.clients]
     for credential in (*grants, *clients):
         await credential.settle()
@@ -66,6 +72,10 @@ async def describe(settings: Settings) -> list[str]:
     for client in clients:
         found = remarks(client.reading, None)
         lines += [f"warning   value of client {client.name}'s token: {each}" for each in found]
+    for egress in map(Egress, settings.egresses):
+        name = f"value of credential for the proxy {egress.address}"
+        await egress.look()
+        lines += [f"warning   {name}: {each}" for each in egress.remarks]
     return lines
 
 
@@ -82,7 +92,18 @@ async def _describe_relay(relay: RelaySettings, state: str) -> list[str]:
         lines += [_field("chain", f"agent {first}"), *(_field("", leg) for leg in others)]
     lines.append(_field("paths", " ".join(prefix.decode() for prefix in relay.allow)))
     lines.append(_field("credential", f"{relay.grant.name}, {state}"))
+    if relay.may_be_to_a_hop:
+        lines.append(_field("", "what answers there gets it; an LLM proxy as a hop does not:"))
+        lines.append(_field("", f"{OR_A_HOP} (docs/upgrading.md)"))
+    if relay.egress is not None:
+        lines.append(_field("egress", await _describe_egress(relay.egress)))
     return lines + await _describe_headers(relay.headers)
+
+
+async def _describe_egress(egress: EgressSettings) -> str:
+    if not egress.sources:
+        return f"{egress.proxy}, without a credential"
+    return f"{egress.proxy}, credential {await _source_state('egress', egress.sources)}"
 
 
 def _legs(relay: RelaySettings) -> list[str]:
@@ -91,7 +112,9 @@ def _legs(relay: RelaySettings) -> list[str]:
     for hop in relay.hops:
         skipped = ", skipped while it is down" if hop.if_down == "skip" else ""
         legs.append(f"-> {hop.name} {hop.upstream}{skipped}")
-    return [*legs, f"-> {relay.upstream}, credential in {relay.grant.header.decode()}"]
+    out = "" if relay.egress is None else f" through the proxy {relay.egress.proxy}"
+    headers = (relay.grant.header, *(each.name for each in relay.grant.further))
+    return [*legs, f"-> {relay.upstream}{out}, credential in {b', '.join(headers).decode()}"]
 
 
 async def _describe_hop(settings: Settings, relay: RelaySettings, hop: HopSettings) -> list[str]:
@@ -135,5 +158,5 @@ def _field(label: str, text: str) -> str:
 
 def _state(credential: Credential) -> str:
     if credential.ready:
-        return f"is there, from {credential.origin()}"
+        return f"is there, from {credential.origin()}{lasting(credential.reading)}"
     return f"is MISSING: {credential.explain()}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from relay.commands import CommandError
-from relay.commands.agents import ANY_TOKEN, DEFAULT_AGENTS, KINDS, Agent
+from relay.commands.agents import ANY_TOKEN, DEFAULT_AGENTS, DISCOVERY, KINDS, Agent
 from relay.commands.check import credentials_of
 from relay.commands.env_formats import LISTS, Environment
 from relay.config import ListenAddress, RelaySettings, Settings, parse_upstream
@@ -18,16 +18,18 @@ from relay.credentials.credential import Credential
 from relay.credentials.folder import TokenFolder
 from relay.credentials.sources import read_text
 from relay.errors import Api
+from relay.http.target import has_segments
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked for: which agent, at which address, as whom, through which relay."""
+    """What is asked for: which agent, at which address, as whom, through which relay, and more."""
 
     agent: Agent | None = None
     host: str | None = None
     client: str | None = None
     relay: str | None = None
+    discover_models: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +60,24 @@ async def tell(settings: Settings, wish: Wish) -> Told:
     address = _address_for_agents(settings.listen, wish.host)
     host = _host_of(address)
     relays = _chosen_relays(settings, wish)
-    kinds = [KINDS[each] for each in _agents(relays, wish.agent)]
-    variables: dict[str, str] = {}
+    agents = _agents(relays, wish.agent)
+    kinds = [KINDS[each] for each in agents]
+    variables = _variables_of_discovery(agents) if wish.discover_models else {}
     urls = {api: f"http://{address}/relay/{relay.name}" for api, relay in relays.items()}
     for kind in kinds:
         variables |= kind.variables(urls, token)
     # With a proxy for the rest of the world, the relay is still called directly.
     variables |= dict.fromkeys(LISTS, host)
     notes = tuple(kind.note for kind in kinds if kind.note)
-    openai = f"{urls['openai']}/v1" if "openai" in urls else ""
+    openai = urls["openai"] + _version(relays["openai"]) if "openai" in urls else ""
     environment = Environment(variables, notes, openai)
     return Told(environment, address, tuple(relays.values()), client, token)
+
+
+def _version(relay: RelaySettings) -> str:
+    """Return what Codex is to put before its paths: nothing where the API has them without."""
+    below = any(has_segments(path, b"/v1") for path in relay.allow)
+    return "/v1" if below or any(has_segments(b"/v1", path) for path in relay.allow) else ""
 
 
 def ambiguities(settings: Settings, wish: Wish) -> list[str]:
@@ -84,6 +93,12 @@ def ambiguities(settings: Settings, wish: Wish) -> list[str]:
         for api, names in found.items()
         if api in wanted and len(names) > 1
     ]
+
+
+def _variables_of_discovery(agents: Iterable[Agent]) -> dict[str, str]:
+    if "claude-code" not in agents:
+        raise CommandError("Claude Code alone asks for the API's models")
+    return dict(DISCOVERY)
 
 
 def _agents(relays: Iterable[Api], agent: Agent | None) -> tuple[Agent, ...]:

@@ -1,6 +1,12 @@
 """The configuration: agent.yaml checked, explained and resolved into frozen settings."""
 
-from relay.config.addresses import ListenAddress, UpstreamAddress, parse_listen, parse_upstream
+from relay.config.addresses import (
+    ListenAddress,
+    UpstreamAddress,
+    parse_listen,
+    parse_proxy,
+    parse_upstream,
+)
 from relay.config.loading import DEFAULT_ADMIN, find_file, load
 from relay.config.problems import ConfigurationError, Problem
 from relay.config.returns import ReturnAddress, return_addresses, return_variables
@@ -9,7 +15,9 @@ from relay.config.settings import (
     GRANT_VARIABLES,
     ClientRules,
     ClientSettings,
+    EgressSettings,
     FolderSettings,
+    FurtherHeader,
     GrantSettings,
     HeaderSettings,
     HopSettings,
@@ -27,9 +35,11 @@ __all__ = [
     "ClientSettings",
     "CommandSource",
     "ConfigurationError",
+    "EgressSettings",
     "EnvSource",
     "FileSource",
     "FolderSettings",
+    "FurtherHeader",
     "GrantSettings",
     "HeaderSettings",
     "HopSettings",
@@ -46,6 +56,7 @@ __all__ = [
     "find_file",
     "load",
     "parse_listen",
+    "parse_proxy",
     "parse_upstream",
     "return_addresses",
     "return_variables",

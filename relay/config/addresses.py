@@ -21,6 +21,7 @@ _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_
 # Linux: IFNAMSIZ is 16 with the final NUL, and a name holds neither slash nor white space.
 _INTERFACE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}")
 _URL_EXAMPLE: Final = "for example http://localhost:8787"
+_PROXY_EXAMPLE: Final = "for example http://proxy.corp:3128"
 _LISTEN_EXAMPLE: Final = 'for example "127.0.0.1:8484", "[::1]:8484" or "docker0:8484"'
 
 
@@ -37,6 +38,11 @@ class UpstreamAddress:
     def tls(self) -> bool:
         """Whether the connection is made with TLS."""
         return self.scheme == "https"
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Host and port."""
+        return self.host, self.port
 
     @property
     def authority(self) -> bytes:
@@ -135,24 +141,37 @@ def _folded(host: str) -> str:
 
 def parse_upstream(text: str) -> UpstreamAddress:
     """Parse an upstream's URL; raise ValueError with what would be right."""
+    return _parse_url(text, _URL_EXAMPLE, "the credential comes from a grant")
+
+
+def parse_proxy(text: str) -> UpstreamAddress:
+    """Parse the URL of a proxy on the way out; raise ValueError with what would be right."""
+    source = "credential names a source of user:password"
+    address = _parse_url(text.removesuffix("/"), _PROXY_EXAMPLE, source)
+    if address.prefix:
+        raise ValueError(f"must be a host and its port, without a path, {_PROXY_EXAMPLE}")
+    return address
+
+
+def _parse_url(text: str, example: str, where_credentials_are: str) -> UpstreamAddress:
     if not text.isprintable() or text != text.strip():
-        raise ValueError(f"is not a valid URL; {_URL_EXAMPLE}")
+        raise ValueError(f"is not a valid URL; {example}")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise ValueError(f"is not a valid URL; {_URL_EXAMPLE}") from None
+        raise ValueError(f"is not a valid URL; {example}") from None
     if parts.scheme not in _DEFAULT_PORTS:
-        raise ValueError(f"must begin with http:// or https://, {_URL_EXAMPLE}")
+        raise ValueError(f"must begin with http:// or https://, {example}")
     if not host or port == 0:
-        raise ValueError(f"needs a host and a valid port, {_URL_EXAMPLE}")
+        raise ValueError(f"needs a host and a valid port, {example}")
     if "@" in parts.netloc:
-        raise ValueError("must not hold a user or password; the credential comes from a grant")
+        raise ValueError(f"must not hold a user or password; {where_credentials_are}")
     if "?" in text or "#" in text:
         raise ValueError("must not have a query or a fragment")
     if looks_secret(text):
-        raise ValueError(f"looks as if a key were in it; {_URL_EXAMPLE}")
-    _check_host(host, bracketed="[" in parts.netloc)
+        raise ValueError(f"looks as if a key were in it; {example}")
+    _check_host(host, example, bracketed="[" in parts.netloc)
     prefix = parts.path.rstrip("/").encode("utf-8")
     try:
         check_target(b"GET", prefix or b"/")
@@ -161,14 +180,14 @@ def parse_upstream(text: str) -> UpstreamAddress:
     return UpstreamAddress(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], prefix)
 
 
-def _check_host(host: str, *, bracketed: bool) -> None:
+def _check_host(host: str, example: str, *, bracketed: bool) -> None:
     if bracketed or ":" in host:
         try:
             ipaddress.IPv6Address(host.partition("%")[0])
         except ValueError:
-            raise ValueError(f"has a malformed IPv6 address, {_URL_EXAMPLE}") from None
+            raise ValueError(f"has a malformed IPv6 address, {example}") from None
     elif not _HOST_NAME.fullmatch(host):
-        raise ValueError(f"has a malformed host name, {_URL_EXAMPLE}")
+        raise ValueError(f"has a malformed host name, {example}")
 
 
 def parse_listen(text: str) -> ListenAddress:

@@ -8,6 +8,7 @@ from typing import Final, get_args
 
 from relay.config.addresses import ListenAddress, parse_upstream
 from relay.config.chains import Chain, check_chains
+from relay.config.egress import read_ways_out
 from relay.config.grants import DeclaredGrant, choose_grant
 from relay.config.hops import listed_hops, read_ca_file, read_headers, read_hops
 from relay.config.problems import Path as FieldPath
@@ -44,7 +45,7 @@ def read_relays(
     reader = _RelayReader(checker, grants, folder)
     chains = reader.read(sections.get("claude"), sections.get("relays"))
     check_chains(checker, chains, own)
-    return [chain.relay for chain in chains]
+    return read_ways_out(checker, sections, chains, folder, own)
 
 
 class _RelayReader:

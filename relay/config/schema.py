@@ -25,7 +25,7 @@ from pydantic import (
     Tag,
 )
 
-from relay.config.addresses import parse_upstream
+from relay.config.addresses import parse_proxy, parse_upstream
 from relay.config.problems import looks_secret
 from relay.errors import Api, RelayError
 from relay.http.grammar import TOKEN
@@ -40,6 +40,7 @@ _HEADER_NAME: Final = re.compile(TOKEN.decode())
 _HEADER_VALUE: Final = re.compile(r"[\t -~]*")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EXPONENT: Final = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3}", re.ASCII)
+_FIELD_FORMAT: Final = re.compile(r"[^{}]*\{[^{}\s]*\}[^{}]*")
 _FRAMING_HEADERS: Final = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
 
 
@@ -61,7 +62,7 @@ def _file_path(text: str) -> str:
 
 def _json_path(text: str) -> str:
     if not text.isprintable() or looks_secret(text):
-        raise ValueError("must be a dotted path into the file, such as a.b.c")
+        raise ValueError("must be a dotted path into JSON, such as a.b.c")
     return text
 
 
@@ -116,8 +117,21 @@ def _header_format(text: str) -> str:
     return _header_value(text)
 
 
+def _field_format(text: str) -> str:
+    if not _FIELD_FORMAT.fullmatch(text) or looks_secret(text):
+        raise ValueError(
+            'must hold the name of a field once, in braces; for example "Bearer {access_token}"'
+        )
+    return _header_value(text)
+
+
 def _upstream(text: str) -> str:
     parse_upstream(text)
+    return text
+
+
+def _proxy(text: str) -> str:
+    parse_proxy(text)
     return text
 
 
@@ -147,7 +161,9 @@ HopName = Annotated[str, AfterValidator(_hop_name)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 HeaderFormat = Annotated[str, AfterValidator(_header_format)]
+FieldFormat = Annotated[str, AfterValidator(_field_format)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream)]
+ProxyUrl = Annotated[str, AfterValidator(_proxy)]
 PathPrefix = Annotated[str, AfterValidator(_prefix)]
 Number = Annotated[NonNegativeFloat, BeforeValidator(_number)]
 PositiveNumber = Annotated[PositiveFloat, BeforeValidator(_number)]
@@ -161,6 +177,8 @@ Hops = tuple[object, ...]
 """Each is read as a model of its own, so that a mistake in one hides none in another."""
 Limits = tuple[object, ...]
 """The same."""
+WayOut = object
+"""The same: an ``Egress``."""
 
 
 class Model(BaseModel):
@@ -189,7 +207,10 @@ class FileSource(Model):
     file: FilePath
     """The file's path; ``~`` is the relay's home, a relative path begins at agent.yaml's folder."""
     json_path: JsonPath | None = Field(default=None, alias="json", min_length=1)
-    """Where in the file's JSON the value is, such as ``a.b.c``; left out, the whole file is it."""
+    """Where in the file's JSON the value is, such as ``a.b.c``; left out, the whole file is it,
+    unless its JSON is of a form [that is known](#values-that-end)."""
+    expires: JsonPath | None = Field(default=None, min_length=1)
+    """Where in the JSON it is said when the value ends; by default it is looked for beside it."""
 
     def located(self, folder: Path) -> FileSource:
         """Return this source with ``~`` and a relative path made absolute."""
@@ -197,14 +218,18 @@ class FileSource(Model):
 
 
 class CommandSource(Model):
-    """A value printed by a command, run again when ``ttl`` seconds have passed."""
+    """A value printed by a command, run again before it ends, or when ``ttl`` has passed."""
 
     command: Annotated[tuple[str, ...], AfterValidator(_command)] = Field(
         min_length=1, strict=False
     )
     """The program and its arguments; no shell reads them. It has 10 seconds."""
     ttl: PositiveNumber = 300
-    """Seconds for which what it printed is used."""
+    """Seconds for which what it printed is used, where that does not say when it ends."""
+    json_path: JsonPath | None = Field(default=None, alias="json", min_length=1)
+    """Where in the JSON that it prints the value is, as in a file."""
+    expires: JsonPath | None = Field(default=None, min_length=1)
+    """Where in the JSON it is said when the value ends, as in a file."""
 
 
 def _source_kind(data: object) -> str | None:
@@ -246,6 +271,9 @@ class Grant(Model):
     """Where the credential is; a known grant has places of its own to look."""
     header: HeaderName | None = None
     """Your own grants only, and required there: the header that the credential goes into."""
+    headers: dict[HeaderName, FieldFormat] = Field(default_factory=dict)
+    """In place of ``header`` and ``format``, [several headers](#several-headers) from one source:
+    their values, with ``{a.b}`` where a field of the source's JSON goes."""
     format: HeaderFormat = "{}"
     """Your own grants only: the header's value, with ``{}`` where the credential goes."""
     remove: tuple[HeaderName, ...] = Field(default=(), strict=False)
@@ -328,6 +356,18 @@ class Hop(Model):
     """CA certificates in PEM form for an ``https`` URL; by default the system's."""
 
 
+class Egress(Model):
+    """A proxy on the way out to an API."""
+
+    url: ProxyUrl
+    """Where it listens, by ``http`` or ``https``."""
+    ca_file: FilePath | None = None
+    """CA certificates of its own in PEM form: for an ``https`` URL, and for what it puts in the
+    place of the API's certificate where it reads TLS."""
+    credential: Source | None = None
+    """Where ``user:password`` is, if it wants one."""
+
+
 class Relay(Model):
     """A named relay, at /relay/<name>/."""
 
@@ -348,6 +388,8 @@ class Relay(Model):
     """CA certificates in PEM form for an ``https`` URL; by default the system's."""
     max_body: PositiveWhole | None = None
     """The largest request body in bytes; by default there is no limit."""
+    egress: WayOut | None = None
+    """The way out to ``url``, in place of the one for all; ``null``: straight."""
 
 
 class Timeouts(Model):

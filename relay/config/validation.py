@@ -39,8 +39,8 @@ _SENTENCES: Final = {
 }
 _SOURCE_KEYS: Final = {
     "<env>": ("env",),
-    "<file>": ("file", "json"),
-    "<command>": ("command", "ttl"),
+    "<file>": ("file", "json", "expires"),
+    "<command>": ("command", "ttl", "json", "expires"),
 }
 
 _EXAMPLES: Final[dict[Path, str]] = {
@@ -48,6 +48,7 @@ _EXAMPLES: Final[dict[Path, str]] = {
     ("claude",): "claude: {base_url: https://api.anthropic.com}",
     ("claude", "hops"): "hops: [{name: headroom, url: http://localhost:8787}]",
     ("relays",): "relays: {openai: {url: https://api.openai.com}}",
+    ("egress",): 'egress: {url: "http://proxy.corp:3128"}',
     ("listen",): 'listen: ["127.0.0.1:8484"]',
     ("admin",): 'admin: "127.0.0.1:9484"',
     ("returns",): 'returns: ["127.0.0.1:8485"]',

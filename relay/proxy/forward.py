@@ -8,7 +8,7 @@ names to drop. An answer that must not reach the agent becomes an error here.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Final, Protocol
 
 from relay.config import HopSettings, RelaySettings, Timeouts
@@ -21,9 +21,11 @@ from relay.proxy.credential_injection import Injection
 from relay.proxy.extra_headers import Headers
 from relay.proxy.routing import Target
 from relay.upstream.client_connection import Connection
+from relay.upstream.egress import Egress
 from relay.upstream.interface import Body, Limits, Patience, Reply
 from relay.upstream.pool import Pool
 from relay.upstream.tls import tls_context
+from relay.upstream.tunnel import TunnelPool
 
 _NOT_MODIFIED: Final = 304
 _UNAUTHORIZED: Final = 401
@@ -41,11 +43,16 @@ class Timing(Protocol):
 class Sender:
     """Sends prepared requests to one address: of an API, or of an LLM proxy on the way to it."""
 
-    def __init__(self, peer: RelaySettings | HopSettings, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        peer: RelaySettings | HopSettings,
+        timeouts: Timeouts,
+        egress: Egress | None = None,
+    ) -> None:
         self._prefix = peer.upstream.prefix
         self._host_line = b"Host: %b\r\n" % peer.upstream.authority
         self._limits = Limits(timeouts.headers, timeouts.idle, timeouts.write)
-        self._pool = Pool(peer.upstream, tls_context(peer), timeouts.connect)
+        self._pool = _pool(peer, timeouts.connect, egress)
 
     async def connect(self, timing: Timing) -> Connection:
         """Return a connection to send a request on.
@@ -108,31 +115,43 @@ class Forwarder(Sender):
         relay: RelaySettings,
         credential: Credential,
         timeouts: Timeouts,
+        egress: Egress | None = None,
     ) -> None:
-        super().__init__(relay, timeouts)
+        super().__init__(relay, timeouts, egress)
         self.credential = credential
+        self._egress = egress
         self.headers = Headers(relay.headers)
         self._injection = Injection(
             relay.grant, anthropic=relay.api == "anthropic", extra=self.headers.names
         )
 
-    async def take_credential(self) -> bytes:
-        """Return the credential's value.
+    async def take_credential(self) -> Sequence[bytes]:
+        """Return the credential's value, and what goes into its grant's further headers.
 
         Raises:
             CredentialMissing: It has none, or a header that has a source has none.
         """
-        value = self.credential.value()
-        if value is None:
+        values = self.credential.values()
+        if values is None:
             await self.credential.settle()
-            value = self.credential.value()
-        if value is None:
+            values = self.credential.values()
+        if values is None:
             raise CredentialMissing
         await self.headers.settle()
-        return value
+        return values
+
+    async def settle_egress(self) -> None:
+        """Raise CredentialMissing where the proxy on the way out wants one that has no value."""
+        if self._egress is not None:
+            await self._egress.settle()
 
     async def forward(
-        self, head: RequestHead, target: Target, credential: bytes, body: Body, timing: Timing
+        self,
+        head: RequestHead,
+        target: Target,
+        credential: Sequence[bytes],
+        body: Body,
+        timing: Timing,
     ) -> Reply:
         """Send the request; return the reply once its head is there.
 
@@ -147,6 +166,15 @@ class Forwarder(Sender):
         if reply.head.status == _UNAUTHORIZED:
             self.credential.refused()
         return reply
+
+
+def _pool(peer: RelaySettings | HopSettings, connect_seconds: float, egress: Egress | None) -> Pool:
+    """Return the connections to an address: straight, or by way of a proxy."""
+    tls = tls_context(peer)
+    if egress is None:
+        return Pool(peer.upstream, tls, connect_seconds)
+    assert tls is not None, "a proxy is on the way to https alone"
+    return TunnelPool(peer.upstream, tls, connect_seconds, egress)
 
 
 def _framing_line(head: RequestHead) -> bytes:

@@ -34,9 +34,9 @@ from relay.proxy.routing import (
     split_target,
 )
 from relay.proxy.runtime import Route
-from relay.telemetry.call import first_value
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recorder import Recorder
+from relay.telemetry.session import place_of
 from relay.telemetry.spending import Account
 from relay.upstream.interface import Reply
 
@@ -121,10 +121,11 @@ class Call(Exchange):
         self._record.is_endpoint = target.is_endpoint
         self._record.is_billed = target.is_billed
         self._record.grant = route.settings.grant.name
-        self._record.session_id = first_value(head, b"x-claude-code-session-id")
-        self._record.agent_id = first_value(head, b"x-claude-code-agent-id")
-        self._record.parent_agent_id = first_value(head, b"x-claude-code-parent-agent-id")
+        whose = place_of(head)
+        self._record.session_id, self._record.agent_id, self._record.parent_agent_id = whose
         self._record.api = route.settings.api
+        if self._lifecycle.tracer is not None:
+            self._record.trace = self._lifecycle.tracer.begin(head, target.operation)
         self._count(target)
         self._probe = route.chain is not None and asks_for_probe(head)
         if not self._probe:
@@ -148,6 +149,8 @@ class Call(Exchange):
         credential = await route.forwarder.take_credential()
         self._record.on_finish = partial(route.judge, route.forwarder.credential.version)
         body = self._open_body(head, route.settings)
+        if (trace := self._record.trace) is not None:
+            head = trace.go_on(head, self._record, route.settings.upstream.place)
         try:
             reply = await route.forwarder.forward(head, target, credential, body, self._record)
         except RelayError as error:
@@ -164,6 +167,7 @@ class Call(Exchange):
         await chain.settle()
         if not self._probe:
             await route.forwarder.take_credential()
+            await route.forwarder.settle_egress()
         self._chained = ChainedCall(chain, route, self._runtime, self._record, probe=self._probe)
         body: AgentBody = self._open_body(head, route.settings)
         self._onward = Onward(self._chained, None, self._record, self._metrics)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from relay.proxy.hop import Memory
 from relay.proxy.runtime import Runtime
 from relay.telemetry.ledger import Ledger
+
+if TYPE_CHECKING:
+    from relay.telemetry.traces.exporter import Tracer
 
 
 class Lifecycle:
@@ -17,6 +22,8 @@ class Lifecycle:
         """What is known of hops, whatever the configuration."""
         self.ledger = ledger
         """Where calls are noted once they are over; the same under every configuration."""
+        self.tracer: Tracer | None = None
+        """What begins and takes traces, where there are any."""
         self.draining = False
         """Whether the relay is stopping: calls in flight may finish, further ones are refused."""
         self.cutting = False

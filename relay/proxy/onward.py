@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+from relay.config import UpstreamAddress
 from relay.errors import (
     HopBypassed,
     RelayError,
@@ -98,6 +99,7 @@ class Onward:
         call = self._to
         assert call is not None
         hop = call.hop
+        head = self._traced(head, hop.settings.upstream, hop.settings.name)
         request = hop.sender.prepare(head, target, hop.fields(head, call))
         bodiless = head.method == b"HEAD"
         try:
@@ -124,6 +126,7 @@ class Onward:
         version = forwarder.credential.version
         record.on_finish = partial(call.route.judge, version, secrets=call.secrets)
         call.summary.attempts.append(record)
+        head = self._traced(head, call.route.settings.upstream)
         try:
             reply = await forwarder.forward(head, target, credential, body, record)
         except RelayError as error:
@@ -133,6 +136,16 @@ class Onward:
         self._metrics.read_limits(record.relay, reply.head.fields)
         call.chain.memory.answers.hear(answer_id(reply.head, record.api))
         return reply
+
+    def _traced(
+        self, head: RequestHead, to: UpstreamAddress, hop: str | None = None
+    ) -> RequestHead:
+        """Return the head with an id of the leg's own, where there are traces."""
+        trace = self._call.record.trace
+        if trace is None:
+            return head
+        after = None if self._after is None else self._after.leg_record
+        return trace.go_on(head, self._record, to.place, hop=hop, after=after)
 
     # What became of it
 

@@ -25,6 +25,7 @@ from relay.proxy.standing import Standing
 from relay.proxy.upstream_words import UpstreamWords
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import HopState, RelayState
+from relay.upstream.egress import Egress
 from relay.upstream.health import UpstreamState
 
 _NO_RULES: Final = ClientRules()
@@ -71,9 +72,10 @@ class Runtime:
         self._memory = memory
         self.clients = [Credential(client.name, client.sources) for client in settings.clients]
         self.grants = {
-            grant.name: Credential(grant.name, grant.sources, on_read=on_read)
+            grant.name: Credential(grant.name, grant.sources, on_read=on_read, fields=grant.fields)
             for grant in settings.grants
         }
+        self.egresses = {each: Egress(each) for each in settings.egresses}
         names = [each.name for each in settings.owners]
         self.folders = [TokenFolder(each.name, each.folder, names) for each in settings.folders]
         self.access = AccessPolicy(settings.listen, self.clients, self.folders)
@@ -88,12 +90,16 @@ class Runtime:
         credential = self.grants[relay.grant.name]
         return Route(
             settings=relay,
-            forwarder=Forwarder(relay, credential, timeouts),
+            forwarder=Forwarder(relay, credential, timeouts, self._egress_of(relay)),
             upstream=UpstreamState(relay, timeouts.connect),
             standing=Standing(credential),
-            words=UpstreamWords(relay.name, self._secrets),
+            words=UpstreamWords(relay.name, self._secrets, may_be_hop=relay.may_be_to_a_hop),
             chain=self._chain(relay),
         )
+
+    def _egress_of(self, relay: RelaySettings) -> Egress | None:
+        """Return a relay's way out, which others may take as well."""
+        return None if relay.egress is None else self.egresses[relay.egress]
 
     def _chain(self, relay: RelaySettings) -> Chain | None:
         if not relay.hops:
@@ -107,7 +113,10 @@ class Runtime:
 
     def _secrets(self) -> Iterator[bytes]:
         """Yield every value that no text may hold."""
-        yield from (value for each in self._credentials() if (value := each.value()) is not None)
+        for egress in self.egresses.values():
+            yield from egress.secrets
+        for each in self._credentials():
+            yield from each.values() or ()
 
     @property
     def client_names(self) -> list[str]:
@@ -149,6 +158,9 @@ class Runtime:
     def _credentials(self) -> Iterator[Credential]:
         yield from self.grants.values()
         yield from self.clients
+        for egress in self.egresses.values():
+            if egress.credential is not None:
+                yield egress.credential
         for route in self.routes.values():
             yield from route.credentials
 
@@ -168,6 +180,7 @@ class Runtime:
             active_connections=active,
             api=route.settings.api,
             refused=route.standing.refusal is not None,
+            expires_at=self._grant_of(route).reading.expires_at,
             hops=tuple(
                 HopState(hop.settings.name, hop.state.up, str(hop.settings.upstream), hop.bypassed)
                 for hop in route.hops

@@ -63,6 +63,7 @@ def call_fields(record: CallRecord) -> CallFields:
         "session_id": record.session_id or None,
         "agent_id": record.agent_id or None,
         "parent_agent_id": record.parent_agent_id or None,
+        "trace_id": None if record.trace is None else record.trace.name,
         "grant": record.grant or None,
         "request_bytes": record.request_bytes,
         "response_bytes": record.response_bytes,

@@ -17,6 +17,7 @@ from relay.telemetry.usage import End, Meter, Usage
 
 if TYPE_CHECKING:
     from relay.telemetry.ledger.bill import Bill
+    from relay.telemetry.traces.trace import Trace
 
 CallFields = dict[str, str | int | float | Mapping[str, int] | list[HopFields]]
 """What a line of the log says of a call, by the names that it has there."""
@@ -83,7 +84,7 @@ class CallRecord:
     session_id: str = ""
     agent_id: str = ""
     parent_agent_id: str = ""
-    """Claude Code's, as its requests state them."""
+    """As the agent's requests state them: see `session`."""
     is_counted: bool = False
     """Whether what it cost is counted, for a ledger or for limits."""
     background: str = ""
@@ -92,6 +93,8 @@ class CallRecord:
     """What it used and cost, once that is counted."""
     chain: ChainRecord | None = None
     """What it did on its way through LLM proxies, where its relay has any."""
+    trace: Trace | None = None
+    """Which trace it belongs to, where there are traces."""
     on_finish: Callable[[CallRecord], None] | None = field(default=None, repr=False)
     """Who wants to know what it says of itself in the end."""
     summary: CallFields | None = None

@@ -18,16 +18,17 @@ _PATHS: Final = (
     (b"/v1/files", "files"),
     (b"/v1/chat/completions", "chat_completions"),
     (b"/v1/responses", "responses"),
+    (b"/responses", "responses"),  # of ChatGPT's backend, which Codex calls with a login
     (b"/v1/embeddings", "embeddings"),
 )
 _ENDPOINTS: Final = frozenset(path for path, _ in _PATHS)
-OPERATIONS: Final = (*(name for _, name in _PATHS), "other")
+OPERATIONS: Final = (*dict.fromkeys(name for _, name in _PATHS), "other")
 OPERATIONS_BY_API: Final[Mapping[Api, tuple[str, ...]]] = {
     "anthropic": ("messages", "count_tokens", "batches", "models", "files", "other"),
     "openai": ("models", "files", "chat_completions", "responses", "embeddings", "other"),
 }
 # Counting tokens is free; a completion that is changed (its metadata) was paid for when made.
-_FREE: Final = re.compile(rb"/v1/(?:responses/input_tokens|chat/completions/[^/]+)")
+_FREE: Final = re.compile(rb"(?:/v1)?/responses/input_tokens|/v1/chat/completions/[^/]+")
 # Of either API.
 _BATCHES: Final = re.compile(rb"/+v1/+(?:messages/+)?batches(?![a-z0-9_-])")
 FREE_OPERATIONS: Final = frozenset({"count_tokens", "models", "files"})

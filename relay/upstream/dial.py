@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import itertools
 import socket
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from typing import Final
 
 from relay import threads
 
+NO_DESCRIPTOR: Final = "the relay has no file descriptor left"
 NEXT_ADDRESS_SECONDS: Final = 0.25  # RFC 8305 §8; curl waits 0.2 s, browsers 0.25 to 0.3
 # A peer that has vanished shows within six minutes, also where a call is silent for longer, and
 # what forgets connections on the way (AWS's NAT after 350 s) does not forget these.
@@ -143,16 +143,12 @@ def _most_telling(errors: list[BaseException]) -> BaseException:
     return next(refusals, errors[-1])
 
 
-async def reaches(dialer: Dialer, limit_seconds: float) -> bool | None:
-    """Whether a bare TCP connection can be made; not a byte is sent.
+async def reach(dialer: Dialer, limit_seconds: float) -> None:
+    """Make a bare TCP connection, and close it; not a byte is sent.
 
-    None says that this process has no descriptor left to try it with.
+    Raises:
+        OSError, UnicodeError: As ``connect``; TimeoutError where it takes longer.
     """
-    try:
-        async with asyncio.timeout(limit_seconds):
-            handle = await dialer.connect()
-    except (OSError, UnicodeError) as error:  # TimeoutError is one
-        exhausted = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
-        return None if exhausted else False
+    async with asyncio.timeout(limit_seconds):
+        handle = await dialer.connect()
     handle.close()
-    return True

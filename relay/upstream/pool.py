@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from relay.config import UpstreamAddress
@@ -66,28 +67,34 @@ class Pool:
             UpstreamConnectTimeout: There was no connection within the limit.
         """
         try:
-            async with asyncio.timeout(self._connect_seconds):
-                try:
-                    return await self._open()
-                except (socket.gaierror, ssl.SSLError):
-                    raise
-                except OSError:
-                    await asyncio.sleep(RETRY_AFTER_SECONDS)
-                    return await self._open()
+            return await self._open_in_time(self._open)
         except TimeoutError as error:
             raise UpstreamConnectTimeout from error
         except (OSError, UnicodeError) as error:
             raise UpstreamUnreachable from error
 
+    async def _open_in_time(self, open_one: Callable[[], Awaitable[Connection]]) -> Connection:
+        async with asyncio.timeout(self._connect_seconds):
+            try:
+                return await open_one()
+            except (socket.gaierror, ssl.SSLError):
+                raise
+            except OSError:
+                await asyncio.sleep(RETRY_AFTER_SECONDS)
+                return await open_one()
+
     async def _open(self) -> Connection:
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self._keep, self._forget),
+            self._new_connection,
             sock=await self._dialer.connect(),
             ssl=self._tls,
             server_hostname=self._host if self._tls else None,
         )
         self._open_connections.add(connection)
         return connection
+
+    def _new_connection(self) -> Connection:
+        return Connection(self._keep, self._forget)
 
     def _keep(self, connection: Connection) -> None:
         if self._closed:

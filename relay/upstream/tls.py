@@ -7,15 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from asyncio import sslproto
 
-from relay.config import HopSettings, RelaySettings
+from relay.config import EgressSettings, HopSettings, RelaySettings
 
 
 def tls_context(peer: RelaySettings | HopSettings) -> ssl.SSLContext | None:
     """Return how TLS is spoken with a relay's upstream or a hop, or None where it is not."""
     if not peer.upstream.tls:
         return None
-    context = ssl.create_default_context(cafile=peer.ca_file)
+    context = _context(peer.ca_file)
+    egress = peer.egress if isinstance(peer, RelaySettings) else None
+    if egress is not None and egress.ca_file is not None:
+        # A proxy that reads TLS shows certificates of its own; that must have been asked for.
+        context.load_verify_locations(egress.ca_file)
+    return context
+
+
+def proxy_tls_context(egress: EgressSettings) -> ssl.SSLContext | None:
+    """Return how TLS is spoken with a proxy on the way out, or None where it is not."""
+    return _context(egress.ca_file) if egress.proxy.tls else None
+
+
+def _context(ca_file: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
     context.set_alpn_protocols(["http/1.1"])
     # As curl has it. Since 3.13 Python refuses CAs that lack an extension that RFC 5280 asks for,
     # as many a company's own does; before, one below the root could not be trusted by itself.
@@ -41,3 +56,13 @@ def has_ended(transport: asyncio.Transport) -> bool:
         return True
     except ssl.SSLError:  # it waits for more
         return False
+
+
+def may_carry_tls(transport: asyncio.Transport) -> None:
+    """Have a transport that speaks TLS end well where TLS within it fails.
+
+    asyncio's own cannot before Python 3.11.8 and 3.12.2: whoever waits for that TLS would wait for
+    ever (python/cpython#113214). Debian 12 has 3.11.2.
+    """
+    if isinstance(transport, sslproto._SSLProtocolTransport):  # noqa: SLF001  # there is no other name for it
+        vars(transport)["_force_close"] = lambda _: transport.abort()

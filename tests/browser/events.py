@@ -63,6 +63,7 @@ def event(name: str, calls: int = 1) -> Event:
         "grant": name,
         "ready": True,
         "refused": False,
+        "expires_at": now + 60,
         "connections": {"idle": 1, "active": 1},
         "legs": {},
         "hops": [{"name": name, "up": True, "url": name, "bypassed": False}],

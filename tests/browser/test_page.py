@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -168,6 +169,7 @@ async def test_a_chain_shows_each_hop_and_each_leg(browser: Browser, relay: Loca
         "grant": "anthropic",
         "ready": True,
         "refused": False,
+        "expires_at": time.time() + 7830,
         "connections": {"idle": 1, "active": 2},
         "legs": {
             "agent": figures,
@@ -188,7 +190,7 @@ async def test_a_chain_shows_each_hop_and_each_leg(browser: Browser, relay: Loca
         ["box down", "other | down | http://localhost:2"],
         ["leg", "no call yet"],
         ["box bypassed", "astray | goes past the relay | http://localhost:3"],
-        ["leg", "credential anthropic | 0.40 s / 1.3 s"],
+        ["leg", "credential anthropic, ends in 2 h 10 min | 0.40 s / 1.3 s"],
         [
             "box up",
             "API | up | https://api.anthropic.com | 2 connections in use, 1 kept",

@@ -22,6 +22,7 @@ from tests.harness.expectations import check_error
 from tests.harness.messages import OK, request
 from tests.harness.relay import relay_process
 from tests.harness.secrets import KEY
+from tests.harness.silence import NoTls
 from tests.harness.upstream import Upstream, running_upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -68,31 +69,6 @@ def full_port() -> Iterator[int]:
 
 
 Upstreams = dict[str, Upstream]
-
-
-class NoTls:
-    """A listener that says one thing to whoever says something, or nothing; and listens."""
-
-    def __init__(self, answer: bytes) -> None:
-        self.heard = b""
-        self.port = 0
-        self._answer = answer
-        self._server: asyncio.Server
-
-    async def start(self) -> None:
-        """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            self.heard += data
-            writer.write(self._answer)
-        writer.close()
-
-    def stop(self) -> None:
-        """Listen no more."""
-        self._server.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from relay.admin import events
+from relay.admin.overview import Overview
 from relay.app import ADMIN_CONNECTIONS
 from tests.harness import FUSE_SECONDS
 from tests.harness.event_stream import open_stream
@@ -243,3 +244,24 @@ async def test_who_takes_nothing_does_not_hold_up_the_end(
     await caller.send(OK)
     assert (await agent.answer()).status == 200
     assert events_of(relay)._readers == set()
+
+
+async def test_who_leaves_as_it_is_written_to_is_let_go(
+    relay: LocalRelay, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    """Between the end of its connection and word of it, an event may be due: no fault of ours."""
+    reader = await open_stream(relay)
+    await reader.event()
+    (bridge,) = (each._bridge for each in events_of(relay)._readers)
+    tell = Overview.event
+
+    def leave_and_tell(
+        overview: Overview, seen: int, use_seen: tuple[int, int] | None
+    ) -> tuple[bytes, int, tuple[int, int]]:
+        bridge.close()
+        return tell(overview, seen, use_seen)
+
+    monkeypatch.setattr(Overview, "event", leave_and_tell)
+    async with asyncio.timeout(FUSE_SECONDS):
+        while events_of(relay)._readers:  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0)

@@ -6,53 +6,36 @@ import asyncio
 import json
 import re
 import sqlite3
+import threading
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from relay.cli import main
+from relay.telemetry.ledger import ledger as ledger_module
+from relay.telemetry.ledger.batch import Batches
+from relay.telemetry.ledger.file import LedgerFile
+from relay.telemetry.ledger.writer import Writer
 from tests.harness.chain import running_chain
 from tests.harness.configuration import Config, both_relays, configuration
-from tests.harness.ledger import rows_in, until
+from tests.harness.ledger import a_row, rows_in, until
+from tests.harness.limits import DOLLARS, SESSION, TOKENS, limited, refused, used
 from tests.harness.messages import CHAT, EVENTS, MESSAGES, OK, chunk, request
 from tests.harness.model_answers import (
     BLOCK_START,
-    CHAT_DONE,
-    CHAT_EVENTS,
-    CHAT_STREAM,
     MESSAGE_JSON,
     MESSAGE_STREAM,
     message_body,
     message_start,
     text_delta,
 )
-from tests.harness.peer import Answer
-from tests.harness.recordings import recorded_answer
+from tests.harness.recordings import recorded_answer, response
 from tests.harness.relay import Relay, running_relay, update_configuration
 from tests.harness.secrets import TOKEN
 from tests.harness.upstream import Upstream
 
-# Of claude-opus-4-8, with two searches: see tests/unit/telemetry/ledger/test_bill.py.
-DOLLARS = 0.020451
-TOKENS = 46
-"""Of a message, without those that the cache had."""
-SESSION = "x-claude-code-session-id: %s"
-
-
-def limited(port: int, *limits: dict[str, object], **changes: object) -> Config:
-    """Return a configuration whose client is under these limits."""
-    client = {"name": "agent", "token": {"file": "token"}, "limits": list(limits)}
-    return configuration(port, clients=[client | changes.pop("client", {})], **changes)  # type: ignore[operator]  # a mapping
-
-
-def refused(answer: Answer) -> dict[str, Any]:
-    """Return the error of an answer that a limit refused."""
-    assert answer.values("x-relay-error") == [b"limit"]
-    error: dict[str, Any] = json.loads(answer.body)["error"]
-    return error
+pytestmark = pytest.mark.usefixtures("clock")
 
 
 @pytest.fixture
@@ -113,6 +96,7 @@ async def test_what_costs_nothing_passes(upstream: Upstream, tmp_path: Path) -> 
             ("/relay/anthropic/v1/models", "GET"),
             ("/relay/anthropic/v1/files", "POST"),
             (f"{MESSAGES}/batches/1", "GET"),
+            ("/relay/anthropic", "HEAD"),
         ):
             assert (await relay.ask(request(path, method=method))).status == 200
         assert (await relay.ask(request())).status == 402
@@ -123,13 +107,15 @@ async def test_a_session_is_stopped_by_itself(messages: Upstream, tmp_path: Path
     async with running_relay(
         tmp_path, limited(messages.port, {"usd": DOLLARS, "per": "session"})
     ) as relay:
-        for lines in ([SESSION % "a"], [SESSION % "b"], []):
+        for lines, told in (
+            ([SESSION % "a"], "It holds for this session: a new one begins at zero."),
+            ([SESSION % "b"], "It holds for this session: a new one begins at zero."),
+            ([], "It holds for all calls together that name no session."),
+        ):
             assert (await relay.ask(request(MESSAGES, *lines))).status == 200
             answer = await relay.ask(request(MESSAGES, *lines))
             assert answer.status == 402
-            assert refused(answer)["message"].endswith(
-                "It holds for this session: a new one begins at zero."
-            )
+            assert refused(answer)["message"].endswith(told)
     assert len(messages.requests) == 3
 
 
@@ -164,6 +150,8 @@ async def test_calls_at_once_are_so_many(upstream: Upstream, tmp_path: Path) -> 
         assert answer.values("retry-after") == [b"1"]
         assert answer.values("x-should-retry") == []
         assert refused(answer)["type"] == "rate_limit_error"
+        (line,) = await relay.log.calls()
+        assert (line["outcome"], line["reason"]) == ("rejected", "limit")
         await caller.send(OK)
         assert (await first.answer()).status == 200
         await first.send(request())
@@ -187,6 +175,8 @@ async def test_batches_are_no_way_past_a_limit(
         assert answer.status == 403
         assert answer.values("x-should-retry") == [b"false"]
         assert refused(answer)["type"] == "permission_error"
+        (line,) = await relay.log.calls()
+        assert (line["outcome"], line["reason"]) == ("rejected", "limit")
         allowed = limited(upstream.port, limit, client={"batches": True})
         update_configuration(relay, allowed)
         relay.app.reload()
@@ -301,6 +291,32 @@ async def test_a_ledger_that_cannot_be_read_is_said(messages: Upstream, tmp_path
         assert (await relay.ask(request())).status == 402
 
 
+async def test_a_ledger_that_is_not_read_in_time_is_said(
+    messages: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a disk that is stuck: the same, until it is read after all."""
+    answers = threading.Event()
+    opened = Writer._open
+    monkeypatch.setattr(Writer, "_open", lambda writer: answers.wait() and opened(writer))
+    monkeypatch.setattr(ledger_module, "_RESTORE_SECONDS", 0.01)
+    path = tmp_path / "ledger.db"
+    with closing(LedgerFile(str(path))) as file:
+        Batches(file.connection).write([a_row(cost=1_000_000)])
+    config = limited(messages.port, {"usd": 1, "per": "day"}, ledger={"path": "ledger.db"})
+    try:
+        async with running_relay(tmp_path, config) as relay:
+            await relay.log.says(r"ledger .*: is not read within .* s; limits begin at zero$")
+            warning = (await relay.readiness())[1]["ledger"]["warning"]
+            assert warning.endswith("; limits begin at zero")
+            assert (await relay.ask(request())).status == 200
+            answers.set()
+            await until(lambda: relay.app._ledger.problem == "")
+            assert (await relay.ask(request())).status == 402
+            assert "warning" not in (await relay.readiness())[1]["ledger"]
+    finally:
+        answers.set()
+
+
 async def agent_until_refused(relay: Relay) -> int:
     """Call until the limit is reached; return how many calls were answered."""
     agent, answered = await relay.agent(), 0
@@ -309,11 +325,6 @@ async def agent_until_refused(relay: Relay) -> int:
         if status == 429:
             await asyncio.sleep(0)
     return answered
-
-
-async def used(relay: Relay) -> dict[tuple[str, ...], float]:
-    """Return how much of each limit is used."""
-    return await relay.samples("relay_limit_used_ratio", "client", "limit")
 
 
 async def test_metrics_and_log_say_what_is_used(messages: Upstream, tmp_path: Path) -> None:
@@ -403,36 +414,6 @@ async def test_a_ledger_that_is_locked_holds_nothing_up(messages: Upstream, tmp_
             await relay.log.says(r"ledger .*: is locked by another program$")
 
 
-async def test_a_chat_that_does_not_ask_for_usage_is_not_free(
-    upstream: Upstream, tmp_path: Path
-) -> None:
-    """Its text counts, and its request."""
-    unasked = replace(CHAT_STREAM, pieces=(*CHAT_EVENTS, CHAT_DONE))
-    upstream.answer_with(recorded_answer(unasked))
-    config = limited(
-        upstream.port,
-        {"tokens": 50, "per": "day"},
-        ledger={"path": "ledger.db"},
-        **both_relays(upstream.port),
-    )
-    async with running_relay(tmp_path, config) as relay:
-        assert (await relay.ask(request(CHAT, body=b"x" * 200))).status == 200
-        assert (await relay.ask(request(CHAT))).status == 400
-        await until(lambda: bool(rows_in(tmp_path / "ledger.db")))
-    (row, _) = rows_in(tmp_path / "ledger.db")
-    assert row["estimate_tokens"] >= 50
-    assert row["estimate"] > 0
-
-
-def response(**members: object) -> bytes:
-    """Return a response of OpenAI's, as JSON."""
-    body = json.dumps({"id": "resp_1", "object": "response", "model": "gpt-5.2"} | members).encode()
-    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
-        len(body),
-        body,
-    )
-
-
 async def test_a_background_response_is_billed_when_it_is_fetched(
     upstream: Upstream, tmp_path: Path
 ) -> None:
@@ -465,22 +446,6 @@ async def test_a_background_response_is_billed_when_it_is_fetched(
     assert (first["input"], first["output"], first["estimate"]) == (1000, 2000, 0)
     assert first["cost"] > 0
     assert [(row["output"], row["cost"], row["estimate"]) for row in others] == [(None, 0, 0)] * 2
-
-
-async def test_a_fast_answer_counts_as_what_it_costs(upstream: Upstream, tmp_path: Path) -> None:
-    """Twice the list's price."""
-    body = json.loads(message_body())
-    body["usage"] |= {"speed": "fast", "server_tool_use": {}}
-    text = json.dumps(body).encode()
-    upstream.answer_with(
-        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-        % (len(text), text)
-    )
-    async with running_relay(
-        tmp_path, limited(upstream.port, {"usd": 0.000902, "per": "day"})
-    ) as relay:
-        assert (await relay.ask(request())).status == 200
-        assert (await relay.ask(request())).status == 402
 
 
 async def test_a_folder_of_clients(messages: Upstream, tmp_path: Path) -> None:

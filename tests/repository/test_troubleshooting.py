@@ -104,6 +104,8 @@ ELSEWHERE: Final = {errors.Draining, errors.UpstreamTruncated, errors.UpstreamSt
 OF_CHAINS: Final = {errors.HopBypassed, errors.PassRefused, errors.LegRefused}
 """Those of LLM proxies on the way, in ``test_troubleshooting_chains``."""
 
+OF_EGRESS: Final = {errors.EgressFailed, errors.EgressRefused}
+"""Those of proxies on the way out, in ``test_troubleshooting_egress``."""
 OF_LIMITS: Final = {
     *(errors.LimitReached, errors.OpenAiLimitReached, errors.TooManyAtOnce, errors.BatchRefused)
 }
@@ -188,7 +190,8 @@ async def test_every_failure_is_provoked() -> None:
         if isinstance(each, type) and issubclass(each, RelayError)
     }
     kinds = {errors.RelayError, errors.ClientError, errors.UpstreamError}
-    assert known - kinds == {case.fault for case in CASES} | ELSEWHERE | OF_CHAINS | OF_LIMITS
+    elsewhere = ELSEWHERE | OF_CHAINS | OF_LIMITS | OF_EGRESS
+    assert known - kinds == {case.fault for case in CASES} | elsewhere
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

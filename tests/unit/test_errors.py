@@ -53,6 +53,8 @@ TABLE = [
     Row(errors.CredentialMissing, 503, "api_error", "no_credential"),
     Row(errors.RelayFault, 500, "api_error", "internal_error", retry=True),
     Row(errors.UpstreamUnreachable, 502, "api_error", "connect_error", retry=True),
+    Row(errors.EgressFailed, 502, "api_error", "connect_error", retry=True),
+    Row(errors.EgressRefused, 502, "api_error", "connect_error"),
     Row(errors.UpstreamMalformed, 502, "api_error", "upstream_error", retry=True),
     Row(errors.UpstreamRedirected, 502, "api_error", "upstream_error", retry=True),
     Row(errors.UpstreamUpgraded, 502, "api_error", "upstream_error", retry=True),

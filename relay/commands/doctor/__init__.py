@@ -16,7 +16,7 @@ from typing import Final, TextIO
 
 from relay.commands.check import credentials_of
 from relay.commands.client import Client
-from relay.commands.doctor import api, exposure, from_agent, local
+from relay.commands.doctor import api, exposure, from_agent, local, platforms
 from relay.commands.doctor.api import Held
 from relay.commands.doctor.findings import Findings, Report
 from relay.commands.doctor.from_agent import BadAddress
@@ -45,16 +45,27 @@ async def diagnose(
     for relay in settings.relays:
         held = Held(by_name[relay.grant.name], [e for e in extras if e.relay == relay.name])
         findings = api.examine(relay, held, settings, system, stream)
-        legs = " -> ".join([relay.name, *(hop.name for hop in relay.hops), str(relay.upstream)])
-        await report.add(f"relay {legs}", _noting(findings, relay, working))
+        await report.add(f"relay {_legs(relay)}", _noting(findings, relay, working))
     async with Client() as http:
         found = local.examine(settings, clients, working, http, stream.model)
         await report.add("this relay", found)
-    await report.add("around it", exposure.examine(settings, system))
+    await report.add("around it", _surroundings(settings, system))
     report.end()
     for credential in credentials:
         credential.close()
     return _FAILED if report.failed else _OK
+
+
+def _legs(relay: RelaySettings) -> str:
+    out = [] if relay.egress is None else [f"proxy {relay.egress.proxy}"]
+    hops = (hop.name for hop in relay.hops)
+    return " -> ".join([relay.name, *hops, *out, str(relay.upstream)])
+
+
+async def _surroundings(settings: Settings, system: System) -> Findings:
+    for examine in (platforms.examine, exposure.examine):
+        async for finding in examine(settings, system):
+            yield finding
 
 
 def _values(credentials: list[Credential]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -21,6 +21,7 @@ from relay.http.headers import field as header
 from relay.http.message import RequestHead, ResponseHead
 from relay.proxy.forward import Forwarder
 from relay.proxy.routing import Target
+from relay.upstream.egress import egress_of
 
 MODELS: Final = "/v1/models"
 MESSAGES: Final[dict[Api, str]] = {
@@ -93,7 +94,9 @@ class Caller:
     def __init__(self, relay: RelaySettings, credential: Credential, timeouts: Timeouts) -> None:
         self._relay = relay
         limits = {name: min(value, ANSWER_SECONDS) for name, value in timeouts.model_dump().items()}
-        self._forwarder = Forwarder(relay, credential, timeouts.model_copy(update=limits))
+        self._forwarder = Forwarder(
+            relay, credential, timeouts.model_copy(update=limits), egress_of(relay)
+        )
 
     async def ask(self, method: str, path: str, data: bytes = b"") -> Answer:
         """Make a call and return the whole answer.
@@ -104,7 +107,9 @@ class Caller:
         credential = await self._forwarder.take_credential()
         return await self._ask(credential, method, path, data)
 
-    async def _ask(self, credential: bytes, method: str, path: str, data: bytes) -> Answer:
+    async def _ask(
+        self, credential: Sequence[bytes], method: str, path: str, data: bytes
+    ) -> Answer:
         fields = [header(b"content-type", b"application/json")] if data else []
         head = RequestHead(
             method=method.encode(),
@@ -120,7 +125,9 @@ class Caller:
         except TimeoutError:
             raise UpstreamTimeout from None
 
-    async def _exchange(self, head: RequestHead, credential: bytes, data: bytes) -> Answer:
+    async def _exchange(
+        self, head: RequestHead, credential: Sequence[bytes], data: bytes
+    ) -> Answer:
         target = Target(self._relay.name, head.target, b"")
         begun = time.perf_counter()
         reply = await self._forwarder.forward(head, target, credential, _Whole(data), _Times())
@@ -156,4 +163,4 @@ class Stranger(Caller):
 
     async def ask(self, method: str, path: str, data: bytes = b"") -> Answer:
         """Make a call that carries no credential, and return the whole answer."""
-        return await self._ask(_AGENT, method, path, data)
+        return await self._ask((_AGENT,), method, path, data)

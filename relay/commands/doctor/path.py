@@ -43,14 +43,14 @@ async def reach(relay: RelaySettings, system: System, *, secret: bool = True) ->
     ``secret`` says whether the credential goes there.
     """
     address = relay.upstream
-    rows = await _resolve(address)
+    rows = await resolve(address)
     if isinstance(rows, Finding):
         yield rows
         return
-    hosts = list(dict.fromkeys(map(_host_of, rows)))
+    hosts = hosts_of(rows)
     if hosts != [address.host]:
-        yield ok("name", f"{address.host} is {', '.join(hosts)}")
-    connected = await _connect(address, rows, system)
+        yield named(address, hosts)
+    connected = await connect(address, rows, system)
     yield connected
     if connected.level == "FAIL":
         return
@@ -61,7 +61,18 @@ async def reach(relay: RelaySettings, system: System, *, secret: bool = True) ->
         yield warn("tls", text, "use https, unless nobody else is on that network")
 
 
-async def _resolve(address: UpstreamAddress) -> list[Row] | Finding:
+def hosts_of(rows: list[Row]) -> list[str]:
+    """Return the addresses that a name has, each once."""
+    return list(dict.fromkeys(map(_host_of, rows)))
+
+
+def named(address: UpstreamAddress, hosts: list[str]) -> Finding:
+    """Say what a name stands for."""
+    return ok("name", f"{address.host} is {', '.join(hosts)}")
+
+
+async def resolve(address: UpstreamAddress) -> list[Row] | Finding:
+    """Return what a host's name stands for, or what is wrong with it."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             return await Dialer(address.host, address.port).resolve()
@@ -77,7 +88,8 @@ def _host_of(row: Row) -> str:
     return str(row[4][0]).partition("%")[0]
 
 
-async def _connect(address: UpstreamAddress, rows: list[Row], system: System) -> Finding:
+async def connect(address: UpstreamAddress, rows: list[Row], system: System) -> Finding:
+    """Say whether anybody answers there."""
     begun = time.perf_counter()
     try:
         async with asyncio.timeout(CONNECT_SECONDS):

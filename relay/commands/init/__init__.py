@@ -4,7 +4,8 @@
 `writing` puts it there; then it is read as ``relay check`` reads it. Two cases: the relay in
 Docker beside compose.yaml (config/agent.yaml, .env; the stack makes the token itself), and the
 relay on this host (agent.yaml, relay_token). No value of a secret is shown; one is copied only
-where that is asked for, from its variable into ``secrets``.
+where that is asked for, from its variable into ``secrets``. Where files may be committed, no secret
+is written that .gitignore does not keep out.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ from relay.commands.init.templates import (
     compose_variables,
     outdated,
 )
+from relay.commands.init.way_out import SECRET_NAME
 from relay.commands.init.write import (
     SECRET,
     Draft,
     InTheWay,
     Unwritable,
+    ignored,
+    is_under_git,
     merged,
     read_text,
     variables_in,
@@ -78,7 +82,13 @@ class Setup:
         settings = self._load()
         lines = [line.partition(" ") for line in await describe(settings)]
         served = [f"serves    {text.strip()}" for word, _, text in lines if word == "relay"]
-        return served + [f"warning   {warning}" for warning in settings.warnings]
+        return served + [f"warning   {warning}" for warning in self._warnings(settings)]
+
+    def _warnings(self, settings: Settings) -> Iterator[str]:
+        """Yield what is hardly meant; the ledger's folder is the container's, not one here."""
+        for warning in settings.warnings:
+            if self._choices.case == "host" or ": ledger.path: " not in warning:
+                yield warning
 
     def next_steps(self) -> Iterator[str]:
         """Yield the commands that come now."""
@@ -105,6 +115,16 @@ class Setup:
         return merged(current, self._variables(), unused, force=force)
 
     def _drafts(self, *, force: bool) -> Iterator[Draft]:
+        drafts = list(self._files(force=force))
+        if is_under_git(self._folder):
+            file = self._folder / ".gitignore"
+            secret = [each.path for each in drafts if each.mode == SECRET]
+            names = [each.relative_to(self._folder).parts[0] for each in secret]
+            text = ignored(read_text(file) or "", dict.fromkeys(names))
+            yield Draft(file, text, when_there="update")
+        yield from drafts
+
+    def _files(self, *, force: bool) -> Iterator[Draft]:
         yield Draft(self._config, agent_yaml(self._choices, self._found))
         if self._choices.case == "host":
             token = f"{fresh_token()}\n"
@@ -117,4 +137,8 @@ class Setup:
         for name in self._choices.store:
             path = self._folder / "secrets" / secret_name(name)
             value = f"{value_of(name, self._environment)}\n"
+            yield Draft(path, value, SECRET, when_there="keep", owner=owner)
+        if self._choices.egress is not None and self._choices.store_login:
+            path = self._folder / "secrets" / SECRET_NAME
+            value = f"{self._choices.egress.login}\n"
             yield Draft(path, value, SECRET, when_there="keep", owner=owner)

@@ -19,7 +19,8 @@ from relay.commands.init.detect import (
     headroom_version,
     secret_name,
 )
-from relay.config import parse_upstream
+from relay.commands.init.way_out import NONE, SECRET_NAME, WayOut, is_excepted
+from relay.config import parse_proxy, parse_upstream
 
 Case = Literal["compose", "host"]
 T = TypeVar("T")
@@ -72,6 +73,7 @@ class Flags:
     chain: bool | None = None
     bridge: bool | None = None
     store: bool | None = None
+    egress: str | None = None
     port: int | None = None
     admin_port: int | None = None
 
@@ -92,6 +94,10 @@ class Choices:
     """The credentials to be copied from their variables into ``secrets``."""
     port: int
     admin_port: int
+    egress: WayOut | None = None
+    """The proxy on the way to the API."""
+    store_login: bool = False
+    """Whether what the variable says of user and password is copied into ``secrets``."""
 
     @property
     def stack_headroom(self) -> bool:
@@ -107,21 +113,29 @@ def choose(flags: Flags, found: Found, console: Console | None) -> Choices:
         Unusable: A flag cannot be used.
     """
     credentials = _check_credentials(flags.credentials)
+    wanted = _egress(flags.egress)
     upstream = _upstream(flags.upstream) if flags.upstream is not None else None
     case = flags.case or _ask_case(found, console)
     credentials = credentials or _ask_credentials(found, console)
     upstream = upstream or _ask_upstream(console)
     headroom = headroom_version(upstream)
+    chain = _ask_chain(flags, upstream, headroom, console)
+    ends = _ends(upstream, credentials, chain=chain)
+    if wanted is not None and not ends:
+        raise Unusable("--egress is for an API beyond this host, by https")
+    egress = wanted if flags.egress is not None else _ask_egress(ends, found, console)
     return Choices(
         case=case,
         credentials=credentials,
         upstream=upstream,
         headroom=headroom,
-        chain=_ask_chain(flags, upstream, headroom, console),
+        chain=chain,
         bridge=_ask_bridge(flags, found, console),
         store=_ask_store(flags, credentials, found, console),
         port=flags.port or _port(found.value("RELAY_PORT", ""), PORT),
         admin_port=flags.admin_port or _port(found.value("RELAY_ADMIN_PORT", ""), ADMIN_PORT),
+        egress=egress,
+        store_login=_ask_store_login(flags, egress, console),
     )
 
 
@@ -227,6 +241,46 @@ def _ask_bridge(flags: Flags, found: Found, console: Console | None) -> bool:
     question = "Should agents in ordinary containers, with internet, reach it as well?"
     proposed = "y" if BRIDGE in found.value("RELAY_LISTEN", "") else "n"
     return _ask(console if found.bridge else None, question, proposed, _flag)
+
+
+def _ends(upstream: str, credentials: tuple[Credential, ...], *, chain: bool) -> list[str]:
+    """Return the hosts beyond this one that calls end at, as far as TLS leads there."""
+    if chain or is_api(upstream):
+        others = any(name != "openai" for name in credentials)
+        wanted = {"anthropic": others, "openai": "openai" in credentials}
+        return [parse_upstream(APIS[api]).host for api in APIS if wanted[api]]
+    address = parse_upstream(upstream)
+    return [address.host] if address.tls and not address.is_loopback else []
+
+
+def _ask_egress(ends: list[str], found: Found, console: Console | None) -> WayOut | None:
+    """Ask where a variable names a proxy that is for one of these hosts."""
+    way = found.way_out
+    if way is None or not way.url or all(is_excepted(host, found.stack) for host in ends):
+        return None
+    question = f"Should calls to the API go out through ${way.variable}'s proxy, {way.url}?"
+    return way if _ask(console, question, "y", _flag) else None
+
+
+def _egress(text: str | None) -> WayOut | None:
+    """Return the proxy that a flag names."""
+    if text is None or text == NONE:
+        return None
+    try:
+        return WayOut(str(parse_proxy(text)))
+    except ValueError as error:
+        raise Unusable(f"the proxy {error}") from None
+
+
+def _ask_store_login(flags: Flags, egress: WayOut | None, console: Console | None) -> bool:
+    if egress is None or not egress.login:
+        return False
+    if flags.store is not None:
+        return flags.store
+    question = (
+        f"Keep the proxy's user and password in secrets/{SECRET_NAME}, for you alone to read?"
+    )
+    return _ask(console, question, "n", _flag)
 
 
 def _ask_store(

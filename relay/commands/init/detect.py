@@ -16,6 +16,7 @@ from typing import Final, Literal, get_args
 
 from relay.commands.client import BlockingClient, NoAnswer
 from relay.commands.doctor.headroom import SERVICE
+from relay.commands.init.way_out import SECRET_NAME, WayOut, named_by
 from relay.commands.init.write import read_text, variables_in
 from relay.config import GRANT_VARIABLES, EnvSource, FileSource, UpstreamAddress, parse_upstream
 from relay.credentials.sources import read_environment, read_file
@@ -48,12 +49,18 @@ class Found:
     credentials: Mapping[Credential, str]
     bridge: str
     compose_file: bool
+    relays_folder: bool
+    """Whether that is the relay's own, which does something with what is written."""
     login_file: str
     """Claude Code's login, as the one who wrote it there would say it."""
     login_folder: Path | None
     """Where it is, if there is one."""
     stack: Mapping[str, str] = field(repr=False)
     """What compose.yaml would be told: .env's variables and the environment's."""
+    way_out: WayOut | None = None
+    """The proxy that a variable names."""
+    proxy_login: bool = False
+    """Whether user and password of a proxy are in ``secrets`` already."""
 
     def value(self, name: str, default: str) -> str:
         """Return a variable of compose.yaml's."""
@@ -72,13 +79,18 @@ def look_around(folder: Path, environment: Mapping[str, str], bridge: str = BRID
             place = ".env"
         if place:
             found[name] = place
+    compose_files = [each for name in _COMPOSE_FILES if (each := folder / name).is_file()]
     return Found(
         credentials=found,
         bridge=next(iter(interface_addresses(bridge)), ""),
         stack=stack,
         login_file=f"{named or '~/.claude'}/{LOGIN}",
-        compose_file=any((folder / name).is_file() for name in _COMPOSE_FILES),
+        compose_file=bool(compose_files),
+        relays_folder=any("RELAY_CONFIG_DIR" in (read_text(each) or "") for each in compose_files),
         login_folder=login if "subscription" in found else None,
+        way_out=named_by(environment),
+        proxy_login=read_file(FileSource(file=str(folder / "secrets" / SECRET_NAME))).value
+        is not None,
     )
 
 

@@ -19,6 +19,7 @@ from relay.commands.init.detect import (
     taken,
 )
 from relay.commands.init.templates import apis_of, assignment, gateway
+from relay.commands.init.way_out import SECRET_NAME
 from relay.config import GRANT_VARIABLES
 
 _TERMS: Final = "https://www.anthropic.com/legal/consumer-terms"
@@ -26,6 +27,9 @@ _TERMS: Final = "https://www.anthropic.com/legal/consumer-terms"
 
 def what_was_found(choices: Choices, found: Found) -> Iterator[str]:
     """Yield the lines before anything is written."""
+    if choices.case == "compose" and not found.relays_folder:
+        yield "note      this is not the relay's folder: what is written is for its compose.yaml,"
+        yield "          which stands in a clone of the relay; without one, --for host"
     if choices.headroom:
         yield f"found     Headroom {choices.headroom} at {choices.upstream}"
     elif choices.stack_headroom:
@@ -36,6 +40,7 @@ def what_was_found(choices: Choices, found: Found) -> Iterator[str]:
         yield f"missing   no Headroom answers at {choices.upstream} yet{start}"
     for name in choices.credentials:
         yield from _credential(name, choices, found)
+    yield from _way_out(choices, found)
     if found.bridge:
         yield f"found     {BRIDGE} at {found.bridge}"
     elif choices.bridge:
@@ -63,6 +68,20 @@ def _credential(name: Credential, choices: Choices, found: Found) -> Iterator[st
         yield f"note      for your own subscription on your own machine: {_TERMS}"
     if name == "subscription" and choices.case == "compose" and not os.getuid():
         yield "note      the login is root's: so the relay will run as root; better be another user"
+
+
+def _way_out(choices: Choices, found: Found) -> Iterator[str]:
+    way, egress = found.way_out, choices.egress
+    if way is not None and not way.url:
+        text = "names no http:// or https:// proxy; where one is needed, it is set by egress"
+        yield f"note      ${way.variable} {text}"
+    if egress is None:
+        return
+    place = f"${egress.variable}" if egress.variable else "--egress"
+    yield f"found     the proxy {egress.url} on the way to the API: {place}"
+    if egress.login and not (choices.store_login or found.proxy_login):
+        instead = f"--store copies what ${egress.variable} says"
+        yield f"missing   secrets/{SECRET_NAME}: write the proxy's user:password there; {instead}"
 
 
 def _where_needed(place: str, choices: Choices, name: Credential) -> str:

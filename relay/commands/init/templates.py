@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from relay import DOCS
 from relay.commands.init.ask import ADMIN_PORT, PORT, Choices, is_api
 from relay.commands.init.detect import (
     APIS,
@@ -16,12 +17,15 @@ from relay.commands.init.detect import (
     Found,
     secret_name,
 )
+from relay.commands.init.way_out import SECRET_NAME, WayOut
 from relay.config import return_variables
 from relay.errors import Api
 
 CONFIG_FOLDER: Final = "config"
 """A folder of its own: Compose shows the relay a folder, and .env is none of its business."""
 TOKEN_FILE: Final = "relay_token"  # noqa: S105  # a file's name
+LEDGER: Final = "/var/lib/relay/ledger.db"
+"""In the image's folder for it, where compose.yaml has a volume."""
 GATEWAY: Final = "10.84.84.1"
 # compose.yaml mounts the login's folder there.
 _MOUNTED_LOGIN: Final = f"~/.claude/{LOGIN}"
@@ -41,7 +45,7 @@ def agent_yaml(choices: Choices, found: Found) -> str:
 
 
 def _agent_yaml(choices: Choices, found: Found) -> Iterator[str]:
-    yield "# Written by relay init. What else can stand here: docs/configuration.md of the relay."
+    yield f"# Written by relay init. What else can stand here: {DOCS}/configuration.md"
     yield "grants:"
     for name in choices.credentials:
         yield f"  - {_grant(name, choices, found)}"
@@ -53,8 +57,20 @@ def _agent_yaml(choices: Choices, found: Found) -> Iterator[str]:
         yield "relays:"
         yield "  openai:"
         yield from _way("    ", "url", "openai", choices, found)
+    if choices.egress is not None:
+        yield f"egress: {_egress(choices.egress, choices, found)}"
     if choices.case == "host":
         yield from _listening(choices)
+    else:
+        yield f"ledger: {{path: {LEDGER}}}  # who used what, and at what cost: relay usage"
+
+
+def _egress(egress: WayOut, choices: Choices, found: Found) -> str:
+    url = f"url: {json.dumps(egress.url)}"
+    if not egress.login and not found.proxy_login:
+        return f"{{{url}}}"
+    folder = "/run/secrets" if choices.case == "compose" else "secrets"
+    return f"{{{url}, credential: {{file: {folder}/{SECRET_NAME}}}}}"
 
 
 def apis_of(choices: Choices) -> tuple[Api, ...]:

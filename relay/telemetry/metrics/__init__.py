@@ -23,6 +23,7 @@ from relay.telemetry.metrics.ledger import LedgerCounter
 from relay.telemetry.metrics.limits import LimitGauges
 from relay.telemetry.metrics.spending import Accounts, SpendingMetrics
 from relay.telemetry.metrics.states import HopState, RelayState
+from relay.telemetry.metrics.traces import TraceCounter
 from relay.telemetry.rate_limits import LimitState
 from relay.telemetry.spending import Spending
 from relay.telemetry.usage import Usage
@@ -45,6 +46,7 @@ class Metrics:
         self._costs: CostCounters | None = None
         self._ledger: LedgerCounter | None = None
         self._spending: SpendingMetrics | None = None
+        self._traces: TraceCounter | None = None
 
     def prepare(self, states: Iterable[RelayState], clients: Iterable[str]) -> None:
         """Make the children of these relays, their grants and clients, and let go of others'."""
@@ -76,6 +78,11 @@ class Metrics:
         """Show from now on what of limits is used."""
         if self._spending is None:
             self._spending = SpendingMetrics(Families(self._registry), spending, accounts)
+
+    def watch_traces(self, dropped: Callable[[], int]) -> None:
+        """Show from now on how many spans the collector lacks."""
+        if self._traces is None:
+            self._traces = TraceCounter(Families(self._registry), dropped)
 
     def begin(self, record: CallRecord) -> None:
         """Count a call of a known relay in, and take what its pieces cost from now on."""
@@ -232,7 +239,10 @@ class Metrics:
             self._ledger.show()
         if self._spending is not None:
             self._spending.show()
-        for gauge in (self._all.ready, self._all.refused, self._all.up, self._all.connections):
+        if self._traces is not None:
+            self._traces.show()
+        shown = self._all
+        for gauge in (shown.ready, shown.refused, shown.expiry, shown.up, shown.connections):
             gauge.clear()
         self._all.upstream_info.clear()
         self._all.hops.show(states)
@@ -242,6 +252,8 @@ class Metrics:
             self._all.connections[state.relay, "idle"].value = state.idle_connections
             self._all.connections[state.relay, "active"].value = state.active_connections
             self._all.upstream_info.labels(state.relay).info({"upstream": state.upstream})
+            if state.expires_at is not None:
+                self._all.expiry[state.relay, state.grant].value = state.expires_at
             if state.up is not None:
                 self._all.up[(state.relay,)].value = state.up
 

@@ -82,6 +82,8 @@ _UNPAID: Final = frozenset({"billing_error", "insufficient_quota", "billing_not_
 _UNPAID_WORDS: Final = "credit balance is too low"
 # What the APIs call a service that costs what the price list says.
 _STANDARD_TIERS: Final = frozenset({"standard", "default", "auto", "global", "not_available"})
+_UNNAMED_TIER: Final = "unnamed"
+"""A service whose name is none that could be shown."""
 _TIER: Final = re.compile(r"[a-z0-9_.-]{1,32}")
 
 
@@ -148,9 +150,10 @@ class Tally:
     def _find(self, usage: object, shape: Shape) -> tuple[dict[str, int], bool]:
         """Return the counts of a usage object, and whether all could be read."""
         found: dict[str, int] = {}
-        readable = _find_counts(usage, shape.counts, found)
+        names, further = shape
+        readable = _find_counts(usage, names, found)
         if isinstance(usage, dict):
-            for key, counts in shape.details.items():
+            for key, counts in further.items():
                 details = usage.get(key)
                 if details is not None and not _find_counts(details, counts, found):
                     readable = False
@@ -167,7 +170,11 @@ class Tally:
         """Take what the API says of the service, in all the ways it says it at once."""
         stated = [tier for tier in tiers if isinstance(tier, str)]
         if stated:
-            special = [t for t in stated if t not in _STANDARD_TIERS and _TIER.fullmatch(t)]
+            special = [
+                tier if _TIER.fullmatch(tier) else _UNNAMED_TIER
+                for tier in stated
+                if tier and tier not in _STANDARD_TIERS
+            ]
             self.tier = "+".join(special) or None
 
     def fail(self, document: Json) -> None:
@@ -241,10 +248,12 @@ def _find_counts(value: object, names: Mapping[str, str], found: dict[str, int])
     readable = True
     for key, name in names.items():
         count = value.get(key)
+        if count is None:
+            continue
         if type(count) is float and count.is_integer():
             count = int(count)  # some serialisers write 10.0
         if type(count) is int and 0 <= count <= _COUNT_LIMIT:  # true and false are no counts
             found[name] = count
-        elif count is not None:
+        else:
             readable = False
     return readable

@@ -204,6 +204,7 @@ _FILES: Final = "/v1/files"
 MODELS: Final = {
     "/v1/chat/completions": (_chat_prompt, _chat),
     "/v1/responses": (_responses_prompt, _response),
+    "/backend-api/codex/responses": (_responses_prompt, _response),
 }
 PAGES: Final[dict[tuple[str, str], Callable[[], Reply]]] = {
     ("GET", "/v1/models"): lambda: Reply(200, "application/json", api.model_list()),

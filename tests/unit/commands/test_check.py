@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.commands.check import describe
+from relay.proxy.hop_words import OR_A_HOP
 from tests.harness.agent_yaml import BOTH, OTHER, SHORT, TOKEN, settings_of
 
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
@@ -33,12 +34,30 @@ async def test_check_shows_what_would_be_served(folder: Path) -> None:
         "relay     /relay/anthropic forwards to http://localhost:8787, API anthropic",
         "            paths       /v1/messages /v1/models /v1/files /v1/complete",
         f"            credential  anthropic, is there, from {folder}/key",
+        "                        what answers there gets it; an LLM proxy as a hop does not:",
+        f"                        {OR_A_HOP} (docs/upgrading.md)",
         f"client    agent: token is there, from {folder}/token",
         f"client    other: token is there, from {folder}/other",
         f"client    late: token is MISSING: {folder}/late is not there",
         "timeouts  connect 10 s, headers 600 s, idle 330 s, request_body 30 s, write 120 s",
         "drain     30 s",
     ]
+
+
+async def test_check_shows_until_when_a_value_lasts(folder: Path) -> None:
+    """Or that it has ended, and who renews it."""
+    for end, said in (
+        ("2999-01-15T08:00:00Z", "is there, from {}, until 2999-01-15 08:00:00 UTC"),
+        ("2020-01-15T08:00:00Z", "is MISSING: {} ended at 2020-01-15 08:00:00 UTC"),
+    ):
+        (folder / "key").write_text(f'{{"value": "{API_KEY}", "expires_at": "{end}"}}')
+        lines = await describe(settings_of(folder))
+        state = said.format(f"{folder}/key")
+        assert f"            credential  anthropic, {state}" in lines
+    assert lines[-1] == (
+        "warning   value of credential anthropic: expired at 2020-01-15 08:00:00 UTC: "
+        "have it renewed by what it is from"
+    )
 
 
 async def test_check_shows_no_secret(folder: Path) -> None:
@@ -181,3 +200,32 @@ async def test_check_shows_who_may_spend_what(folder: Path) -> None:
         "            limit       5,000,000 tokens per session",
         "limit     $300.00 per month, of all together",
     ]
+
+
+EGRESS = """\
+grants: [anthropic]
+claude:
+  hops: [{name: headroom, url: "http://localhost:8787"}]
+egress: {url: "http://proxy.corp:3128", credential: {file: proxy}}
+"""
+
+
+async def test_check_draws_the_way_out(folder: Path) -> None:
+    """Where the chain leaves, and whether what the proxy wants is there."""
+    (folder / "proxy").write_text("corp-relay:Pw-7Hq2Zt9Vk4Nc8")
+    lines = await describe(settings_of(folder, EGRESS))
+    out = "-> https://api.anthropic.com through the proxy http://proxy.corp:3128"
+    assert f"                        {out}, credential in x-api-key" in lines
+    state = f"credential is there, from {folder}/proxy"
+    assert f"            egress      http://proxy.corp:3128, {state}" in lines
+    assert "Pw-7Hq2Zt9Vk4Nc8" not in "\n".join(lines)
+    (folder / "proxy").write_text("corp-relay")
+    name = "value of credential for the proxy http://proxy.corp:3128"
+    lines = await describe(settings_of(folder, EGRESS))
+    assert f"warning   {name}: has no colon: write user:password there" in lines
+    (folder / "proxy").unlink()
+    lines = await describe(settings_of(folder, EGRESS))
+    state = f"credential is MISSING: {folder}/proxy is not there"
+    assert f"            egress      http://proxy.corp:3128, {state}" in lines
+    lines = await describe(settings_of(folder, EGRESS.replace(", credential: {file: proxy}", "")))
+    assert "            egress      http://proxy.corp:3128, without a credential" in lines

@@ -11,6 +11,7 @@ from relay.commands.agents import KINDS, Agent
 from relay.commands.arguments import AGENTS, FORMATS
 from relay.commands.env import Wish, agent_environment, ambiguities
 from relay.commands.env_formats import NOTATIONS
+from relay.config import load
 from tests.harness.agent_yaml import OTHER, SHORT, TOKEN, settings_of
 
 SEVERAL = "grants: [anthropic]\nrelays: {first: {url: http://h}, second: {url: http://h}}\n"
@@ -21,6 +22,8 @@ CLAUDE_CODE = {
     "ANTHROPIC_AUTH_TOKEN": TOKEN,
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",
+    "CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING": "1",
+    "CLAUDE_CODE_PROPAGATE_TRACEPARENT": "1",
     "ENABLE_TOOL_SEARCH": "true",
 }
 DIRECT = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
@@ -64,6 +67,18 @@ async def test_one_agent_is_told_what_it_reads(
     """And nothing of the other API."""
     environment = await agent_environment(settings_of(folder), Wish(agent))
     assert environment.variables == variables | DIRECT
+
+
+async def test_models_are_discovered_where_that_is_asked_for(folder: Path) -> None:
+    """By Claude Code; no other agent would."""
+    told = {"CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1"}
+    wish = Wish("claude-code", discover_models=True)
+    environment = await agent_environment(settings_of(folder), wish)
+    assert environment.variables == told | CLAUDE_CODE | DIRECT
+    environment = await agent_environment(settings_of(folder), Wish(discover_models=True))
+    assert environment.variables.items() > told.items()
+    with pytest.raises(CommandError, match="Claude Code alone asks"):
+        await agent_environment(settings_of(folder), Wish("codex", discover_models=True))
 
 
 async def test_opencode_is_told_all_by_one_variable(folder: Path) -> None:
@@ -192,3 +207,18 @@ async def test_token_may_be_another_clients(folder: Path) -> None:
     """By its name."""
     environment = await agent_environment(settings_of(folder), Wish(client="other"))
     assert environment.variables["ANTHROPIC_AUTH_TOKEN"] == OTHER
+
+
+@pytest.mark.parametrize(
+    ("allow", "path"),
+    [("[/responses]", ""), ("[/v1/responses]", "/v1"), ("[/v1]", "/v1"), ("[/]", "/v1")],
+)
+async def test_codex_is_told_the_paths_that_its_relay_passes_on(
+    tmp_path: Path, allow: str, path: str
+) -> None:
+    """ChatGPT's backend has them without a version."""
+    text = f"grants: [openai]\nrelays: {{chat: {{url: 'http://h/backend', allow: {allow}}}}}\n"
+    (tmp_path / "agent.yaml").write_text(text)
+    settings = load(tmp_path / "agent.yaml", {})
+    told = await agent_environment(settings, Wish(agent="codex"))
+    assert told.openai_url == f"http://127.0.0.1:8484/relay/chat{path}"

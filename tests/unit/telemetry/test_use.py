@@ -32,9 +32,9 @@ class Prices:
         web_searches: int = 0,
         tier: str | None = None,
     ) -> float | None:
-        """Return a cent for each token, a dollar for each search."""
-        assert tier is None
-        return None if model == "free" else sum(tokens.values()) / 100 + web_searches
+        """Return a cent for each token, two in fast mode; a dollar for each search."""
+        cents = sum(tokens.values()) * (2 if tier == "fast" else 1)
+        return None if model == "free" else cents / 100 + web_searches
 
 
 def row(report: Mapping[str, object], table: str, number: int = 0) -> Mapping[str, object]:
@@ -65,6 +65,17 @@ def test_tokens_are_summed_by_model_client_and_session() -> None:
     assert [row(report, "sessions", n)["name"] for n in (0, 1)] == ["t", "s"]
 
 
+def test_costs_are_those_of_the_service() -> None:
+    """As the ledger has them."""
+    use = Use()
+    use.price(Prices())
+    record = answered()
+    assert record.usage is not None
+    record.usage = record.usage._replace(tier="fast")
+    use.take(record)
+    assert row(use.report(), "models")["cost_usd"] == 0.24
+
+
 def test_what_used_nothing_is_not_counted() -> None:
     """Refused calls, and those whose answers state no tokens."""
     use = Use()
@@ -84,6 +95,16 @@ def test_costs_are_summed_where_there_are_prices() -> None:
     report = use.report()
     assert report["priced"] is True
     assert (row(report, "clients")["cost_usd"], row(report, "clients")["unpriced"]) == (0.12, 1)
+
+
+def test_a_service_that_costs_more_is_counted_so() -> None:
+    """As in the ledger, and in the metrics."""
+    use, record = Use(), answered()
+    assert record.usage is not None
+    record.usage = record.usage._replace(tier="fast")
+    use.price(Prices())
+    use.take(record)
+    assert row(use.report(), "clients")["cost_usd"] == 0.24
 
 
 def test_the_latest_sessions_are_kept() -> None:

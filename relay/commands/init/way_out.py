@@ -1,0 +1,55 @@
+"""The proxy on the way out that a variable names: read once, to be proposed and written down.
+
+A relay follows no such variable by itself. What it says of user and password is kept apart, for it
+belongs into a file of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from relay.config import parse_proxy
+
+NONE: Final = "none"
+"""What ``--egress`` says for straight."""
+SECRET_NAME: Final = "proxy"  # noqa: S105  # a file's name
+# As curl and Node have it: the lower-case one goes before.
+_VARIABLES: Final = ("https_proxy", "HTTPS_PROXY")
+_EXCEPTIONS: Final = ("no_proxy", "NO_PROXY")
+
+
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """A proxy, and where it was found."""
+
+    url: str
+    """Without user and password; empty where the variable names no proxy that can be used."""
+    variable: str = ""
+    login: str = field(default="", repr=False)
+    """``user:password``, if the variable has it."""
+
+
+def named_by(environment: Mapping[str, str]) -> WayOut | None:
+    """Return the proxy for ``https`` that the environment names."""
+    name = next((each for each in _VARIABLES if environment.get(each, "").strip()), None)
+    if name is None:
+        return None
+    text = environment[name].strip()
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        login, _, host = parts.netloc.rpartition("@")
+        url = str(parse_proxy(f"{parts.scheme}://{host}"))
+    except ValueError:
+        return WayOut("", name)
+    user, _, password = login.partition(":")
+    return WayOut(url, name, f"{unquote(user)}:{unquote(password)}" if login else "")
+
+
+def is_excepted(host: str, environment: Mapping[str, str]) -> bool:
+    """Whether the environment has this host gone to straight."""
+    text = next((environment[name] for name in _EXCEPTIONS if environment.get(name)), "")
+    names = [each.strip().lower().lstrip(".").partition(":")[0] for each in text.split(",")]
+    return any(name in ("*", host) or host.endswith(f".{name}") for name in filter(None, names))

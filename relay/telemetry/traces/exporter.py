@@ -1,0 +1,232 @@
+"""Sends spans to a collector, by OpenTelemetry's SDK and its exporter for OTLP over HTTP.
+
+Calls that are over wait in a queue that has an end; a thread of its own makes spans of them and
+sends these, many at a time. No call waits for that, and a collector that is dead costs no more than
+the spans: those that find no room are dropped, and counted. The standard's variables apply
+(https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import requests
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    set_span_in_context,
+)
+
+from relay import __version__, threads
+from relay.http.message import RequestHead
+from relay.telemetry.call import CallRecord
+from relay.telemetry.traces import conventions
+from relay.telemetry.traces.trace import Parent, Trace, new_span_id, new_trace_id, read_parent
+
+# The defaults of the standard's batch processor: OTEL_BSP_MAX_QUEUE_SIZE and the like.
+QUEUE_SPANS: Final = 2048
+BATCH_SPANS: Final = 512
+DELAY_MILLISECONDS: Final = 5000
+# The SDK's own is ten seconds; a relay that stops does not wait for a collector that is dead.
+CLOSE_SECONDS: Final = 1.0
+QUIET_SECONDS: Final = 60.0
+
+_SCOPE: Final = InstrumentationScope("relay", __version__, conventions.SCHEMA_URL)
+_OK: Final = Status(StatusCode.UNSET)
+_FAILED: Final = Status(StatusCode.ERROR)
+_REMOTE: Final = True
+
+log = logging.getLogger("relay")
+
+
+class Tracer:
+    """Begins the traces of calls, and takes them once they are over."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        # Their loggers write from the thread that sends: what went wrong is said by `report`.
+        for name in ("opentelemetry", "urllib3"):
+            logging.getLogger(name).propagate = False
+        provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
+        self._resource = provider.resource
+        # The default goes by the parent, and takes calls without one: no need to ask for that.
+        self._sampler = provider.sampler if environment.get("OTEL_TRACES_SAMPLER") else None
+        session = requests.Session()
+        session.trust_env = False  # no proxy variable of the host is obeyed
+        self._exporter = OTLPSpanExporter(session=session)
+        self._most = _number(environment, "OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SPANS)
+        self._batch = _number(environment, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH_SPANS)
+        delay = _number(environment, "OTEL_BSP_SCHEDULE_DELAY", DELAY_MILLISECONDS)
+        self._delay_seconds = delay / 1000
+        self._over: deque[tuple[CallRecord, int]] = deque()
+        """Calls, each with how many spans it has."""
+        # Each of these is written by one thread alone: the event loop's, then the one that sends.
+        self._put = self._without_room = 0
+        self._got = self._not_taken = 0
+        self._wake = threading.Event()
+        self._is_closed = False
+        self._said = 0
+        self._quiet_until = 0.0
+        parts = urlsplit(self._exporter._endpoint)  # noqa: SLF001  # nothing public tells it
+        self._collector = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+        self._thread = threads.start(self._send_all)
+
+    @property
+    def dropped(self) -> int:
+        """How many spans found no room, or were not taken."""
+        return self._without_room + self._not_taken
+
+    def begin(self, head: RequestHead, operation: str) -> Trace:
+        """Return the trace that a call belongs to: its agent's, or a new one."""
+        parent = read_parent(head)
+        trace_id = new_trace_id() if parent is None else parent.trace_id
+        return Trace(trace_id, new_span_id(), parent, self._samples(trace_id, parent, operation))
+
+    def _samples(self, trace_id: int, parent: Parent | None, operation: str) -> bool:
+        if self._sampler is None:
+            return parent is None or parent.is_sampled
+        context = Context()
+        if parent is not None:
+            span = NonRecordingSpan(_context(parent.trace_id, parent.span_id, parent.is_sampled))
+            context = set_span_in_context(span, context)
+        result = self._sampler.should_sample(context, trace_id, operation, SpanKind.SERVER)
+        return result.decision is not Decision.DROP
+
+    def take(self, record: CallRecord) -> None:
+        """Have the spans of a call that is over sent; without room, count them."""
+        trace = record.trace
+        if trace is None or not trace.is_sampled:
+            return
+        spans = 1 + len(trace.legs)
+        waiting = self._put + spans - self._got
+        if waiting > self._most:
+            self._without_room += spans
+            return
+        self._put += spans
+        self._over.append((record, spans))
+        if waiting >= self._batch:
+            self._wake.set()
+
+    def report(self) -> None:
+        """Log what was not taken, where that was not said in the last minute."""
+        now = time.monotonic()
+        lost = self.dropped - self._said
+        if lost and now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            self._said += lost
+            log.warning(
+                "the collector at %s did not take %d spans; calls go on", self._collector, lost
+            )
+
+    def close(self) -> None:
+        """Send what is left, if anybody takes it at once."""
+        self._is_closed = True
+        self._wake.set()
+        self._thread.join(CLOSE_SECONDS)
+
+    # The thread that sends
+
+    def _send_all(self) -> None:
+        while not self._is_closed:
+            self._wake.wait(self._delay_seconds)
+            self._wake.clear()
+            while self._over:
+                self._send(self._take_batch())
+
+    def _take_batch(self) -> list[ReadableSpan]:
+        spans: list[ReadableSpan] = []
+        offset = time.time() - time.perf_counter()
+        while self._over and len(spans) < self._batch:
+            record, count = self._over.popleft()
+            self._got += count
+            spans += spans_of(record, self._resource, offset)
+        return spans
+
+    def _send(self, spans: Sequence[ReadableSpan]) -> None:
+        try:
+            taken = self._exporter.export(spans) is SpanExportResult.SUCCESS
+        except Exception:  # noqa: BLE001  # whatever it is, the next ones are tried
+            taken = False
+        if not taken:
+            self._not_taken += len(spans)
+
+
+def spans_of(record: CallRecord, resource: Resource, offset: float) -> Iterator[ReadableSpan]:
+    """Yield a call's spans; ``offset`` is from ``time.perf_counter``'s clock to Unix time."""
+    trace = record.trace
+    if trace is None:
+        return
+    ended = record.finished or record.started
+    parent = trace.parent
+    yield ReadableSpan(
+        name=conventions.name_of_call(record),
+        context=_context(trace.trace_id, trace.span_id, remote=False),
+        parent=None if parent is None else _context(trace.trace_id, parent.span_id),
+        resource=resource,
+        attributes=conventions.attributes_of_call(record),
+        kind=SpanKind.SERVER,
+        status=_FAILED if conventions.is_failure(record) else _OK,
+        start_time=_nanoseconds(record.started + offset),
+        end_time=_nanoseconds(ended + offset),
+        instrumentation_scope=_SCOPE,
+    )
+    for leg in trace.legs:
+        own = leg.record
+        yield ReadableSpan(
+            name=conventions.name_of_leg(leg),
+            context=_context(trace.trace_id, leg.span_id, remote=False),
+            parent=_context(trace.trace_id, leg.parent_id, remote=leg.parent_id != trace.span_id),
+            resource=resource,
+            attributes=conventions.attributes_of_leg(leg),
+            kind=SpanKind.CLIENT,
+            status=_FAILED if conventions.is_failure(own) else _OK,
+            start_time=_nanoseconds(leg.started + offset),
+            end_time=_nanoseconds((own.finished or ended) + offset),
+            instrumentation_scope=_SCOPE,
+        )
+
+
+def _context(
+    trace_id: int,
+    span_id: int,
+    is_sampled: bool = True,  # noqa: FBT001, FBT002  # as the SDK's own
+    *,
+    remote: bool = _REMOTE,
+) -> SpanContext:
+    flags = TraceFlags.SAMPLED if is_sampled else TraceFlags.DEFAULT
+    return SpanContext(trace_id, span_id, remote, TraceFlags(flags))
+
+
+def _nanoseconds(moment: float) -> int:
+    return int(moment * 1e9)
+
+
+def _resource() -> Resource:
+    """Return what the variables say of this process; without a word it is called relay."""
+    resource = Resource.create()
+    name = str(resource.attributes.get(SERVICE_NAME, ""))
+    if not name or name.startswith("unknown_service"):
+        resource = resource.merge(Resource({SERVICE_NAME: "relay"}))
+    return resource.merge(Resource({SERVICE_VERSION: __version__}))
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "").strip()
+    return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else default
