@@ -26,7 +26,7 @@ _WAIT_SECONDS: Final = 0.3
 
 Report = Mapping[str, object]
 Version = tuple[int, int]
-"""How often the ledger has been read, and what version the sums in memory are of."""
+"""How often the ledger had news, and what version the sums in memory are of."""
 
 _UNREAD: Final[Report] = {"source": "ledger", "spans": [], "is_unused": False}
 
@@ -43,7 +43,7 @@ class PageUse:
         self._read_at = float("-inf")
         self._report: Report = _UNREAD
         self._problem = ""
-        self._reads = 0
+        self._news = 0
 
     async def wait(self) -> None:
         """Wait a little for the ledger, for whoever begins to look."""
@@ -68,7 +68,7 @@ class PageUse:
         if named == self._named:
             return
         self._named = named
-        self._report, self._problem, self._reads = _UNREAD, "", self._reads + 1
+        self._report, self._problem, self._news = _UNREAD, "", self._news + 1
         self._fortnight = None if named is None else Fortnight(Path(named[0]), ZoneInfo(named[1]))
         self._reading, self._read_at = None, float("-inf")
 
@@ -76,19 +76,20 @@ class PageUse:
         if reading is not self._reading:
             return  # another file is named by now
         self._reading = None
-        self._reads += 1
+        before = self._report, self._problem
         error = reading.exception()
         if error is None:
             self._report, self._problem = reading.result(), ""
         else:
             known = isinstance(error, Unusable)
             self._problem = str(error) if known else f"is not read, by a fault: {error!r}"
+        self._news += (self._report, self._problem) != before
 
     @property
     def version(self) -> Version:
         """Another one whenever there is news."""
         by_ledger = self._fortnight is not None and not self._problem
-        return self._reads, 0 if by_ledger else self._source.use.version
+        return self._news, 0 if by_ledger else self._source.use.version
 
     def report(self) -> Report:
         """Return it as plain data; of a ledger that cannot be read, what memory knows, and why."""

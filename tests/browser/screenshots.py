@@ -142,7 +142,7 @@ async def draw_top(relay: LocalRelay) -> None:
     """Draw what `relay top` shows of the same."""
     snapshot = read_snapshot((await relay.page("/calls")).body.decode())
     view = View("127.0.0.1:9484", compute(snapshot, time.time()))
-    console = Console(record=True, width=110, height=38, file=io.StringIO())
+    console = Console(record=True, width=134, height=38, file=io.StringIO())
     console.print(draw(view, console, fill=False))
     drawn = console.export_svg(title="relay top")
     # Whoever looks at it asks nobody for a font.

@@ -7,6 +7,8 @@ import { moment, now, setMoment } from "./time.js";
 // From here on the API's own stand out; the relay's limits have theirs configured.
 const WARN = 0.75;
 const BAD = 0.9;
+// Seconds. What is further away is no reset: the longest window is a month.
+const FARTHEST = 60 * 86400;
 
 /** Shows the limits of clients, and what the APIs last said of theirs. */
 export function showBars(section, relays, limits) {
@@ -85,7 +87,8 @@ function createBar({ name, label: words }) {
   row.meter.setAttribute("aria-label", name);
   row.meter.max = 1;
   row.text = make("span", "text");
-  row.reset = make("span", "reset");
+  row.time = moment(0);
+  row.reset = make("span", "reset", "resets ", row.time);
   row.append(label, row.meter, row.text, row.reset);
   return row;
 }
@@ -95,14 +98,7 @@ function updateBar(row, { used, text, tone, reset }) {
   if (row.meter.value !== value) row.meter.value = value;
   row.className = `quota ${tone}`.trim();
   say(row.text, text);
-  const isKnown = reset !== undefined && reset !== null;
-  if (!isKnown) {
-    row.reset.replaceChildren();
-  } else if (row.reset.time === undefined) {
-    row.reset.time = moment(reset);
-    row.reset.replaceChildren("resets ", row.reset.time);
-  } else {
-    setMoment(row.reset.time, reset);
-  }
-  show(row.reset, isKnown && reset > now() - 1);
+  const isAhead = reset > now() - 1 && reset < now() + FARTHEST; // of none, neither
+  if (isAhead) setMoment(row.time, reset);
+  show(row.reset, isAhead);
 }

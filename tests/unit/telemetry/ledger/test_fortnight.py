@@ -13,6 +13,7 @@ from relay.telemetry.ledger import fortnight
 from relay.telemetry.ledger.batch import Batches
 from relay.telemetry.ledger.file import LedgerFile, Unusable
 from relay.telemetry.ledger.fortnight import SHOWN, Fortnight
+from relay.telemetry.ledger.reader import Reader
 from relay.telemetry.ledger.row import Row
 from tests.harness.ledger import a_row
 
@@ -115,6 +116,17 @@ def test_what_is_written_later_is_added_once(book: Book) -> None:
         book.write(at(f"{TODAY} 0{number}:00"))
         assert book.calls() == book.calls() == (number, number)
     assert book.read()["spans"][1]["sessions"][0]["cost_usd"] == 3.0
+
+
+def test_what_is_written_meanwhile_waits_for_the_next_time(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that comes after the last one was looked for is not counted twice."""
+    book.write(at(TODAY), at(TODAY))
+    with monkeypatch.context() as before:
+        before.setattr(Reader, "last_id", lambda _: 1)
+        assert book.calls() == (1, 1)
+    assert book.calls() == (2, 2)
 
 
 def test_only_what_is_new_is_read_again(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
