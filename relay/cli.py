@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from relay.commands.arguments import VERSION, parser
 
 if TYPE_CHECKING:
+    from relay.commands.doctor import System
     from relay.commands.env import Wish
     from relay.config import ConfigurationError, ListenAddress, Settings
 
@@ -80,8 +81,12 @@ def _load_to_serve(options: argparse.Namespace) -> Settings | None:
 
 
 def _explain(error: ConfigurationError) -> None:
+    from relay.config.problems import NoConfiguration  # noqa: PLC0415  # see above
+
     for line in error.explain():
         _complain(line)
+    if isinstance(error, NoConfiguration):
+        return
     count = len(error.problems)
     _complain(f"{count} mistake{'s' if count > 1 else ''} in the configuration")
 
@@ -218,7 +223,7 @@ def _print_environment(options: argparse.Namespace) -> int:
     settings = _load(options)
     if settings is None:
         return UNUSABLE
-    wish = Wish(agent, options.host, options.client, options.relay)
+    wish = Wish(agent, options.host, options.client, options.relay, options.discover_models)
     try:
         environment = asyncio.run(agent_environment(settings, wish))
     except CommandError as error:
@@ -241,7 +246,7 @@ def _run(options: argparse.Namespace) -> int:
         return UNUSABLE
     try:
         agent = run.agent_of(options.program, options.agent)
-        wish = Wish(agent, None, options.client, options.relay)
+        wish = Wish(agent, None, options.client, options.relay, options.discover_models)
         if options.serve:
             return _serve_and_run(settings, wish, options.program)
         start = asyncio.run(run.prepare(settings, wish, options.program, os.environ))
@@ -338,12 +343,39 @@ def _doctor(options: argparse.Namespace) -> int:
         except doctor.BadAddress as error:
             _complain(str(error))
             return UNUSABLE
+    system = doctor.System(docker=shutil.which("docker"), environment=os.environ)
+    if options.report is not None:
+        return _report(options, system)
     settings = _load(options)
     if settings is None:
         return UNUSABLE
     stream = doctor.StreamOptions(wanted=options.stream, model=options.model)
-    system = doctor.System(docker=shutil.which("docker"))
     return asyncio.run(doctor.diagnose(settings, system, stream, sys.stdout, as_json=options.json))
+
+
+def _report(options: argparse.Namespace, system: System) -> int:
+    """Write what may be attached to a report; a mistaken configuration is a part of it."""
+    from relay.commands import CommandError, report  # noqa: PLC0415  # see above
+    from relay.config import ConfigurationError, find_file, load  # noqa: PLC0415  # see above
+
+    file: Path | None = None
+    loaded: Settings | ConfigurationError
+    try:
+        file = find_file(options.config, os.environ)
+        loaded = load(file)
+    except ConfigurationError as error:
+        loaded = error
+    try:
+        text = asyncio.run(report.compose(file, loaded, system, _admin_address(options)))
+        if options.report == "-":
+            _print(text.rstrip())
+        else:
+            _print(str(report.write(text, Path())))
+            _complain("look it through before you hand it to anybody")
+    except (CommandError, ValueError) as error:
+        _complain(str(error))
+        return FAILED
+    return OK
 
 
 def _top(options: argparse.Namespace) -> int:

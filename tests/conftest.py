@@ -11,6 +11,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
+from tests.harness.clock import WallClock
 from tests.harness.configuration import both_relays, configuration
 from tests.harness.peer import Agent
 from tests.harness.relay import LocalRelay, running_relay
@@ -44,6 +45,12 @@ def logging_as_it_was() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(levels[0])
     log.setLevel(levels[1])
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    """The wall clock, at noon; no period ends by itself while a test runs."""
+    return WallClock(monkeypatch)
 
 
 @pytest.fixture

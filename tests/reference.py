@@ -56,6 +56,7 @@ _WORDS: Final = {
     "dict[str, Number]": "mapping of names to numbers",
     "str": "text",
     "dict[HeaderName, HeaderValue]": "mapping of headers to values",
+    "dict[HeaderName, FieldFormat]": "mapping of headers to texts with a field",
     "tuple[HeaderName, ...]": "list of headers",
     "tuple[PathPrefix, ...]": "list of paths, not empty",
 }

@@ -42,6 +42,8 @@ NO_RELAY: Final = """\
 The relay can't be reached at {address}: it does not run, or a firewall on the host drops
 what containers send. `docker compose exec relay relay doctor` says which."""
 
+WELL: Final = "relay: no key is in here; {page} shows each call, and what it costs\n"
+"""All that stands before Claude Code, where Compose is quiet."""
 EXPOSED: Final = """\
 This is the relay's own folder, and {file} in it holds the credential: whatever runs in here could
 read it. Start Claude Code in your project's folder instead: see examples/claude/README.md."""
@@ -63,6 +65,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
         settle_questions(_home() / ".claude.json", Path.cwd())
         if problem := ask_relay(os.environ):
             raise SystemExit(problem)
+        if sys.stderr.isatty() and (page := os.environ.get("RELAY_PAGE")):
+            sys.stderr.write(WELL.format(page=page))
     os.execvp(command[0], command)  # noqa: S606  # no shell is wanted
 
 

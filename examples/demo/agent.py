@@ -1,6 +1,10 @@
-"""A pretend agent: streams one call through the relay and prints the answer as it arrives.
+"""Pretend agents: a minute of calls through the relay, as real agents make them.
 
-It holds no credential: only the relay's address, and a token that is worthless elsewhere.
+The first prints its answer word by word as it arrives. Then several call at once: one goes on with
+a long conversation, whose beginning the API has in its cache; one writes; one asks for a model that
+there is no more, and is refused. The first nears what its session may spend.
+
+They hold no credential: only the relay's address, and a token that is worthless elsewhere.
 Standard library only, so that it runs in any Python image.
 """
 
@@ -11,12 +15,18 @@ import json
 import os
 import sys
 import time
+import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+MODEL = "claude-sonnet-4-5"
+RETIRED_MODEL = "claude-2.1"
 ATTEMPTS = 30
+ROUNDS = 4
 # Agents send what they have read, such as tables; of their spaces a proxy can save some.
 QUESTION = """Who are you, and how did this call reach you? This is what I know:
 
@@ -27,23 +37,36 @@ QUESTION = """Who are you, and how did this call reach you? This is what I know:
     4       relay        the key, which it puts in only now
     5       you          the key, to compare
 """
+# What agents send anew with each call of a session: instructions, tools, files that they have read.
+INSTRUCTIONS = "You are a careful reviewer. Say what the change does, then what could break. " * 80
+# Those that there were: every series is there from the start.
+QUERY = "sum by (outcome, code) (relay_requests_total) > 0"
 
 
-def call(base_url: str, token: str) -> http.client.HTTPResponse:
-    """Send one streaming Messages request; return the response."""
-    address = urlsplit(base_url)
-    if address.hostname is None:
-        raise SystemExit("ANTHROPIC_BASE_URL names no host")
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
-    question = {"role": "user", "content": QUESTION}
-    body = {"model": "claude-sonnet-4-5", "max_tokens": 256, "stream": True, "messages": [question]}
-    connection.request(
-        "POST",
-        f"{address.path}/v1/messages",
-        body=json.dumps(body),
-        headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
-    )
-    return connection.getresponse()
+@dataclass(frozen=True)
+class Relay:
+    """Where calls go, and by which token."""
+
+    base_url: str
+    token: str = field(repr=False)
+
+    def call(self, session: str, body: dict[str, Any]) -> http.client.HTTPResponse:
+        """Send one streaming Messages request; return the response."""
+        address = urlsplit(self.base_url)
+        if address.hostname is None:
+            raise SystemExit("ANTHROPIC_BASE_URL names no host")
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
+        connection.request(
+            "POST",
+            f"{address.path}/v1/messages",
+            body=json.dumps({"max_tokens": 256, "stream": True} | body),
+            headers={
+                "authorization": f"Bearer {self.token}",
+                "content-type": "application/json",
+                "x-claude-code-session-id": session,
+            },
+        )
+        return connection.getresponse()
 
 
 def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
@@ -61,7 +84,8 @@ def say(text: str) -> None:
 
 def read_aloud(response: http.client.HTTPResponse, started: float) -> dict[str, int]:
     """Print the text as it arrives, then the whole; return the tokens that the API counted."""
-    answer, tokens = "", {}
+    answer = ""
+    tokens: dict[str, int] = {}
     for event in events(response):
         if event["type"] == "content_block_delta":
             text = event["delta"].get("text", "")
@@ -78,22 +102,101 @@ def taken_in(tokens: dict[str, int]) -> int:
     return sum(count for name, count in tokens.items() if name.endswith("input_tokens"))
 
 
-def first_answer(base_url: str, token: str) -> http.client.HTTPResponse:
+def asked(text: str) -> list[dict[str, Any]]:
+    """Return a question as a conversation that begins."""
+    return [{"role": "user", "content": text}]
+
+
+def first_answer(relay: Relay) -> http.client.HTTPResponse:
     """Call until the relay and what is behind it are both up."""
     for _ in range(ATTEMPTS):
-        response = call(base_url, token)
+        response = relay.call(str(uuid.uuid4()), {"model": MODEL, "messages": asked(QUESTION)})
         if response.status not in (502, 503):
             return response
         time.sleep(1)
     return response
 
 
+@dataclass
+class Agent:
+    """An agent at work in a session of its own; says a line for each of its calls."""
+
+    name: str
+    relay: Relay
+    pause_seconds: float
+    model: str = MODEL
+    instructions: str = ""
+    session: str = field(default_factory=lambda: str(uuid.uuid4()))
+    conversation: list[dict[str, Any]] = field(default_factory=list)
+
+    def work(self) -> None:
+        """Make all calls, one after the other."""
+        for number in range(1, ROUNDS + 1):
+            self.conversation += asked(f"Step {number}: go on.")
+            say(f"{self.name:<9} {self._call()}")
+            time.sleep(self.pause_seconds)
+
+    def _call(self) -> str:
+        body: dict[str, Any] = {"model": self.model, "messages": self.conversation}
+        if self.instructions:
+            block = {"type": "text", "text": self.instructions}
+            body["system"] = [block | {"cache_control": {"type": "ephemeral"}}]
+        started = time.monotonic()
+        response = self.relay.call(self.session, body)
+        if response.status != 200:
+            error = json.loads(response.read())["error"]
+            model, self.model = self.model, MODEL
+            return f"{response.status} {error['type']}: {error['message']}; tries another ({model})"
+        return self._read(response, started)
+
+    def _read(self, response: http.client.HTTPResponse, started: float) -> str:
+        answer, first = "", 0.0
+        tokens: dict[str, int] = {}
+        for event in events(response):
+            if event["type"] == "content_block_delta":
+                first = first or time.monotonic() - started
+                answer += event["delta"].get("text", "")
+            tokens |= event.get("message", event).get("usage", {})
+        self.conversation.append({"role": "assistant", "content": answer})
+        cached = tokens.get("cache_read_input_tokens", 0)
+        of_cache = f", {cached} of them from the cache" if cached else ""
+        return (
+            f"{tokens['output_tokens']} tokens out, the first after {first:.2f} s, the last after "
+            f"{time.monotonic() - started:.2f} s; {taken_in(tokens)} in{of_cache}"
+        )
+
+
+def work_together(relay: Relay, seconds: float) -> None:
+    """Have several agents call at once, for about that long."""
+    pause = seconds / ROUNDS
+    agents = [
+        Agent("reviewer:", relay, pause, instructions=INSTRUCTIONS),
+        Agent("writer:", relay, pause * 0.8),
+        Agent("old hand:", relay, pause * 1.1, model=RETIRED_MODEL),
+    ]
+    threads = [Thread(target=agent.work) for agent in agents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def say_where_to_look() -> None:
+    """Print what there is to open now."""
+    graph = f"{os.environ['PROMETHEUS']}/graph?g0.expr={quote(QUERY)}&g0.tab=0&g0.range_input=5m"
+    say("")
+    say("Now look, before Ctrl-C ends it all:")
+    say(f"  the page            {os.environ['PAGE']}")
+    say(f"  a graph of calls    {graph}")
+    say("  in another terminal docker compose exec relay relay top")
+
+
 def main() -> int:
-    """Make the call; return 0 if an answer came."""
-    base_url = os.environ["ANTHROPIC_BASE_URL"]
+    """Make the calls; return 0 if answers came."""
     token = Path(os.environ["ANTHROPIC_AUTH_TOKEN_FILE"]).read_text(encoding="ascii").strip()
+    relay = Relay(os.environ["ANTHROPIC_BASE_URL"], token)
     started = time.monotonic()
-    response = first_answer(base_url, token)
+    response = first_answer(relay)
     if response.status != 200:
         sys.stderr.write(f"{response.status}: {response.read().decode()}\n")
         return 1
@@ -103,6 +206,9 @@ def main() -> int:
     if saved := response.headers["x-headroom-tokens-saved"]:
         before = response.headers["x-headroom-tokens-before"]
         say(f"Headroom took {saved} of {before} tokens off the prompt, and never held the key")
+    say(f"now three agents at once, while {os.environ['PAGE']} shows them")
+    work_together(relay, float(os.environ["DEMO_SECONDS"]))
+    say_where_to_look()
     return 0
 
 

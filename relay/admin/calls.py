@@ -34,6 +34,8 @@ def _describe(source: Source, state: RelayState) -> dict[str, object]:
         "limits": [{"kind": limit.name, **limit.stated()} for limit in limits],
         "quotas": [{"window": quota.name, **quota.stated()} for quota in quotas],
     }
+    if state.expires_at is not None:
+        described["expires_at"] = state.expires_at
     if state.hops:
         described["hops"] = [
             {"name": hop.name, "state": hop.reach, "bypassed": hop.bypassed} for hop in state.hops

@@ -41,7 +41,8 @@ class Events:
         if request.method == "HEAD":
             return web.Response(headers=_HEADERS)
         response = web.StreamResponse(headers=_HEADERS)
-        with self._reader(bridge_of(request)) as reader:
+        # A reader who leaves shows when it is written to, or later, when its task is cancelled.
+        with contextlib.suppress(ConnectionError), self._reader(bridge_of(request)) as reader:
             await response.prepare(request)
             await self._tell(reader, response)
         return response
@@ -56,13 +57,16 @@ class Events:
             self._readers.discard(reader)
 
     async def _tell(self, reader: _Reader, response: web.StreamResponse) -> None:
-        ended, use = 0, -1
+        await self._overview.prepare()
+        ended, use = 0, None
         while not self._over.is_set():
             if reader.is_ready():
                 event, ended, use = self._overview.event(ended, use)
                 await reader.write(response, b"data: " + event + b"\n\n")
+            # Not wait_for: before Python 3.12 that may swallow the cancellation of who has left.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._over.wait(), EVENT_SECONDS)
+                async with asyncio.timeout(EVENT_SECONDS):
+                    await self._over.wait()
 
     def end(self) -> None:
         """End the streams, and begin no others."""

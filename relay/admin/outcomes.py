@@ -28,7 +28,7 @@ OUTCOMES: Final[Mapping[str, Entry]] = {
     "truncated": Entry("the answer broke off", "an-answer-breaks-off"),
     "stream_error": Entry("an error within the stream", "an-error-within-a-stream"),
     "internal_error": Entry("cut by the relay", "a-fault-of-the-relay"),
-    "hop_bypass": Entry("a hop did not come back", "the-relays-own-answers"),
+    "hop_bypass": Entry("a hop did not come back", "a-hop-does-not-come-back"),
 }
 REASONS: Final[Mapping[str, Entry]] = {
     "framing": Entry("malformed request", "malformed-request"),
@@ -40,11 +40,16 @@ REASONS: Final[Mapping[str, Entry]] = {
     "token": Entry("token not accepted", "token-not-accepted"),
     "too_large": Entry("body too large", "body-too-large"),
     "draining": Entry("the relay was stopping", "stopping"),
-    "limit": Entry("over a limit", "the-relays-own-answers"),
-    "pass": Entry("a hop's pass was not right", "the-relays-own-answers"),
-    "leg": Entry("a leg that its call may not make", "the-relays-own-answers"),
+    "limit": Entry("over a limit", "a-limit-is-reached"),
+    "pass": Entry("a hop's pass was not right", "a-return-is-refused"),
+    "leg": Entry("a leg that its call may not make", "more-than-its-call-may"),
 }
 """Of refused calls, whose outcome is ``rejected``, by their reason."""
+# Of calls that a limit refused, where it is none of dollars or tokens.
+_LIMITS: Final[Mapping[int, Entry]] = {
+    403: Entry("a batch under a limit", "batches-under-a-limit"),
+    429: Entry("too many calls at once", "too-many-calls-at-once"),
+}
 # Of errors that came from upstream: what their status says beside that.
 _STATUSES: Final[Mapping[int, Entry]] = {
     401: Entry("credential refused upstream", "the-credential-is-refused"),
@@ -74,16 +79,20 @@ def troubleshooting(anchor: str) -> str:
 
 
 def _entry(fields: CallFields) -> Entry:
-    outcome, reason = str(fields.get("outcome")), str(fields.get("reason"))
-    status = fields.get("status")
-    if outcome == "rejected" and reason in REASONS:
-        return REASONS[reason]
-    if outcome == "upstream_error" and isinstance(status, int):
-        if status < 400:
-            return _NO_ANSWER
-        if status == 502 and "error_type" not in fields:
-            return _NO_VALID_ANSWER
-        return _STATUSES.get(status, OUTCOMES[outcome])
-    if outcome == "timeout" and status != 504:
+    outcome, status = str(fields.get("outcome")), fields.get("status")
+    code = status if isinstance(status, int) else 0
+    if outcome == "rejected" and (reason := str(fields.get("reason"))) in REASONS:
+        return _LIMITS.get(code, REASONS[reason]) if reason == "limit" else REASONS[reason]
+    if outcome == "upstream_error" and code:
+        return _said_upstream(code, by_api="error_type" in fields)
+    if outcome == "timeout" and code != 504:
         return _SILENCE
     return OUTCOMES.get(outcome, Entry(outcome.replace("_", " ")))
+
+
+def _said_upstream(status: int, *, by_api: bool) -> Entry:
+    if status < 400:
+        return _NO_ANSWER
+    if status == 502 and not by_api:
+        return _NO_VALID_ANSWER
+    return _STATUSES.get(status, OUTCOMES["upstream_error"])

@@ -17,9 +17,11 @@ from typing import Final
 import orjson
 
 from relay import __version__
+from relay.admin.limits import limit_rows
 from relay.admin.outcomes import troubleshooting
 from relay.admin.rows import Row, ended_row, running_row
 from relay.admin.source import Source
+from relay.admin.use import PageUse, Version
 from relay.proxy.problems import Subject, problems_of
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import RelayState
@@ -39,23 +41,29 @@ class Overview:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._use = PageUse(source)
         self._now: dict[str, object] = {}
         self._made_at = float("-inf")
         self._legs: dict[str, Legs] = {}
         self._legs_at = -1
 
-    def event(self, seen: int, use_seen: int) -> tuple[bytes, int, int]:
+    async def prepare(self) -> None:
+        """Wait, and not for long, for what takes time to find out."""
+        await self._use.wait()
+
+    def event(self, seen: int, use_seen: Version | None) -> tuple[bytes, int, Version]:
         """Return what to tell a reader that has seen so many calls end, and a version of use.
 
         With it, what the reader has seen then.
         """
         self._source.recorder.settle()
-        calls, use = self._source.recent_calls, self._source.use
+        self._use.look()
+        calls, use = self._source.recent_calls, self._use.version
         ended = [ended_row(*each) for each in calls.ended_after(seen)]
         told = self._current() | {"time": time.time(), "ended": ended}
-        if use.version != use_seen:
-            told["use"] = use.report()
-        return as_json(told), calls.ended, use.version
+        if use != use_seen:
+            told["use"] = self._use.report()
+        return as_json(told), calls.ended, use
 
     def _current(self) -> dict[str, object]:
         now = asyncio.get_running_loop().time()
@@ -76,8 +84,16 @@ class Overview:
             "in_flight": [running_row(record) for record in running[:SHOWN_IN_FLIGHT]],
             "in_flight_count": len(running),
             "ended_count": calls.ended,
-            "wrong": [_wrong(each) for each in problems_of(lifecycle.runtime)],
+            "limits": self._limits(),
+            "wrong": [_wrong(each) for each in problems_of(lifecycle.runtime, lifecycle.ledger)],
         }
+
+    def _limits(self) -> list[Row]:
+        """Return what clients may spend and have spent, where any limit is."""
+        runtime = self._source.lifecycle.runtime
+        if not runtime.settings.has_limits:
+            return []
+        return limit_rows(self._source.lifecycle.ledger.spending, runtime.accounts())
 
     def _relay(self, state: RelayState) -> Row:
         limits, quotas = self._source.metrics.current_limits(state.relay)
@@ -89,6 +105,7 @@ class Overview:
             "grant": state.grant,
             "ready": state.ready,
             "refused": state.refused,
+            "expires_at": state.expires_at,
             "connections": {"idle": state.idle_connections, "active": state.active_connections},
             "legs": found,
             "hops": _hops(state),

@@ -13,14 +13,16 @@ from typing import Final
 from relay.admin.outcomes import described
 from relay.telemetry.access_log import call_fields
 from relay.telemetry.call import CallFields, CallRecord
+from relay.telemetry.ledger.size import CHARACTERS_PER_TOKEN
 from relay.telemetry.timeline import timeline
 
 Row = dict[str, object]
 
 TEXT_LIMIT: Final = 256
 """Characters of a name that an agent or an upstream chose; a path may have 16,000."""
-# Bytes of an event stream for each token that the model writes: an event holds a few tokens, and
-# is mostly what is around them. Good to a factor of two; the API states the number at the end.
+# Bytes of an event stream for each token that the model writes, where nobody counts its text: an
+# event holds a few tokens, and is mostly what is around them. Good to a factor of two; the API
+# states the number at the end.
 _BYTES_PER_TOKEN: Final[Mapping[str, int]] = {
     "messages": 35,
     "chat_completions": 200,
@@ -83,9 +85,12 @@ def _tokens(fields: Row) -> Row:
 
 
 def _output_estimate(record: CallRecord) -> int:
-    per_token = _BYTES_PER_TOKEN.get(record.operation)
-    if per_token is None or record.meter is None or not record.meter.streams:
+    """Return about how many tokens a stream holds: as limits count them, where there are any."""
+    per_token, meter = _BYTES_PER_TOKEN.get(record.operation), record.meter
+    if per_token is None or meter is None or not meter.streams:
         return 0
+    if meter.text_size is not None:
+        return meter.text_size // CHARACTERS_PER_TOKEN
     return record.response_bytes // per_token
 
 

@@ -46,7 +46,7 @@ class Opencode:
     """opencode calls any API; where, it reads from a variable with its whole configuration."""
 
     apis: tuple[Api, ...] = ("anthropic", "openai")
-    note = "opencode fetches packages of its providers from npm, past the relay"
+    note = "opencode asks npm for its package of plugins, past the relay; it works without"
 
     def variables(self, urls: Mapping[Api, str], token: str) -> dict[str, str]:
         """Return its configuration, which beats its files; logins of its own do not count."""
@@ -81,6 +81,11 @@ KINDS: Final[Mapping[Agent, Kind | Opencode]] = {
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
             # Of its own accord it would fetch plugins from elsewhere on its first start.
             ("CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL", "1"),
+            # Both are its ways with Anthropic's own address, and off at any other: a tool's input
+            # as it is written (else a long one is minutes of silence), and the trace's header,
+            # where it traces at all.
+            ("CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING", "1"),
+            ("CLAUDE_CODE_PROPAGATE_TRACEPARENT", "1"),
             # Some versions load every tool of every MCP server into each call where the base
             # URL is not Anthropic's (2.1.81 does, 2.1.330 does not).
             ("ENABLE_TOOL_SEARCH", "true"),
@@ -94,6 +99,8 @@ KINDS: Final[Mapping[Agent, Kind | Opencode]] = {
     "anthropic": Kind("anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
     "openai": Kind("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
 }
+DISCOVERY: Final = {"CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1"}
+"""Has Claude Code ask its base URL for models when it starts, and list them in ``/model``."""
 DEFAULT_AGENTS: Final[Mapping[Api, tuple[Agent, ...]]] = {
     "anthropic": ("claude-code",),
     "openai": ("openai", "codex"),

@@ -34,7 +34,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "token": ("relay token", "relay token --to relay_token"),
     "health": ("relay health", "relay health --ready"),
-    "doctor": ("relay doctor", "relay doctor --stream", "relay doctor --json"),
+    "doctor": ("relay doctor", "relay doctor --stream", "relay doctor --report"),
     "top": ("relay top", "relay top --once"),
     "usage": ("relay usage", "relay usage daily --since 7d", "relay usage models --json"),
     "version": ("relay version",),
@@ -56,12 +56,24 @@ class _Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """As argparse's; what a command does not know is its error, with its own usage."""
+        if self._subparsers is None:
+            # Before argparse takes what stands behind a misspelt option for something else.
+            self._refuse([word for word in args or () if self._is_unknown(word)])
         options, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            named = (name for action in self._actions for name in action.option_strings)
-            hint = _nearest(unknown[0].partition("=")[0], named)
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        self._refuse(unknown)
         return options, unknown
+
+    def _is_unknown(self, word: str) -> bool:
+        name = word.partition("=")[0]
+        return name.startswith("--") and not any(each.startswith(name) for each in self._named())
+
+    def _named(self) -> list[str]:
+        return [name for action in self._actions for name in action.option_strings]
+
+    def _refuse(self, unknown: Sequence[str]) -> None:
+        if unknown:
+            hint = _nearest(unknown[0].partition("=")[0], self._named())
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
@@ -79,7 +91,8 @@ def parser() -> argparse.ArgumentParser:
     top_level = _Parser(
         prog="relay",
         description="Puts the real credential into an agent's LLM calls, and measures them.",
-        epilog=f"relay help COMMAND says more of one. docs: {DOCS}",
+        epilog=f"relay help COMMAND says more of one.\n\ndocs: {DOCS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top_level.add_argument("--version", action="version", version=VERSION)
     commands = top_level.add_subparsers(dest="command", title="commands", metavar="COMMAND")
@@ -117,6 +130,7 @@ def parser() -> argparse.ArgumentParser:
     env.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
     env.add_argument("--host", help="host, or host:port, by which the agent reaches the relay")
     env.add_argument("--client", help="whose token to print; by default the first client's")
+    _add_discovery(env)
     _add_run(add("run", "Start an agent whose calls go through the relay, or nothing."))
     _add_token(add("token", "Print a fresh random client token.", config=False))
     health = add("health", "Ask a running relay whether it serves; exit status 1 if not.")
@@ -135,6 +149,15 @@ def parser() -> argparse.ArgumentParser:
         "--from-agent",
         metavar="URL",
         help="instead, in an agent's container: see what is reached from there; URL is the relay's",
+    )
+    doctor.add_argument(
+        "--report",
+        nargs="?",
+        const=".",
+        choices=(".", "-"),
+        metavar="-",
+        help="instead, write all there is to know, without secrets, into one file in this folder, "
+        "to attach to a report; --report=- prints it",
     )
     top = add("top", "Show what a running relay is doing, live.")
     top.add_argument("--once", action="store_true", help="print it once")
@@ -181,6 +204,14 @@ def _seconds(text: str) -> float:
     return int(number) * _UNITS[unit]
 
 
+def _add_discovery(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--discover-models",
+        action="store_true",
+        help="have Claude Code ask the API for its models, and list them in /model",
+    )
+
+
 def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "program",
@@ -196,6 +227,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--relay", metavar="NAME", help="through which relay, where several would do")
     run.add_argument("--client", help="as whom; by default as the first client")
+    _add_discovery(run)
     run.add_argument(
         "--serve",
         action="store_true",

@@ -18,8 +18,10 @@ from relay.config import (
     return_variables,
 )
 from relay.credentials.credential import Credential
+from relay.credentials.reading import lasting
 from relay.credentials.shape import remarks
 from relay.downstream.listener import interface_addresses
+from relay.proxy.hop_words import OR_A_HOP
 from relay.telemetry.spending.words import per_period
 from relay.upstream.egress import Egress
 
@@ -28,7 +30,9 @@ _INDENT: Final = " " * 12
 
 async def credentials_of(settings: Settings) -> tuple[list[Credential], list[Credential]]:
     """Return the grants and the clients' tokens, each read once."""
-    grants = [Credential(grant.name, grant.sources) for grant in settings.grants]
+    grants = [
+        Credential(grant.name, grant.sources, fields=grant.fields) for grant in settings.grants
+    ]
     clients = [Credential(client.name, client.sources) for client in settings.clients]
     for credential in (*grants, *clients):
         await credential.settle()
@@ -88,6 +92,9 @@ async def _describe_relay(relay: RelaySettings, state: str) -> list[str]:
         lines += [_field("chain", f"agent {first}"), *(_field("", leg) for leg in others)]
     lines.append(_field("paths", " ".join(prefix.decode() for prefix in relay.allow)))
     lines.append(_field("credential", f"{relay.grant.name}, {state}"))
+    if relay.may_be_to_a_hop:
+        lines.append(_field("", "what answers there gets it; an LLM proxy as a hop does not:"))
+        lines.append(_field("", f"{OR_A_HOP} (docs/upgrading.md)"))
     if relay.egress is not None:
         lines.append(_field("egress", await _describe_egress(relay.egress)))
     return lines + await _describe_headers(relay.headers)
@@ -106,7 +113,8 @@ def _legs(relay: RelaySettings) -> list[str]:
         skipped = ", skipped while it is down" if hop.if_down == "skip" else ""
         legs.append(f"-> {hop.name} {hop.upstream}{skipped}")
     out = "" if relay.egress is None else f" through the proxy {relay.egress.proxy}"
-    return [*legs, f"-> {relay.upstream}{out}, credential in {relay.grant.header.decode()}"]
+    headers = (relay.grant.header, *(each.name for each in relay.grant.further))
+    return [*legs, f"-> {relay.upstream}{out}, credential in {b', '.join(headers).decode()}"]
 
 
 async def _describe_hop(settings: Settings, relay: RelaySettings, hop: HopSettings) -> list[str]:
@@ -150,5 +158,5 @@ def _field(label: str, text: str) -> str:
 
 def _state(credential: Credential) -> str:
     if credential.ready:
-        return f"is there, from {credential.origin()}"
+        return f"is there, from {credential.origin()}{lasting(credential.reading)}"
     return f"is MISSING: {credential.explain()}"

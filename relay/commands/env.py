@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from relay.commands import CommandError
-from relay.commands.agents import ANY_TOKEN, DEFAULT_AGENTS, KINDS, Agent
+from relay.commands.agents import ANY_TOKEN, DEFAULT_AGENTS, DISCOVERY, KINDS, Agent
 from relay.commands.check import credentials_of
 from relay.commands.env_formats import LISTS, Environment
 from relay.config import ListenAddress, RelaySettings, Settings, parse_upstream
@@ -22,12 +22,13 @@ from relay.errors import Api
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked for: which agent, at which address, as whom, through which relay."""
+    """What is asked for: which agent, at which address, as whom, through which relay, and more."""
 
     agent: Agent | None = None
     host: str | None = None
     client: str | None = None
     relay: str | None = None
+    discover_models: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,9 @@ async def tell(settings: Settings, wish: Wish) -> Told:
     address = _address_for_agents(settings.listen, wish.host)
     host = _host_of(address)
     relays = _chosen_relays(settings, wish)
-    kinds = [KINDS[each] for each in _agents(relays, wish.agent)]
-    variables: dict[str, str] = {}
+    agents = _agents(relays, wish.agent)
+    kinds = [KINDS[each] for each in agents]
+    variables = _variables_of_discovery(agents) if wish.discover_models else {}
     urls = {api: f"http://{address}/relay/{relay.name}" for api, relay in relays.items()}
     for kind in kinds:
         variables |= kind.variables(urls, token)
@@ -84,6 +86,12 @@ def ambiguities(settings: Settings, wish: Wish) -> list[str]:
         for api, names in found.items()
         if api in wanted and len(names) > 1
     ]
+
+
+def _variables_of_discovery(agents: Iterable[Agent]) -> dict[str, str]:
+    if "claude-code" not in agents:
+        raise CommandError("Claude Code alone asks for the API's models")
+    return dict(DISCOVERY)
 
 
 def _agents(relays: Iterable[Api], agent: Agent | None) -> tuple[Agent, ...]:

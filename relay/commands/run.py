@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import json
 import os
 import secrets
 import tempfile
@@ -20,13 +19,13 @@ from pathlib import Path
 from typing import Final
 
 from relay.commands import CommandError
-from relay.commands.admin_address import interface_host, page_url
 from relay.commands.agents import PROGRAMS, Agent
 from relay.commands.child import run_child
 from relay.commands.claude_settings import obstacle
 from relay.commands.client import Client, NoAnswer
 from relay.commands.env import Told, Wish, tell
 from relay.commands.env_formats import LISTS, Environment, codex_options, settings
+from relay.commands.running_relay import holds_credential
 from relay.config import EnvSource, RelaySettings, Settings, Sources
 from relay.credentials.credential import Credential
 from relay.credentials.shape import is_weak
@@ -124,19 +123,8 @@ async def _require_credential(configured: Settings, relay: RelaySettings) -> Non
     """Raise unless the credential has a value, here or where the relay alone has it."""
     credential = Credential(relay.grant.name, relay.grant.sources)
     await credential.settle()
-    if not credential.ready and not await _is_held(configured, relay.name):
+    if not credential.ready and not await holds_credential(configured, relay.name):
         raise CommandError(f"credential {relay.grant.name} has no value: {credential.explain()}")
-
-
-async def _is_held(configured: Settings, relay: str) -> bool:
-    """Whether the running relay says that it has the credential."""
-    try:
-        url = page_url(interface_host(configured.admin[0]), "/readyz")
-        async with Client() as client:
-            page = json.loads((await client.ask("GET", url)).body)
-        return bool(page["relays"][relay]["credential"]["ready"])
-    except (CommandError, ValueError, LookupError, TypeError):
-        return False
 
 
 async def _require_relay(configured: Settings, told: Told, name: str) -> None:

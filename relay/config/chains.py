@@ -79,7 +79,7 @@ def _what_ends_it(relay: RelaySettings) -> str:
 
 def _check_headers(checker: Checker, chain: Chain) -> None:
     for header in chain.relay.headers:
-        if header.name.lower() == chain.relay.grant.header.lower():
+        if header.name.lower() in chain.relay.grant.header_names:
             place = (*chain.path, "headers", header.name.decode())
             checker.complain(place, "is where the credential goes; leave it out")
 

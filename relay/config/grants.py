@@ -8,12 +8,20 @@ from typing import Final
 
 from relay.config.problems import Path as FieldPath
 from relay.config.schema import BUILT_IN_GRANTS, FileSource, Grant, Source
-from relay.config.settings import GRANT_API, GrantSettings, Sources, built_in_grant
+from relay.config.settings import (
+    GRANT_API,
+    FurtherHeader,
+    GrantSettings,
+    Sources,
+    built_in_grant,
+)
 from relay.config.validation import Checker
 from relay.config.yaml_document import Data
 from relay.errors import Api
 
-_CUSTOM_KEYS: Final = frozenset({"header", "format", "remove", "add"})
+_CUSTOM_KEYS: Final = frozenset({"header", "headers", "format", "remove", "add"})
+# Where APIs look for a credential, and LLM proxies for what stands in its place.
+_USUAL_HEADERS: Final = (b"authorization", b"x-api-key", b"api-key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +66,47 @@ def _resolve(
         for key in sorted(_CUSTOM_KEYS & grant.model_fields_set):
             checker.complain((*path, key), "is for custom grants only; this one is built in")
         return built_in_grant(grant.name, sources, secrets)
-    if grant.header is None or sources is None:
+    headers = _headers(checker, path, grant)
+    if not headers or sources is None:
         checker.complain(
             path,
             f"is none of the built-in grants ({', '.join(BUILT_IN_GRANTS)}); "
             "a custom one needs name, source and header",
         )
         return None
-    return _custom_grant(grant, grant.header, sources)
+    return _custom_grant(grant, headers, sources)
 
 
-def _custom_grant(grant: Grant, header: str, sources: Sources) -> GrantSettings:
-    prefix, _, suffix = grant.format.partition("{}")
+def _headers(checker: Checker, path: FieldPath, grant: Grant) -> list[FurtherHeader]:
+    """Return the headers that a custom grant fills."""
+    if not grant.headers:
+        return [] if grant.header is None else [_header(grant.header, grant.format)]
+    for key in ("header", "format"):
+        if key in grant.model_fields_set:
+            checker.complain((*path, key), "stands beside headers; keep one of them")
+    if len({name.lower() for name in grant.headers}) < len(grant.headers):
+        message = "says a header twice, in upper and lower case; keep one"
+        checker.complain((*path, "headers"), message)
+    return [_header(name, text) for name, text in grant.headers.items()]
+
+
+def _header(name: str, text: str) -> FurtherHeader:
+    prefix, _, rest = text.partition("{")
+    field, _, suffix = rest.partition("}")
+    return FurtherHeader(name.encode(), field, prefix.encode(), suffix.encode())
+
+
+def _custom_grant(grant: Grant, headers: list[FurtherHeader], sources: Sources) -> GrantSettings:
+    usual = (each for each in headers if each.name.lower() in _USUAL_HEADERS)
+    first = next(usual, headers[0])
     return GrantSettings(
         name=grant.name,
         sources=sources,
-        header=header.encode(),
-        prefix=prefix.encode(),
-        suffix=suffix.encode(),
+        header=first.name,
+        prefix=first.prefix,
+        suffix=first.suffix,
+        field=first.field,
+        further=tuple(each for each in headers if each is not first),
         remove=frozenset(name.lower().encode() for name in grant.remove),
         add=tuple((name.encode(), value.encode()) for name, value in grant.add.items()),
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, get_args
 
 from relay.config.problems import Path as FieldPath
 from relay.config.schema import Limit, Per
-from relay.config.settings import ClientRules, LimitSettings
+from relay.config.settings import ClientRules, LedgerSettings, LimitSettings
 from relay.config.validation import Checker
 from relay.config.yaml_document import Data
 
@@ -19,6 +19,8 @@ ALL: Final = "all"
 _KINDS: Final = ("usd", "tokens", "at_once")
 _PERIODS: Final = ", ".join(get_args(Per)[:-1]) + f" or {get_args(Per)[-1]}"
 _FORMS: Final = "{usd: 20, per: day}, {tokens: 1000000, per: session} or {at_once: 8}"
+_DAYS: Final[Mapping[str | None, int]] = {"hour": 1, "day": 1, "week": 7, "month": 31}
+"""For how long calls must be kept, so that the period's sum is known after a restart."""
 _MICRO: Final = 1_000_000
 """The part of a dollar that sums are kept in."""
 
@@ -65,8 +67,7 @@ def remark_on_limits(
     checker: Checker,
     declared: DeclaredClients,
     of_all: tuple[LimitSettings, ...],
-    *,
-    has_ledger: bool,
+    ledger: LedgerSettings | None,
 ) -> None:
     """Remark on what limits do not see, and on what they forget."""
     by_place: list[tuple[FieldPath, ClientRules]] = [*declared.places]
@@ -76,9 +77,24 @@ def remark_on_limits(
     places = [(*path, "limits") for path, rules in by_place if counts_use(rules.limits)]
     if counts_use(of_all):
         places.insert(0, ("limits",))
-    if places and not has_ledger:
+    if places and ledger is None:
         checker.remark(
             places[0],
             "are kept in memory alone: a restart begins them at zero; "
             "add ledger: {path: /var/lib/relay/ledger.db}",
+        )
+    if ledger is not None:
+        limits = (*of_all, *(limit for _, rules in by_place for limit in rules.limits))
+        _remark_on_age(checker, limits, ledger.keep_days)
+
+
+def _remark_on_age(checker: Checker, limits: Iterable[LimitSettings], keep_days: float) -> None:
+    """Remark on a ledger that keeps calls for less than the longest period of a limit."""
+    periods = {limit.per for limit in limits if limit.per in _DAYS}
+    longest = max(periods, key=lambda per: _DAYS[per], default=None)
+    if longest is not None and keep_days < _DAYS[longest]:
+        checker.remark(
+            ("ledger", "keep_days"),
+            f"is less than the {longest} that a limit is for: a restart forgets what is older; "
+            f"make it {_DAYS[longest]}",
         )

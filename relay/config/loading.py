@@ -19,7 +19,7 @@ from relay.config.grants import DeclaredGrant, read_grants
 from relay.config.ledger import read_ledger, read_timezone
 from relay.config.limits import read_limits, remark_on_limits
 from relay.config.listeners import Listeners
-from relay.config.problems import ConfigurationError, Problem, in_order
+from relay.config.problems import ConfigurationError, NoConfiguration, Problem, in_order
 from relay.config.problems import Path as FieldPath
 from relay.config.relays import read_relays
 from relay.config.schema import Drain, Timeouts
@@ -49,7 +49,7 @@ def find_file(path: str | None, environment: Mapping[str, str]) -> Path:
     """Return the configuration's path: the one given, else the first place that has one.
 
     Raises:
-        ConfigurationError: There is none.
+        NoConfiguration: There is none.
     """
     chosen = path or environment.get("RELAY_CONFIG")
     if chosen:
@@ -62,7 +62,7 @@ def find_file(path: str | None, environment: Mapping[str, str]) -> Path:
         f"not found: there is no {places}; relay init writes one, or name another "
         "with --config or $RELAY_CONFIG"
     )
-    raise ConfigurationError([Problem(1, (), message)])
+    raise NoConfiguration([Problem(1, (), message)])
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -125,7 +125,7 @@ class _Loader:
         check_relays(checker, clients, {relay.name for relay in relays})
         if checker.problems:
             raise ConfigurationError(checker.problems)
-        remark_on_limits(checker, clients, limits, has_ledger=ledger is not None)
+        remark_on_limits(checker, clients, limits, ledger)
         listeners.remark()
         return Settings(
             file=str(self._path),

@@ -94,6 +94,14 @@ class ConfigurationError(Exception):
         return [f"{self.file}:{problem}" for problem in self.problems]
 
 
+class NoConfiguration(ConfigurationError):
+    """There is no file that could be mistaken."""
+
+    def explain(self) -> list[str]:
+        """Return the one line that says so."""
+        return [problem.message for problem in self.problems]
+
+
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Return problems in the order of the file."""
     return sorted(problems, key=lambda problem: (problem.line, problem.place))

@@ -40,6 +40,7 @@ _HEADER_NAME: Final = re.compile(TOKEN.decode())
 _HEADER_VALUE: Final = re.compile(r"[\t -~]*")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EXPONENT: Final = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3}", re.ASCII)
+_FIELD_FORMAT: Final = re.compile(r"[^{}]*\{[^{}\s]*\}[^{}]*")
 _FRAMING_HEADERS: Final = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
 
 
@@ -61,7 +62,7 @@ def _file_path(text: str) -> str:
 
 def _json_path(text: str) -> str:
     if not text.isprintable() or looks_secret(text):
-        raise ValueError("must be a dotted path into the file, such as a.b.c")
+        raise ValueError("must be a dotted path into JSON, such as a.b.c")
     return text
 
 
@@ -116,6 +117,14 @@ def _header_format(text: str) -> str:
     return _header_value(text)
 
 
+def _field_format(text: str) -> str:
+    if not _FIELD_FORMAT.fullmatch(text) or looks_secret(text):
+        raise ValueError(
+            'must hold the name of a field once, in braces; for example "Bearer {access_token}"'
+        )
+    return _header_value(text)
+
+
 def _upstream(text: str) -> str:
     parse_upstream(text)
     return text
@@ -152,6 +161,7 @@ HopName = Annotated[str, AfterValidator(_hop_name)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 HeaderFormat = Annotated[str, AfterValidator(_header_format)]
+FieldFormat = Annotated[str, AfterValidator(_field_format)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream)]
 ProxyUrl = Annotated[str, AfterValidator(_proxy)]
 PathPrefix = Annotated[str, AfterValidator(_prefix)]
@@ -197,7 +207,10 @@ class FileSource(Model):
     file: FilePath
     """The file's path; ``~`` is the relay's home, a relative path begins at agent.yaml's folder."""
     json_path: JsonPath | None = Field(default=None, alias="json", min_length=1)
-    """Where in the file's JSON the value is, such as ``a.b.c``; left out, the whole file is it."""
+    """Where in the file's JSON the value is, such as ``a.b.c``; left out, the whole file is it,
+    unless its JSON is of a form [that is known](#values-that-end)."""
+    expires: JsonPath | None = Field(default=None, min_length=1)
+    """Where in the JSON it is said when the value ends; by default it is looked for beside it."""
 
     def located(self, folder: Path) -> FileSource:
         """Return this source with ``~`` and a relative path made absolute."""
@@ -205,14 +218,18 @@ class FileSource(Model):
 
 
 class CommandSource(Model):
-    """A value printed by a command, run again when ``ttl`` seconds have passed."""
+    """A value printed by a command, run again before it ends, or when ``ttl`` has passed."""
 
     command: Annotated[tuple[str, ...], AfterValidator(_command)] = Field(
         min_length=1, strict=False
     )
     """The program and its arguments; no shell reads them. It has 10 seconds."""
     ttl: PositiveNumber = 300
-    """Seconds for which what it printed is used."""
+    """Seconds for which what it printed is used, where that does not say when it ends."""
+    json_path: JsonPath | None = Field(default=None, alias="json", min_length=1)
+    """Where in the JSON that it prints the value is, as in a file."""
+    expires: JsonPath | None = Field(default=None, min_length=1)
+    """Where in the JSON it is said when the value ends, as in a file."""
 
 
 def _source_kind(data: object) -> str | None:
@@ -254,6 +271,9 @@ class Grant(Model):
     """Where the credential is; a known grant has places of its own to look."""
     header: HeaderName | None = None
     """Your own grants only, and required there: the header that the credential goes into."""
+    headers: dict[HeaderName, FieldFormat] = Field(default_factory=dict)
+    """In place of ``header`` and ``format``, [several headers](#several-headers) from one source:
+    their values, with ``{a.b}`` where a field of the source's JSON goes."""
     format: HeaderFormat = "{}"
     """Your own grants only: the header's value, with ``{}`` where the credential goes."""
     remove: tuple[HeaderName, ...] = Field(default=(), strict=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as defaulted
 from typing import Final, Literal
 
 from relay.config.addresses import ListenAddress, UpstreamAddress
@@ -21,6 +22,17 @@ Sources = tuple[EnvSource | FileSource | CommandSource, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherHeader:
+    """A header that a grant fills beside its first, from another field of the same source."""
+
+    name: bytes
+    field: str
+    """Where in the source's JSON its value is; empty for the credential's own."""
+    prefix: bytes = b""
+    suffix: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class GrantSettings:
     """A credential's sources and the way it goes into a request.
 
@@ -34,6 +46,20 @@ class GrantSettings:
     suffix: bytes = b""
     remove: frozenset[bytes] = frozenset()
     add: tuple[tuple[bytes, bytes], ...] = ()
+    field: str = ""
+    """Where in the source's JSON the credential is, from where the source's path leads."""
+    further: tuple[FurtherHeader, ...] = ()
+    """What the source fills beside ``header``; LLM proxies on the way get none of it."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What is read of the source: the credential, and what goes into further headers."""
+        return (self.field, *(each.field for each in self.further))
+
+    @property
+    def header_names(self) -> frozenset[bytes]:
+        """The headers that it fills, in lower case."""
+        return frozenset(name.lower() for name in (self.header, *(e.name for e in self.further)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +161,11 @@ class RelaySettings:
     egress: EgressSettings | None = None
     """The way out to the upstream; None: straight."""
 
+    @property
+    def may_be_to_a_hop(self) -> bool:
+        """Whether what gets the credential is hardly the API: an LLM proxy that is no hop yet."""
+        return not self.hops and not self.upstream.tls
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerSettings:
@@ -144,7 +175,7 @@ class LedgerSettings:
     keep_days: float = 90
     max_mb: float = 1024
     """Millions of bytes."""
-    line: int = field(default=1, compare=False)
+    line: int = defaulted(default=1, compare=False)
     """Where the path stands in agent.yaml."""
 
 
@@ -161,9 +192,9 @@ class Settings:
     drain: float
     prices: Mapping[str, Mapping[str, float]] | None = None
     """Dollars per million tokens by model and type, over the known ones; None: no costs."""
-    factors: Mapping[str, float] = field(default_factory=dict)
+    factors: Mapping[str, float] = defaulted(default_factory=dict)
     """What services beside the standard one cost, as multiples, over the known ones."""
-    unknown: Mapping[str, float] = field(default_factory=lambda: DEFAULT_UNKNOWN)
+    unknown: Mapping[str, float] = defaulted(default_factory=lambda: DEFAULT_UNKNOWN)
     """Dollars per million tokens by type, for limits, of a model without a known price."""
     folders: tuple[FolderSettings, ...] = ()
     """Further clients, that come and go."""

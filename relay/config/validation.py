@@ -39,8 +39,8 @@ _SENTENCES: Final = {
 }
 _SOURCE_KEYS: Final = {
     "<env>": ("env",),
-    "<file>": ("file", "json"),
-    "<command>": ("command", "ttl"),
+    "<file>": ("file", "json", "expires"),
+    "<command>": ("command", "ttl", "json", "expires"),
 }
 
 _EXAMPLES: Final[dict[Path, str]] = {

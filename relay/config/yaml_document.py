@@ -17,6 +17,9 @@ from relay.config.problems import ConfigurationError, Path, Problem, shown
 from relay.config.yaml_errors import problem_of
 
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
+# The relay's own keys are six deep. Without a limit PyYAML looks at each open bracket for each
+# token: 5,000 of them take seconds.
+_MOST_NESTED: Final = 100
 
 Pairs = list[tuple[yaml.ScalarNode, yaml.Node]]
 Data = None | bool | int | float | str | list["Data"] | dict[str, "Data"]
@@ -46,17 +49,38 @@ def read_document(text: str, sections: Collection[str] | None = None) -> Documen
         ConfigurationError: It is not YAML, uses a tag or a complex key, or says a key twice.
     """
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         reader = _NodeReader(loader, sections)
         data = reader.read(node, ()) if node is not None else None
     except yaml.YAMLError as error:
         raise ConfigurationError([problem_of(error)]) from None
-    except RecursionError:
+    except _TooDeep:
         raise ConfigurationError([Problem(1, (), "is nested too deeply")]) from None
     if reader.problems:
         raise ConfigurationError(reader.problems)
     return Document(data, reader.lines, tuple(reader.remarks))
+
+
+class _TooDeep(Exception):
+    """A file is nested more deeply than any configuration."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, with an end to how deeply things may be nested."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Read a value, as soon as its first token is there."""
+        self._depth += 1
+        if self._depth > _MOST_NESTED:
+            raise _TooDeep
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 class _NodeReader:

@@ -16,7 +16,9 @@ from typing import Final
 
 from relay import threads
 from relay.config import CommandSource
-from relay.credentials.sources import VALUE_LIMIT_BYTES, Reading, usable
+from relay.credentials.document import VALUE, read_document
+from relay.credentials.reading import Reading
+from relay.credentials.sources import VALUE_LIMIT_BYTES
 
 COMMAND_LIMIT_SECONDS: Final = 10.0
 
@@ -26,8 +28,15 @@ _Process = subprocess.Popen[bytes]
 class Command:
     """One command, run again and again, once at a time."""
 
-    def __init__(self, source: CommandSource, limit_seconds: float = COMMAND_LIMIT_SECONDS) -> None:
+    def __init__(
+        self,
+        source: CommandSource,
+        limit_seconds: float = COMMAND_LIMIT_SECONDS,
+        fields: tuple[str, ...] = VALUE,
+    ) -> None:
+        """Have these fields taken of what it prints: see ``document``."""
         self._source = source
+        self._fields = fields
         self._limit_seconds = limit_seconds
         self._starting: asyncio.Future[_Process] | None = None
         """A start that has not come to an end; the next run takes what it began."""
@@ -62,8 +71,8 @@ class Command:
             _end(process)
         if status != 0:
             return Reading(problem=f"ended with status {status}")
-        value = usable(output.decode("utf-8", "replace"))
-        return Reading(value) if value else Reading(problem="printed no usable value")
+        text = output.decode("utf-8-sig", "replace")
+        return read_document(text, self._source, self._fields)
 
     async def _start(self) -> _Process:
         starting = self._starting = self._starting or threads.run(self._start_now, _end)

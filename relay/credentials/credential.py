@@ -1,14 +1,13 @@
 """The current value of a grant or a client token, from its sources.
 
 A value is asked for on every call, and at hand: variables never change, files are followed, and
-a command runs in the background when its time to live has passed. A variable that the process does
-not have may be kept in a file by whoever started it. Nothing here shows a value: not in a repr, not
-in a log.
+commands run in the background. One that has ended is none. A variable that the process does not
+have may be kept in a file by whoever started it. Nothing here shows a value: not in a repr, not in
+a log.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -17,17 +16,12 @@ from functools import partial
 from typing import Final, Protocol
 
 from relay.config import CommandSource, EnvSource, FileSource, Sources
-from relay.credentials.command import Command
+from relay.credentials.command_value import CommandValue
+from relay.credentials.document import VALUE
+from relay.credentials.ends import said
 from relay.credentials.file import FileValue
-from relay.credentials.sources import (
-    NOT_SET,
-    NOT_THERE,
-    Reading,
-    Result,
-    compare,
-    describe,
-    read_environment,
-)
+from relay.credentials.reading import Reading, Result
+from relay.credentials.sources import NOT_SET, NOT_THERE, describe, read_environment
 
 KEPT_VARIABLES: Final = "RELAY_VARIABLES"
 """Names the folder in which a variable that is not set is looked for, as a file of its name."""
@@ -44,7 +38,11 @@ class Value(Protocol):
 
     @property
     def reading(self) -> Reading:
-        """The value now, or why there is none."""
+        """The value now, or why there is none; one that has ended is still shown."""
+
+    @property
+    def renewal(self) -> str:
+        """Why there is no newer value, where that is known to be wrong."""
 
     async def settle(self) -> None:
         """Wait until a first reading is there."""
@@ -61,6 +59,7 @@ class FixedValue:
     """A variable's value."""
 
     reading: Reading
+    renewal: str = ""
 
     async def settle(self) -> None:
         """There is nothing to wait for."""
@@ -81,57 +80,11 @@ class KeptVariable(FileValue):
         return Reading(problem=NOT_SET) if reading.problem == NOT_THERE else reading
 
 
-class CommandValue:
-    """A command's output, kept for its time to live; a failed run keeps the last value."""
-
-    def __init__(self, source: CommandSource, on_read: Callable[[Result], None]) -> None:
-        self._ttl = source.ttl
-        self._command = Command(source)
-        self._on_read = on_read
-        self._ran_before = False
-        self._reading = Reading(problem="has not finished yet")
-        self._expires = 0.0
-        self._run: asyncio.Task[None] | None = None
-
-    @property
-    def reading(self) -> Reading:
-        if time.monotonic() >= self._expires:
-            self._start()
-        return self._reading
-
-    def _start(self) -> asyncio.Task[None]:
-        if self._run is None or self._run.done():
-            self._run = asyncio.get_running_loop().create_task(self._take())
-        return self._run
-
-    async def _take(self) -> None:
-        reading = await self._command.run()
-        if self._ran_before:
-            self._on_read(compare(self._reading, reading))
-        self._ran_before = True
-        succeeded = reading.value is not None
-        if succeeded or self._reading.value is None:
-            self._reading = reading
-        wait = self._ttl if succeeded else min(self._ttl, REFUSED_INTERVAL_SECONDS)
-        self._expires = time.monotonic() + wait
-
-    async def settle(self) -> None:
-        if self._reading.value is None and time.monotonic() >= self._expires:
-            await asyncio.shield(self._start())
-
-    def refresh(self) -> None:
-        self._start()
-
-    def close(self) -> None:
-        if self._run is not None:
-            self._run.cancel()
-        self._command.close()
-
-
 def _value_of(
     source: EnvSource | FileSource | CommandSource,
     environment: Mapping[str, str],
     on_read: Callable[[Result], None],
+    fields: tuple[str, ...],
 ) -> Value:
     if isinstance(source, EnvSource):
         reading, folder = read_environment(source, environment), environment.get(KEPT_VARIABLES)
@@ -139,8 +92,8 @@ def _value_of(
             return FixedValue(reading)
         return KeptVariable(FileSource(file=f"{folder}/{source.env}"), on_read)
     if isinstance(source, FileSource):
-        return FileValue(source, on_read)
-    return CommandValue(source, on_read)
+        return FileValue(source, on_read, fields)
+    return CommandValue(source, on_read, fields)
 
 
 def _tell_nobody(_: str, __: Result) -> None:
@@ -156,13 +109,16 @@ class Credential:
         sources: Sources,
         environment: Mapping[str, str] = os.environ,
         on_read: OnRead = _tell_nobody,
+        fields: tuple[str, ...] = VALUE,
     ) -> None:
+        """Take ``fields`` of a source, the value and what goes with it: see ``document``."""
         self.name = name
         self._sources = sources
         tell = partial(on_read, name)
-        self._values = [_value_of(source, environment, tell) for source in sources]
+        self._values = [_value_of(source, environment, tell, fields) for source in sources]
         self._refused_at = float("-inf")
-        self._text, self._encoded = "", b""
+        self._taken = Reading()
+        self._encoded: tuple[bytes, ...] = ()
         self.version = 0
         """How many values there have been: what is said of one need not be true of the next."""
 
@@ -172,24 +128,45 @@ class Credential:
     @property
     def ready(self) -> bool:
         """Whether there is a value."""
-        return self.value() is not None
+        return self.values() is not None
 
     def value(self) -> bytes | None:
         """Return the value as a header takes it."""
+        values = self.values()
+        return None if values is None else values[0]
+
+    def values(self) -> tuple[bytes, ...] | None:
+        """Return the value, and what goes into further headers: all of one reading."""
         for value in self._values:
-            text = value.reading.value
-            if text is not None:
-                if text is not self._text:
-                    self.version += text != self._text
-                    self._text, self._encoded = text, text.encode("ascii")
-                return self._encoded
+            reading = value.reading
+            if reading.value is None or (reading.expires_at is not None and reading.has_ended):
+                continue
+            if reading is not self._taken:
+                self._take(reading, reading.value)
+            return self._encoded
         return None
+
+    def _take(self, reading: Reading, value: str) -> None:
+        self.version += (value, reading.further) != (self._taken.value, self._taken.further)
+        self._taken = reading
+        self._encoded = tuple(each.encode("ascii") for each in (value, *reading.further))
 
     @property
     def reading(self) -> Reading:
-        """The reading that the value is from; one without a value where there is none."""
-        readings = (value.reading for value in self._values)
-        return next((each for each in readings if each.value is not None), Reading())
+        """The reading that the value is from; without one, the one that has ended, if any has."""
+        readings = [value.reading for value in self._values]
+        found = [each for each in readings if each.value is not None]
+        lasting = (each for each in found if _serves(each))
+        return next(lasting, found[0] if found else Reading())
+
+    @property
+    def renewal(self) -> str:
+        """Why the value that there is will not be renewed; empty while all is well."""
+        for source, value in zip(self._sources, self._values, strict=True):
+            reading = value.reading
+            if _serves(reading):
+                return f"{describe(source)} {value.renewal}" if value.renewal else ""
+        return ""
 
     async def settle(self) -> None:
         """Wait for a first reading of every source: of commands, up to their limit."""
@@ -209,7 +186,7 @@ class Credential:
         reasons: list[str] = []
         absent_file_seen = False
         for source, value in zip(self._sources, self._values, strict=True):
-            problem = value.reading.problem
+            problem = _problem(value)
             absent_file = isinstance(source, FileSource) and problem == NOT_THERE
             # Of several places where a file may be, naming the first one is enough.
             if problem and not (absent_file and absent_file_seen):
@@ -233,9 +210,22 @@ class Credential:
     def origin(self) -> str:
         """Return which source has the value, or an empty text."""
         pairs = zip(self._sources, self._values, strict=True)
-        return next((describe(s) for s, v in pairs if v.reading.value is not None), "")
+        return next((describe(s) for s, v in pairs if _serves(v.reading)), "")
 
     def close(self) -> None:
         """Stop what runs in the background."""
         for value in self._values:
             value.close()
+
+
+def _serves(reading: Reading) -> bool:
+    return reading.value is not None and not reading.has_ended
+
+
+def _problem(value: Value) -> str:
+    """Return why a source has no value; empty where it has one."""
+    reading = value.reading
+    if reading.expires_at is None or not reading.has_ended:
+        return reading.problem
+    text = f"ended at {said(reading.expires_at)}"
+    return f"{text}, and {value.renewal}" if value.renewal else text

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from typing import Final
 
 from relay.config import FileSource
+from relay.credentials.document import VALUE
 from relay.credentials.looks import RACY_NANOSECONDS, LooksApart, Turn
 from relay.credentials.mounts import may_hang
-from relay.credentials.sources import NOT_THERE, Reading, Result, compare, read_file
+from relay.credentials.reading import Reading, Result, compare
+from relay.credentials.sources import NOT_THERE, read_file
 
 # A file may be caught between truncation and writing: its last value holds this long.
 HALF_WRITTEN_GRACE_SECONDS: Final = 2.0
@@ -29,8 +31,17 @@ _Found = tuple[_Stamp | None, Reading | None]
 class FileValue:
     """A file's value."""
 
-    def __init__(self, source: FileSource, on_read: Callable[[Result], None]) -> None:
+    renewal = ""
+    """Nothing is known of who renews it."""
+
+    def __init__(
+        self,
+        source: FileSource,
+        on_read: Callable[[Result], None],
+        fields: tuple[str, ...] = VALUE,
+    ) -> None:
         self._source = source
+        self._fields = fields
         self._on_read = on_read
         self._refreshing = False
         self._last_read: Reading | None = None
@@ -59,10 +70,10 @@ class FileValue:
         try:
             status = os.stat(self._source.file)  # noqa: PTH116  # on every call: no Path objects
         except OSError:
-            return None, read_file(self._source)
+            return None, read_file(self._source, self._fields)
         stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode)
         known = stamp == self._stamp and not self._racy
-        return stamp, None if known else read_file(self._source)
+        return stamp, None if known else read_file(self._source, self._fields)
 
     def _take(self, stamp: _Stamp | None, reading: Reading | None) -> None:
         if reading is None:

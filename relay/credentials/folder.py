@@ -19,7 +19,8 @@ from relay.config.limits import ALL
 from relay.config.schema import is_name
 from relay.credentials.looks import RACY_NANOSECONDS, LooksApart, Turn
 from relay.credentials.mounts import may_hang
-from relay.credentials.sources import read_text, usable
+from relay.credentials.reading import usable
+from relay.credentials.sources import read_text
 
 TOKEN_LENGTH: Final = 16
 """Characters that a token has at least."""

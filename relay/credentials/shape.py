@@ -8,12 +8,11 @@ own shape, so that what is merely unknown passes. Nothing here keeps a value fro
 from __future__ import annotations
 
 import re
-import time
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from relay.config import GRANT_VARIABLES
-from relay.credentials.sources import Reading
+from relay.credentials.ends import said
+from relay.credentials.reading import Reading
 
 _ASSIGNMENT: Final = re.compile(r"(?:export\s+)?[A-Z][A-Z0-9_]*=[^=]")
 _HEADER: Final = re.compile(r"(?:bearer|basic)\s|(?:x-api-key|authorization)\s*:", re.IGNORECASE)
@@ -36,7 +35,8 @@ _LONGEST: Final = 8192
 _HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]*")
 _WORD: Final = re.compile(r"[a-z0-9]+")
 _QUOTES: Final = "\"'`"
-_RENEW: Final = "run claude where its login is, which renews it"
+_RENEW_LOGIN: Final = "run claude where its login is, which renews it"
+_RENEW: Final = "have it renewed by what it is from"
 
 
 class Remark(NamedTuple):
@@ -80,6 +80,8 @@ def remarks(reading: Reading, grant: str | None) -> list[Remark]:
     Without a grant the value is a client's token, which is no secret to agents.
     """
     found = [why_refused(reading, grant)]
+    if reading.end_is_unread:
+        found.append(Remark("has no moment at its path expires", "correct that path"))
     if reading.readable_by_all and grant is not None:
         found.append(Remark("can be read by everybody on this host", "chmod 600 its file"))
     return [each for each in found if each is not None]
@@ -89,10 +91,14 @@ def why_refused(reading: Reading, grant: str | None) -> Remark | None:
     """Return what would have an API refuse the value, as far as it can be told from here."""
     if reading.value is None:
         return None
-    if reading.expires_at is not None and reading.expires_at <= time.time():
-        end = datetime.fromtimestamp(reading.expires_at, UTC)
-        return Remark(f"expired at {end:%Y-%m-%d %H:%M} UTC", _RENEW)
+    if reading.expires_at is not None and reading.has_ended:
+        return Remark(f"expired at {said(reading.expires_at)}", how_to_renew(grant))
     return remark(reading.value, grant)
+
+
+def how_to_renew(grant: str | None) -> str:
+    """Return who gives a grant's value a later end: not the relay, which holds no login."""
+    return _RENEW_LOGIN if grant == "claude" else _RENEW
 
 
 def remark(value: str, grant: str | None) -> Remark | None:
@@ -122,7 +128,7 @@ def _written_wrongly(value: str) -> Remark | None:
     if _ASSIGNMENT.match(value):
         return Remark("begins with NAME=, which would be sent too", "write the value alone")
     if value[0] == "{" and value[-1] == "}" and '"' in value:
-        return Remark("is JSON", "say where in it the value is, by json: a.b.c beside file")
+        return Remark("is JSON", "say where in it the value is, by json: a.b.c")
     return None
 
 

@@ -89,7 +89,8 @@ class AgentTransport(asyncio.Protocol):
             while not caught_up.is_set():
                 untaken = self.untaken
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(caught_up.wait(), limit_seconds)
+                    async with asyncio.timeout(limit_seconds):
+                        await caught_up.wait()
                 taken = caught_up.is_set() or self.untaken < untaken
                 if not taken and not self.is_excused(limit_seconds):
                     self.abort()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from relay.config import GrantSettings
+from relay.config import FurtherHeader, GrantSettings
 from relay.http.coding import restrict
 from relay.http.grammar import Field
 from relay.http.headers import field, list_items, merge_list
@@ -38,18 +38,27 @@ class Injection:
         self._anthropic = anthropic
         added = {name.lower() for name, _ in grant.add if name.lower() != _BETA}
         added |= {name.lower() for name in extra}
-        replaced = frozenset({grant.header.lower()} | grant.remove | added)
+        replaced = grant.header_names | grant.remove | added
         self._crossing = Crossing(lambda key: goes_upstream(key) and key not in replaced)
         self._betas = [v for n, value in grant.add if n.lower() == _BETA for v in list_items(value)]
         self._added = [field(name, v) for name, v in grant.add if name.lower() != _BETA]
-        self._credential, self._field = b"", field(grant.header, b"")
+        self._forms = [
+            (each.name, each.prefix, each.suffix)
+            for each in (
+                FurtherHeader(grant.header, grant.field, grant.prefix, grant.suffix),
+                *grant.further,
+            )
+        ]
+        self._credential: Sequence[bytes] = ()
+        self._fields: list[Field] = []
 
     def apply(
-        self, head: RequestHead, credential: bytes | None, extra: Sequence[Field] = ()
+        self, head: RequestHead, credential: Sequence[bytes], extra: Sequence[Field] = ()
     ) -> list[Field]:
         """Return the fields that go upstream: with exactly one credential, and what it needs.
 
-        None is for whom nothing is meant to be a credential.
+        The credential is followed by what goes into the grant's further headers; what stands in its
+        place at an LLM proxy has none of that. Nothing is for whom nothing is meant to be one.
         """
         fields = to_upstream(head, self._crossing)
         if self._betas or (self._anthropic and len(head.values(_BETA)) > 1):
@@ -58,16 +67,16 @@ class Injection:
             fields.append(_VERSION)
         if [v for v in head.values(_ACCEPT_ENCODING) if _restricted[v] != v]:
             fields = [_readable(f) if f.key == _ACCEPT_ENCODING else f for f in fields]
-        if credential is None:
-            return [*fields, *self._added, *extra]
-        return [*fields, *self._added, *extra, self._credential_field(credential)]
+        return [*fields, *self._added, *extra, *self._credential_fields(credential)]
 
-    def _credential_field(self, credential: bytes) -> Field:
+    def _credential_fields(self, credential: Sequence[bytes]) -> list[Field]:
         if credential != self._credential:
-            grant = self._grant
-            value = grant.prefix + credential + grant.suffix
-            self._credential, self._field = credential, field(grant.header, value)
-        return self._field
+            self._credential = credential
+            self._fields = [
+                field(name, prefix + value + suffix)
+                for (name, prefix, suffix), value in zip(self._forms, credential, strict=False)
+            ]
+        return self._fields
 
 
 def _readable(accepted: Field) -> Field:

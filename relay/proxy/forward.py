@@ -8,7 +8,7 @@ names to drop. An answer that must not reach the agent becomes an error here.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Final, Protocol
 
 from relay.config import HopSettings, RelaySettings, Timeouts
@@ -125,20 +125,20 @@ class Forwarder(Sender):
             relay.grant, anthropic=relay.api == "anthropic", extra=self.headers.names
         )
 
-    async def take_credential(self) -> bytes:
-        """Return the credential's value.
+    async def take_credential(self) -> Sequence[bytes]:
+        """Return the credential's value, and what goes into its grant's further headers.
 
         Raises:
             CredentialMissing: It has none, or a header that has a source has none.
         """
-        value = self.credential.value()
-        if value is None:
+        values = self.credential.values()
+        if values is None:
             await self.credential.settle()
-            value = self.credential.value()
-        if value is None:
+            values = self.credential.values()
+        if values is None:
             raise CredentialMissing
         await self.headers.settle()
-        return value
+        return values
 
     async def settle_egress(self) -> None:
         """Raise CredentialMissing where the proxy on the way out wants one that has no value."""
@@ -146,7 +146,12 @@ class Forwarder(Sender):
             await self._egress.settle()
 
     async def forward(
-        self, head: RequestHead, target: Target, credential: bytes, body: Body, timing: Timing
+        self,
+        head: RequestHead,
+        target: Target,
+        credential: Sequence[bytes],
+        body: Body,
+        timing: Timing,
     ) -> Reply:
         """Send the request; return the reply once its head is there.
 

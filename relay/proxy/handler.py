@@ -34,9 +34,9 @@ from relay.proxy.routing import (
     split_target,
 )
 from relay.proxy.runtime import Route
-from relay.telemetry.call import first_value
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recorder import Recorder
+from relay.telemetry.session import place_of
 from relay.telemetry.spending import Account
 from relay.upstream.interface import Reply
 
@@ -121,9 +121,8 @@ class Call(Exchange):
         self._record.is_endpoint = target.is_endpoint
         self._record.is_billed = target.is_billed
         self._record.grant = route.settings.grant.name
-        self._record.session_id = first_value(head, b"x-claude-code-session-id")
-        self._record.agent_id = first_value(head, b"x-claude-code-agent-id")
-        self._record.parent_agent_id = first_value(head, b"x-claude-code-parent-agent-id")
+        whose = place_of(head)
+        self._record.session_id, self._record.agent_id, self._record.parent_agent_id = whose
         self._record.api = route.settings.api
         self._count(target)
         self._probe = route.chain is not None and asks_for_probe(head)

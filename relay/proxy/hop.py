@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from relay.config import HopSettings, RelaySettings, Timeouts
 from relay.credentials.credential import Credential
@@ -22,7 +22,12 @@ from relay.proxy.answer_ids import AnswerIds
 from relay.proxy.credential_injection import Injection
 from relay.proxy.extra_headers import Headers
 from relay.proxy.forward import Sender
-from relay.proxy.hop_words import CAME_NOT_BACK, DEAD_END, WENT_PAST_OR_WANTS_KEY
+from relay.proxy.hop_words import (
+    CAME_NOT_BACK,
+    DEAD_END,
+    RETURN_REFUSED,
+    WENT_PAST_OR_WANTS_KEY,
+)
 from relay.proxy.passes import CALL_ID, Passes, Place, is_strong, new_pass
 from relay.upstream.dial import NO_DESCRIPTOR
 from relay.upstream.health import TLS_FAILED, UpstreamState
@@ -38,6 +43,13 @@ _NO_SILENCE: Final = (TLS_FAILED, NO_DESCRIPTOR)
 log = logging.getLogger("relay")
 
 
+class Refusal(NamedTuple):
+    """That a return was refused: when, on ``time.perf_counter``'s clock, and why."""
+
+    at: float
+    cause: str
+
+
 @dataclass(slots=True)
 class Memory:
     """What is known of hops and outlives a configuration: see ``passes`` and ``answer_ids``."""
@@ -46,8 +58,10 @@ class Memory:
     answers: AnswerIds = field(default_factory=AnswerIds)
     bypassing: set[Place] = field(default_factory=set)
     """Hops that went past the relay with a call, and have not come back with one since."""
-    refused_at: dict[Place, float] = field(default_factory=dict)
-    """When a return of each was last refused, on ``time.perf_counter``'s clock."""
+    astray: dict[Place, str] = field(default_factory=dict)
+    """What was wrong with the last call of each that did not come back, until one does."""
+    refusals: dict[Place, Refusal] = field(default_factory=dict)
+    """The last refusal of a return of each."""
 
 
 ReturnsTo = Callable[[HopSettings], str]
@@ -137,9 +151,9 @@ class Hop:
     def fields(self, head: RequestHead, call: HopCall) -> list[Field]:
         """Return the fields that go to the hop: a pass, never a credential, and the call's id."""
         key = self._grant.header.lower()
-        secret = self.headers.value(key) or call.pass_ or None
+        secret = self.headers.value(key) or call.pass_
         extra = [*self.headers.fields(without=key), header_field(CALL_ID, call.id)]
-        return self._injection.apply(head, secret, extra)
+        return self._injection.apply(head, (secret,) if secret else (), extra)
 
     def own_fields_off(self, head: RequestHead) -> RequestHead:
         """Return a return's head without what the hop is sent for itself."""
@@ -160,6 +174,11 @@ class Hop:
     def note_return(self) -> None:
         """Note that it came back with a call."""
         self._memory.bypassing.discard(self.place)
+        self._memory.astray.pop(self.place, None)
+
+    def explain_astray(self) -> str:
+        """Return why calls failed that did not come back from it, and the remedy; or nothing."""
+        return self._memory.astray.get(self.place, "")
 
     def explain_bypass(self) -> str:
         """Return what is wrong where it went past the relay, and the remedy; or nothing."""
@@ -171,30 +190,25 @@ class Hop:
         )
 
     def note_refusal(self, since: float) -> None:
-        """Log why it answered 401 to a call that began then, where that was not said lately."""
-        if self._is_quiet():
+        """Note why it answered 401 to a call that began then."""
+        refusal = self._memory.refusals.get(self.place)
+        if refusal is not None and refusal.at >= since:
+            line = f"{RETURN_REFUSED}, as said above"
+            self._note_astray(f"{RETURN_REFUSED}: {refusal.cause}", line)
             return
-        if self._memory.refused_at.get(self.place, -1.0) >= since:
-            log.warning(
-                "%s answers 401: what it sent on was refused at the return address, as said above",
-                self.place,
-            )
-            return
-        log.warning(
-            f"%s {CAME_NOT_BACK}: {WENT_PAST_OR_WANTS_KEY}",  # noqa: G004  # of constants
-            self.place,
-            self.returns_to,
-        )
+        problem = f"{CAME_NOT_BACK}: {WENT_PAST_OR_WANTS_KEY % self.returns_to}"
+        self._note_astray(problem, problem)
 
     def note_dead_end(self, status: int) -> None:
-        """Log that it answered so because it reaches nothing, where that was not said lately."""
+        """Note that it answered so because it reaches nothing."""
+        problem = f"answers {status} without coming back: {DEAD_END % self.returns_to}"
+        self._note_astray(problem, problem)
+
+    def _note_astray(self, problem: str, line: str) -> None:
+        """Keep what is wrong, and log it where that was not said lately."""
+        self._memory.astray[self.place] = problem
         if not self._is_quiet():
-            log.warning(
-                f"%s answers %d without coming back: {DEAD_END}",  # noqa: G004  # of a constant
-                self.place,
-                status,
-                self.returns_to,
-            )
+            log.warning("%s %s", self.place, line)
 
     def _is_quiet(self) -> bool:
         """Whether the log spoke of its ways lately; else it does now."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-SKIPPED: Final = "nothing answers at %s; calls go on without it"
-"""With its address."""
+GO_ON: Final = "calls go on without it"
+"""Where it may be left out."""
 WEAK_PASS: Final = "can be guessed: it holds less than 128 bits"  # noqa: S105  # words
 STRONGER: Final = "calls get 503 until it is longer"
 
@@ -15,5 +15,8 @@ WENT_PAST_OR_WANTS_KEY: Final = (
     "that in its headers"
 )
 """With its return address."""
+RETURN_REFUSED: Final = "answers 401: what it sent on was refused at the return address"
 DEAD_END: Final = "where it sends on to, nothing answers; that has to be %s"
 """With its return address."""
+OR_A_HOP: Final = "if it is to send on to this relay, name it in hops"
+"""Of an upstream that is perhaps meant to be one."""

@@ -7,20 +7,28 @@ secrets it says only where they should be.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from relay.config import EgressSettings
 from relay.credentials.credential import Credential
+from relay.credentials.ends import said
 from relay.credentials.folder import TokenFolder
-from relay.credentials.shape import Remark, remarks
+from relay.credentials.reading import lasting
+from relay.credentials.shape import Remark, how_to_renew, remarks
 from relay.proxy.hop import Hop
-from relay.proxy.hop_words import SKIPPED, STRONGER, WEAK_PASS
+from relay.proxy.hop_words import GO_ON, STRONGER, WEAK_PASS
 from relay.proxy.runtime import Runtime
 from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import RelayState
 from relay.telemetry.metrics.states import reach_of
 from relay.upstream.egress import Egress
+
+_ASTRAY: Final = "a-hop-does-not-come-back"
+
+_ENDING: Final = "a-credential-that-ends"
 
 log = logging.getLogger("relay")
 
@@ -36,6 +44,8 @@ class Subject:
     """What to say once it is well again."""
     entry: str = "lines-of-the-log"
     """The heading in ``docs/troubleshooting.md`` that says more."""
+    is_told: bool = False
+    """Whether whoever found it has put it into the log."""
 
 
 def subjects_of(runtime: Runtime) -> Iterator[Subject]:
@@ -43,8 +53,9 @@ def subjects_of(runtime: Runtime) -> Iterator[Subject]:
     for grant in runtime.grants.values():
         problem = _missing(grant, "calls get 503 until it is there")
         recovery = f"there now, from {grant.origin()}"
-        yield Subject(f"credential {grant.name}", problem, recovery, "no-credential-yet")
+        yield Subject(f"credential {grant.name}", problem, recovery, _entry(grant))
         yield value_of_grant(grant)
+        yield _renewal_of_grant(grant)
     for client in runtime.clients:
         problem = _missing(client, "its calls get 401 until it is there")
         recovery = f"there now, from {client.origin()}"
@@ -60,10 +71,24 @@ def subjects_of(runtime: Runtime) -> Iterator[Subject]:
         yield Subject(f"upstream of relay {name}", down, recovery, "upstream-not-reached")
         refused, recovery = route.standing.explain(), route.standing.recovery
         yield Subject(f"relay {name}", refused, recovery, "the-credential-is-refused")
+        words, entry = route.words.problem, "headroom-cannot-reach-the-api"
+        yield Subject(f"way of relay {name}", words, "", entry, is_told=True)
         for header in route.forwarder.headers.credentials:
             yield _value_of_header(f"header {header.name} of relay {name}", header)
         for hop in route.hops:
             yield from _subjects_of_hop(hop)
+
+
+def _renewal_of_grant(grant: Credential) -> Subject:
+    end = grant.reading.expires_at
+    until = "on" if end is None else f"until {said(end)}"
+    problem = f"{grant.renewal}; its last value serves {until}" if grant.renewal else ""
+    recovery = f"it is renewed{lasting(grant.reading)}"
+    return Subject(f"renewal of credential {grant.name}", problem, recovery, _ENDING)
+
+
+def _entry(credential: Credential) -> str:
+    return _ENDING if credential.reading.has_ended else "no-credential-yet"
 
 
 def _value_of_header(name: str, header: Credential) -> Subject:
@@ -94,31 +119,36 @@ def _subjects_of_hop(hop: Hop) -> Iterator[Subject]:
     recovery = f"{hop.settings.upstream} answers now"
     yield Subject(str(hop.place), _down(hop), recovery, "upstream-not-reached")
     bypass, recovery = hop.explain_bypass(), "it comes back to the relay now"
-    yield Subject(f"way of {hop.place}", bypass, recovery, "a-hop-does-not-come-back")
+    yield Subject(f"way of {hop.place}", bypass, recovery, _ASTRAY)
+    yield Subject(f"calls by way of {hop.place}", hop.explain_astray(), "", _ASTRAY, is_told=True)
 
 
 def _down(hop: Hop) -> str:
     """Return what is wrong while a hop is down, and what that does to calls."""
     problem = hop.state.problem
     if problem and hop.can_be_skipped:
-        return SKIPPED % hop.settings.upstream
+        return f"{hop.state.fault}; {GO_ON}"
     return problem
 
 
-def problems_of(runtime: Runtime) -> list[Subject]:
-    """Return what is not well."""
-    return [subject for subject in subjects_of(runtime) if subject.problem]
+def problems_of(runtime: Runtime, ledger: Ledger) -> list[Subject]:
+    """Return what is not well; the ledger logs its own."""
+    found = [subject for subject in subjects_of(runtime) if subject.problem]
+    if ledger.problem:
+        found.append(Subject(f"ledger {ledger.path}", f"it {ledger.problem}", ""))
+    return found
 
 
 def value_of_grant(credential: Credential) -> Subject:
     """Return what is wrong with the looks of a credential's value."""
     name = f"value of credential {credential.name}"
-    return _value(name, remarks(credential.reading, credential.name))
+    return _value(name, remarks(credential.reading, credential.name) if credential.ready else ())
 
 
 def value_of_token(client: Credential) -> Subject:
     """Return what is wrong with the looks of a token's value."""
-    return _value(f"value of client {client.name}'s token", remarks(client.reading, None))
+    found = remarks(client.reading, None) if client.ready else ()
+    return _value(f"value of client {client.name}'s token", found)
 
 
 def _value(name: str, found: Iterable[Remark]) -> Subject:
@@ -129,6 +159,9 @@ def _value(name: str, found: Iterable[Remark]) -> Subject:
 def _missing(credential: Credential, consequence: str) -> str:
     if credential.ready:
         return ""
+    if credential.reading.has_ended:
+        until = consequence.replace("until it is there", "until it is renewed")
+        return f"{credential.explain()}; {until}: {how_to_renew(credential.name)}"
     return f"no value yet: {credential.explain()}; {consequence}. To give it, {credential.remedy()}"
 
 
@@ -141,6 +174,8 @@ class ProblemLog:
     def report(self, subjects: Iterable[Subject]) -> None:
         """Log the news among these."""
         for subject in subjects:
+            if subject.is_told:
+                continue
             before = self._reported.get(subject.name, "")
             self._reported[subject.name] = subject.problem
             if subject.problem and subject.problem != before:
@@ -162,7 +197,7 @@ def readiness(runtime: Runtime, ledger: Ledger) -> dict[str, object]:
         }
         for state in runtime.states()
     }
-    problems = [f"{each.name}: {each.problem}" for each in problems_of(runtime)]
+    problems = [f"{each.name}: {each.problem}" for each in problems_of(runtime, ledger)]
     warning = {"warning": f"it {ledger.problem}"} if ledger.problem else {}
     noted = {} if ledger.path is None else {"ledger": {"path": ledger.path, **warning}}
     return noted | _standing(runtime, ways) | {"problems": problems}
@@ -241,4 +276,7 @@ def _credential(runtime: Runtime, state: RelayState) -> dict[str, object]:
 def _state(credential: Credential, value: Subject) -> dict[str, object]:
     if not credential.ready:
         return {"ready": False, "problem": credential.explain()}
-    return {"ready": True, "warning": value.problem} if value.problem else {"ready": True}
+    described: dict[str, object] = {"ready": True}
+    if (end := credential.reading.expires_at) is not None:
+        described |= {"until": said(end), "seconds_left": int(end - time.time())}
+    return described | ({"warning": value.problem} if value.problem else {})

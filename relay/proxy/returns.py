@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Final
@@ -31,7 +32,7 @@ from relay.proxy.access import check_host_form, comes_from_page
 from relay.proxy.chain import HopCall
 from relay.proxy.exchange import Exchange
 from relay.proxy.forward import check_reply
-from relay.proxy.hop import QUIET_SECONDS
+from relay.proxy.hop import QUIET_SECONDS, Refusal
 from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.limits import check_spending
 from relay.proxy.onward import Onward
@@ -47,11 +48,13 @@ _HINTS: Final[Mapping[PassCause, str]] = {
     "none": "it shows no pass: have it carry on the credential that it is sent",
     "wrong": "it shows a wrong pass: have it carry on the credential that it is sent, or, where "
     "it sends a key of its own, name that as its pass",
-    "unknown": "",
+    "unknown": "no such hop is declared: name it in the relay's hops, or have it send on to an "
+    "address that relay check prints",
     "no id": "its pass is right and does not say which call: have it carry on x-relay-call, or "
     "set pass: call, or, where it sends a key of its own, name that as its pass",
     "over": "the call that it belongs to is over, or was another hop's",
 }
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Returns:
@@ -60,23 +63,34 @@ class Returns:
     def __init__(self, lifecycle: Lifecycle, metrics: Metrics) -> None:
         self._lifecycle = lifecycle
         self._metrics = metrics
-        self._quiet_until: dict[Place, float] = {}
+        self._quiet_until: dict[Place | None, float] = {}
+        """By hop; None is of all that is declared nowhere."""
         self._warned: set[Place] = set()
 
     def handle(self, connection: ServerConnection, request: Request) -> Coroutine[None, None, bool]:
         """Answer one request; return whether another may follow on its connection."""
         return Leg(self._lifecycle, self._metrics, self, connection, request).run()
 
-    def say_refused(self, place: Place | None, error: PassRefused) -> None:
-        """Log why a return was refused: once a minute and hop, and nothing of unknown ones."""
-        if place is None:
-            return
-        memory = self._lifecycle.memory
-        memory.refused_at[place] = time.perf_counter()
-        now = time.monotonic()
-        if now >= self._quiet_until.get(place, 0.0):
-            self._quiet_until[place] = now + QUIET_SECONDS
+    def say_refused(self, place: Place, error: PassRefused) -> None:
+        """Log why a return of a hop's was refused, once a minute."""
+        now = time.perf_counter()
+        self._lifecycle.memory.refusals[place] = Refusal(now, _HINTS[error.cause])
+        if self._may_say(place):
             log.warning("%s came back and got 401: %s", place, _HINTS[error.cause])
+
+    def say_unknown(self, place: Place) -> None:
+        """Log once a minute that something came back to a place that is no hop's."""
+        if self._may_say(None):
+            is_named = place.relay in self._lifecycle.runtime.routes and _NAME.fullmatch(place.hop)
+            who = place if is_named else "something"
+            log.warning("%s came back and got 401: %s", who, _HINTS["unknown"])
+
+    def _may_say(self, place: Place | None) -> bool:
+        now = time.monotonic()
+        if now < self._quiet_until.get(place, 0.0):
+            return False
+        self._quiet_until[place] = now + QUIET_SECONDS
+        return True
 
     def say_too_much(self, place: Place, operation: str, of_call: str) -> None:
         """Log once that a hop asks for more than its call may."""
@@ -152,6 +166,7 @@ class Leg(Exchange):
         if target.rest or target.query or head.method not in (b"HEAD", b"GET"):
             return place, target
         if not self._is_known(place):
+            self._returns.say_unknown(place)
             raise PassRefused("unknown")
         return place, None
 
@@ -168,7 +183,10 @@ class Leg(Exchange):
         try:
             return self._lifecycle.memory.passes.find(place, head, grant)
         except PassRefused as error:
-            self._returns.say_refused(place if self._is_known(place) else None, error)
+            if self._is_known(place):
+                self._returns.say_refused(place, error)
+            else:
+                self._returns.say_unknown(place)
             raise
 
     async def _admit(self, came_from: HopCall, target: Target) -> None:

@@ -72,7 +72,7 @@ class Runtime:
         self._memory = memory
         self.clients = [Credential(client.name, client.sources) for client in settings.clients]
         self.grants = {
-            grant.name: Credential(grant.name, grant.sources, on_read=on_read)
+            grant.name: Credential(grant.name, grant.sources, on_read=on_read, fields=grant.fields)
             for grant in settings.grants
         }
         self.egresses = {each: Egress(each) for each in settings.egresses}
@@ -93,7 +93,7 @@ class Runtime:
             forwarder=Forwarder(relay, credential, timeouts, self._egress_of(relay)),
             upstream=UpstreamState(relay, timeouts.connect),
             standing=Standing(credential),
-            words=UpstreamWords(relay.name, self._secrets),
+            words=UpstreamWords(relay.name, self._secrets, may_be_hop=relay.may_be_to_a_hop),
             chain=self._chain(relay),
         )
 
@@ -115,7 +115,8 @@ class Runtime:
         """Yield every value that no text may hold."""
         for egress in self.egresses.values():
             yield from egress.secrets
-        yield from (value for each in self._credentials() if (value := each.value()) is not None)
+        for each in self._credentials():
+            yield from each.values() or ()
 
     @property
     def client_names(self) -> list[str]:
@@ -179,6 +180,7 @@ class Runtime:
             active_connections=active,
             api=route.settings.api,
             refused=route.standing.refusal is not None,
+            expires_at=self._grant_of(route).reading.expires_at,
             hops=tuple(
                 HopState(hop.settings.name, hop.state.up, str(hop.settings.upstream), hop.bypassed)
                 for hop in route.hops

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from relay.config.problems import without_keys
+from relay.proxy.hop_words import OR_A_HOP
 from relay.telemetry.call import CallRecord
 
 QUIET_SECONDS: Final = 60.0
 """How often, at most, a relay's upstream is quoted: agents retry all the while."""
 _GATEWAY_STATUSES: Final = (502, 504)
 _SHOWN: Final = 200
+_ADVICE: Final = "see to its way to the API, and to its log"
 
 log = logging.getLogger("relay")
 
@@ -25,10 +27,15 @@ log = logging.getLogger("relay")
 class UpstreamWords:
     """What one relay's upstream says of its own upstream."""
 
-    def __init__(self, relay: str, secrets: Callable[[], Iterable[bytes]]) -> None:
+    def __init__(
+        self, relay: str, secrets: Callable[[], Iterable[bytes]], *, may_be_hop: bool = False
+    ) -> None:
         self._relay = relay
         self._secrets = secrets
+        self._advice = f"{_ADVICE}; {OR_A_HOP}" if may_be_hop else _ADVICE
         self._quiet_until = float("-inf")
+        self.problem = ""
+        """What it says and what to do, until a call is answered by something else."""
 
     def hear(self, record: CallRecord, further: Iterable[bytes] = ()) -> None:
         """Log what a call that is over was told, if it was that, and not a moment ago.
@@ -36,18 +43,17 @@ class UpstreamWords:
         ``further`` are secrets of this call's own.
         """
         if record.code not in _GATEWAY_STATUSES:
+            if record.code is not None:
+                self.problem = ""
             return
         message = record.usage.error_message if record.usage is not None else ""
         now = time.monotonic()
         if not message or now < self._quiet_until:
             return
         self._quiet_until = now + QUIET_SECONDS
-        log.warning(
-            "relay %s: its upstream answers %d: %s; see to its way to the API, and to its log",
-            self._relay,
-            record.code,
-            shown(message, [*self._secrets(), *further]),
-        )
+        words = shown(message, [*self._secrets(), *further])
+        self.problem = f"its upstream answers {record.code}: {words}; {self._advice}"
+        log.warning("relay %s: %s", self._relay, self.problem)
 
 
 def shown(message: str, secrets: Iterable[bytes]) -> str:

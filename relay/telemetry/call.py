@@ -83,7 +83,7 @@ class CallRecord:
     session_id: str = ""
     agent_id: str = ""
     parent_agent_id: str = ""
-    """Claude Code's, as its requests state them."""
+    """As the agent's requests state them: see `session`."""
     is_counted: bool = False
     """Whether what it cost is counted, for a ledger or for limits."""
     background: str = ""

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
+from relay.telemetry.said import Said
+
 DEFAULT_FACTORS: Final[Mapping[str, float]] = {
     "fast": 2,
     "priority": 2,
@@ -36,7 +38,7 @@ class Factors:
         self._factors = {name: Decimal(str(factor)) for name, factor in merged.items()}
         self._highest = max(Decimal(1), *self._factors.values())
         self._known: dict[str, Decimal] = {}
-        self._warned: set[str] = set()
+        self._said = Said(_REMEMBERED)
 
     def of(self, tier: str) -> Decimal:
         """Return the multiple for a tier, or for several that are joined with ``+``."""
@@ -53,8 +55,7 @@ class Factors:
         factor = self._factors.get(name)
         if factor is not None:
             return factor
-        if name not in self._warned and len(self._warned) < _REMEMBERED:
-            self._warned.add(name)
+        if self._said.is_news(name):
             log.warning(
                 "costs: nobody knows what the service %s costs; it counts %s times, "
                 "unless costs.factors.%s says otherwise",

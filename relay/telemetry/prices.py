@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from relay.errors import Api
 from relay.telemetry.factors import Factors
+from relay.telemetry.said import Said
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices, Usage
@@ -173,7 +174,7 @@ class Prices:
             model: {kind: Decimal(str(dollars)) for kind, dollars in prices.items()}
             for model, prices in (overrides or {}).items()
         }
-        self._warned: set[str] = set()
+        self._said = Said(_REMEMBERED_MODELS)
         self._find = lru_cache(_REMEMBERED_MODELS)(self._search)
 
     def cost(
@@ -212,11 +213,11 @@ class Prices:
 
     def _warn_of(self, model: str) -> None:
         """Say once of a model that it has no price."""
-        if model not in self._warned and len(self._warned) < _REMEMBERED_MODELS:
-            self._warned.add(model)
+        if self._said.is_news(model):
             log.warning(
                 "costs: nobody knows what the model %s costs; limits count it at costs.unknown, "
-                "unless costs says what it costs",
+                "unless costs.%s says what it costs",
+                model,
                 model,
             )
 

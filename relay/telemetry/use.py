@@ -93,7 +93,7 @@ class Use:
         for part in usage.parts:
             if not part.tokens:
                 continue
-            used = self._used(record, part, searches)
+            used = self._used(record, part, searches, usage.tier)
             searches = 0  # they are the answer's own
             self._models.of(part.model or UNKNOWN).add(used)
             if whole is None:
@@ -107,14 +107,16 @@ class Use:
             self._clients.of(record.client).add(whole)
             self._sessions.of(record.session_id or UNKNOWN).add(whole)
 
-    def _used(self, record: CallRecord, part: Part, searches: int) -> Sum:
+    def _used(self, record: CallRecord, part: Part, searches: int, tier: str | None) -> Sum:
         """Return what one part of an answer comes to."""
         get = part.tokens.get
         written = get(_WRITTEN[0], 0) + get(_WRITTEN[1], 0) + get(_WRITTEN[2], 0)
         used = Sum(1, get("input", 0), get("cache_read", 0), written, get("output", 0))
         if self._pricing is not None:
             model = part.model or UNKNOWN
-            cost = self._pricing.cost(record.api, model, part.tokens, web_searches=searches)
+            cost = self._pricing.cost(
+                record.api, model, part.tokens, web_searches=searches, tier=tier
+            )
             used.cost, used.unpriced = cost or 0.0, int(cost is None)
         return used
 
@@ -124,6 +126,13 @@ class Use:
             "source": "memory",
             "since": self._since,
             "priced": self._pricing is not None,
+            "is_unused": not self._total.calls,
+            "spans": [self._span()],
+        }
+
+    def _span(self) -> dict[str, object]:
+        return {
+            "name": "start",
             "total": _row("", self._total),
             "models": [_row(name, each) for name, each in self._models.latest()],
             "clients": [_row(name, each) for name, each in self._clients.latest()],

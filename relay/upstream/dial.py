@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import itertools
 import socket
 from collections.abc import Iterable
@@ -144,16 +143,12 @@ def _most_telling(errors: list[BaseException]) -> BaseException:
     return next(refusals, errors[-1])
 
 
-async def reaches(dialer: Dialer, limit_seconds: float) -> bool | None:
-    """Whether a bare TCP connection can be made; not a byte is sent.
+async def reach(dialer: Dialer, limit_seconds: float) -> None:
+    """Make a bare TCP connection, and close it; not a byte is sent.
 
-    None says that this process has no descriptor left to try it with.
+    Raises:
+        OSError, UnicodeError: As ``connect``; TimeoutError where it takes longer.
     """
-    try:
-        async with asyncio.timeout(limit_seconds):
-            handle = await dialer.connect()
-    except (OSError, UnicodeError) as error:  # TimeoutError is one
-        exhausted = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
-        return None if exhausted else False
+    async with asyncio.timeout(limit_seconds):
+        handle = await dialer.connect()
     handle.close()
-    return True

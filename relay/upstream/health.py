@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 import time
@@ -20,13 +21,15 @@ from relay.errors import (
     UpstreamError,
     UpstreamUnreachable,
 )
-from relay.upstream.dial import NO_DESCRIPTOR, Dialer, reaches
+from relay.upstream.dial import NO_DESCRIPTOR, Dialer, reach
 from relay.upstream.tunnel_words import NoWay
 
 PROBE_SECONDS: Final = 5.0
 """How old a call's news may be, and how often the connect is tried without any."""
 
 TLS_FAILED: Final = "TLS failed"
+_LATE: Final = "no connection in time"
+_NOTHING: Final = "calls get 502 until something does"
 
 
 class UpstreamState:
@@ -75,38 +78,69 @@ class UpstreamState:
             if wait > 0:
                 await asyncio.sleep(wait)
                 continue
-            reached = await reaches(self._dialer, self._connect_seconds)
-            if reached is None:  # nothing was learnt
+            await self._try()
+
+    async def _try(self) -> None:
+        try:
+            await reach(self._dialer, self._connect_seconds)
+        except (OSError, UnicodeError) as error:
+            reason = _why(error)
+            if reason == NO_DESCRIPTOR:  # nothing was learnt
                 self._known_at = time.monotonic()
-                continue
-            up = reached and not self._beyond_connect
-            self._know(up=up, reason="" if up else self.reason, beyond=self._beyond_connect)
+            else:
+                self._know(up=False, reason=reason)
+            return
+        up = not self._beyond_connect
+        self._know(up=up, reason="" if up else self.reason, beyond=self._beyond_connect)
+
+    @property
+    def _asked(self) -> str:
+        if self._proxy is None:
+            return str(self._address)
+        return f"{self._proxy}, the proxy on the way to {self._address}"
+
+    @property
+    def fault(self) -> str:
+        """Return why there is no connection while it is down; else nothing."""
+        if self.up is not False:
+            return ""
+        if not self.reason:
+            return f"nothing answers at {self._asked}"
+        return f"{self._address} cannot be reached: {self.reason}"
 
     @property
     def problem(self) -> str:
         """Return what is wrong while it is down, for the log; else nothing."""
-        if self.up is not False:
+        if not self.fault:
             return ""
-        if not self.reason and self._proxy is not None:
-            where = f"{self._proxy}, the proxy on the way to {self._address}"
-            return f"nothing answers at {where}; calls get 502 until something does"
-        if not self.reason:
-            return f"nothing answers at {self._address}; calls get 502 until something does"
-        return f"{self._address} cannot be reached: {self.reason}; calls fail until that is mended"
+        until = "calls fail until that is mended" if self.reason else _NOTHING
+        return f"{self.fault}; {until}"
 
 
 def explain(error: RelayError) -> str:
     """Return why there is no connection, or nothing where nobody answered."""
-    cause = error.__cause__
     if isinstance(error, UpstreamConnectTimeout):
-        return "no connection in time"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        reason = getattr(cause, "verify_message", "unknown")  # only a handshake sets it
-        return f"{TLS_FAILED}, the certificate is not accepted: {reason}"
+        return _LATE
+    return _why(error.__cause__)
+
+
+def _why(cause: BaseException | None) -> str:
+    """Return what an error says of a connection that was not made; nothing, if it was refused."""
+    if isinstance(cause, TimeoutError):
+        return _LATE
     if isinstance(cause, ssl.SSLError):
-        return f"{TLS_FAILED}: {(cause.reason or 'no handshake').replace('_', ' ').lower()}"
-    if isinstance(cause, socket.gaierror):
-        return f"the name has no address: {(cause.strerror or 'unknown').lower()}"
-    if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{TLS_FAILED}{_what_tls_says(cause)}"
+    if isinstance(cause, socket.gaierror | UnicodeError):
+        reason = getattr(cause, "strerror", None) or "it cannot be one"
+        return f"the name has no address: {reason.lower()}"
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number in (errno.EMFILE, errno.ENFILE):
         return NO_DESCRIPTOR
-    return ""
+    return os.strerror(number).lower() if number not in (None, errno.ECONNREFUSED) else ""
+
+
+def _what_tls_says(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = getattr(error, "verify_message", "unknown")  # only a handshake sets it
+        return f", the certificate is not accepted: {reason}"
+    return f": {(error.reason or 'no handshake').replace('_', ' ').lower()}"

@@ -40,7 +40,7 @@ class Sandbox:
 
     def command(self, service: str, *arguments: str, profile: str = "headroom") -> list[str]:
         """Return what the user types; and where this stack's ports and names are."""
-        given = ["docker", "compose", "-f", str(PROJECT / "compose.yaml")]
+        given = ["docker", "compose", "-f", str(PROJECT / "compose.yaml"), "--progress", "quiet"]
         given += ["--env-file", str(self.stack.folder / "stack.env")]
         given += ["--profile", profile] if profile else []
         return [*given, "run", "--rm", service, *arguments]

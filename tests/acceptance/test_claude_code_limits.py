@@ -25,20 +25,32 @@ def limited(port: int, limit: dict[str, object]) -> Config:
     return configuration(port, limits=[limit])
 
 
-@pytest.mark.parametrize("per", ["day", "session"])
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        ({"usd": 0, "per": "day"}, "$0.00 per day for all clients together is reached. It ends at"),
+        ({"usd": 0, "per": "session"}, "$0.00 per session is reached. It holds for this session"),
+        ({"tokens": 0, "per": "hour"}, "0 tokens per hour for all clients together is reached. It"),
+    ],
+    ids=["usd-day", "usd-session", "tokens-hour"],
+)
 async def test_a_limit_that_is_reached_is_shown_at_once(
-    upstream: Upstream, api: Api, claude: Claude, tmp_path: Path, per: str
+    upstream: Upstream,
+    api: Api,
+    claude: Claude,
+    tmp_path: Path,
+    limit: dict[str, object],
+    told: str,
 ) -> None:
     """With its amount and its end, and without a retry."""
-    async with running_relay(tmp_path, limited(upstream.port, {"usd": 0, "per": per})) as relay:
+    async with running_relay(tmp_path, limited(upstream.port, limit)) as relay:
         url = f"http://127.0.0.1:{relay.port}/relay/anthropic"
         session = await claude.run(url, "Hello?")
         assert session.failed
         assert session.seconds < AT_ONCE_SECONDS
         assert session.retries == []
         (shown,) = session.results
-        assert shown.startswith(f"API Error: 402 The limit of $0.00 per {per}")
-        assert " is reached. It " in shown
+        assert shown.startswith(f"API Error: 402 The limit of {told}")
         assert await relay.samples("relay_rejections_total", "reason") == {("limit",): 1}
     assert api.calls == []
     assert upstream.requests == []

@@ -114,10 +114,12 @@ async def test_a_program_is_no_prompt(sandbox: Sandbox, api: Api) -> None:
 
 
 async def test_no_question_stands_before_the_first_prompt(sandbox: Sandbox, api: Api) -> None:
-    """In a terminal: neither theme, nor trust, nor the key; what is typed is sent."""
+    """In a terminal: neither theme, nor trust, nor the key, but one line of the relay's."""
     api.plan(says("Ahoy."))
     async with sandbox.terminal("claude") as terminal:
         await terminal.shows("❯")
+        first, _, _ = terminal.shown.partition(b"\r\n")
+        assert first.startswith(b"relay: no key is in here; http://localhost:")
         terminal.press("Hello?")
         await terminal.shows("Hello?")
         terminal.press("\r")

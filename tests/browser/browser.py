@@ -10,8 +10,8 @@ import asyncio
 import base64
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import pytest
@@ -79,11 +79,27 @@ class Browser:
         """The address of everything that was asked for."""
         self.messages: list[str] = []
         """What the console said, warnings and errors alone."""
+        self.stays_at_home = True
+        """Whether nobody but the relay may be asked for anything."""
 
     async def open(self, port: int) -> None:
         """Open the page of the relay at this port, and wait for its first event."""
         await self.go(f"http://localhost:{port}/")
         await self.until("document.querySelector('#summary').className.match(/good|bad/)")
+
+    @asynccontextmanager
+    async def tabs(self, port: int, count: int) -> AsyncIterator[None]:
+        """Have so many tabs of their own show the page, for the length of the context."""
+        own, others = self._driver.current_window_handle, []
+        for _ in range(count):
+            await asyncio.to_thread(self._driver.switch_to.new_window, "window")
+            others.append(self._driver.current_window_handle)
+            await self.open(port)
+        yield
+        for other in others:
+            await asyncio.to_thread(self._driver.switch_to.window, other)
+            await asyncio.to_thread(self._driver.close)
+        await asyncio.to_thread(self._driver.switch_to.window, own)
 
     async def go(self, address: str) -> None:
         """Open an address."""
@@ -132,9 +148,10 @@ class Browser:
         )
 
     async def prefer(self, scheme: str) -> None:
-        """Prefer light, or dark."""
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        await self.command("Emulation.setEmulatedMedia", features=[feature])
+        """Prefer light, or dark, and that nothing moves."""
+        features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        named = [{"name": name, "value": value} for name, value in features.items()]
+        await self.command("Emulation.setEmulatedMedia", features=named)
 
     async def ignore_policy(self) -> None:
         """Take away the Content-Security-Policy of pages that are opened from now on."""

@@ -28,7 +28,8 @@ window.fetch = (address, options) => {
 def row(name: str) -> Event:
     """Return a row of what was used."""
     sums = {"calls": 1, "input": 2, "cache_read": 3, "cache_write": 4, "output": 5}
-    return {"name": name, **sums, "cost_usd": 1.5, "unpriced": 1}
+    marks = {"cost_usd": 1.5, "unpriced": 1, "estimate_usd": 0.5, "is_notional": True}
+    return {"name": name, **sums, **marks}
 
 
 def call(name: str) -> Event:
@@ -62,6 +63,7 @@ def event(name: str, calls: int = 1) -> Event:
         "grant": name,
         "ready": True,
         "refused": False,
+        "expires_at": now + 60,
         "connections": {"idle": 1, "active": 1},
         "legs": {},
         "hops": [{"name": name, "up": True, "url": name, "bypassed": False}],
@@ -69,6 +71,9 @@ def event(name: str, calls: int = 1) -> Event:
         "quotas": [{"name": name, "utilization": 0.5, "reset": now + 60}],
     }
     rows = [row(name)]
+    tables = {"total": row(name), "models": rows, "clients": rows, "sessions": rows}
+    limit = {"client": name, "session": name, "kind": "usd", "per": name, "reset": now + 60}
+    limit |= {"most": 2.0, "used": 1.0, "ratio": 0.5, "warn": 0.8}
     return {
         "time": now,
         "version": __version__,
@@ -79,13 +84,14 @@ def event(name: str, calls: int = 1) -> Event:
         "ended_count": 1,
         "ended": [over],
         "wrong": [{"what": name, "text": name, "help": "javascript:window.harmed=1"}],
+        "limits": [limit],
         "use": {
             "source": "ledger",
             "timezone": name,
             "priced": True,
-            "total": row(name),
-            "models": rows,
-            "clients": rows,
-            "sessions": rows,
+            "is_unused": False,
+            "problem": name,
+            "spans": [{"name": "today", **tables}, {"name": name, **tables}],
+            "days": [{"day": "2026-11-27", **row(name)}],
         },
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+from datetime import datetime
 from pathlib import Path
 
 from relay.admin import events
 from tests.browser.browser import Browser
 from tests.harness.configuration import configuration
 from tests.harness.messages import request
-from tests.harness.relay import LocalRelay, relay_process
+from tests.harness.relay import LocalRelay, RelayProcess, relay_process
 from tests.harness.upstream import Upstream
 
 
@@ -61,3 +62,26 @@ async def test_a_relay_that_stands_still_is_said(
         finally:
             process.signal(signal.SIGCONT)
         await browser.says("#summary", "all is well")
+
+
+async def test_open_pages_hold_up_no_stop(
+    browser: Browser, upstream: Upstream, tmp_path: Path
+) -> None:
+    """With two tabs it takes as long as without: nobody waits a second for them to leave."""
+    took = []
+    for tabs in (0, 2):
+        folder = tmp_path / str(tabs)
+        folder.mkdir()
+        async with relay_process(folder, configuration(upstream.port)) as process:
+            async with browser.tabs(process.admin_port, tabs):
+                process.signal(signal.SIGTERM)
+                assert await process.exit_status() == 0
+            begun, ended = (time_of(process, text) for text in ("stopping: ", "stopped"))
+            took.append(ended - begun)
+    assert took[1] < took[0] + 0.5
+
+
+def time_of(process: RelayProcess, beginning: str) -> float:
+    """Return when a line was logged that begins so, in Unix seconds."""
+    (line,) = [each for each in process.log.lines if each["message"].startswith(beginning)]
+    return datetime.fromisoformat(line["time"]).timestamp()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from urllib.parse import quote
 
 import pytest
 
 from tests.browser.browser import Browser
 from tests.browser.events import FAKE_STREAM, event
-from tests.harness.messages import request
+from tests.harness.messages import MESSAGES, request
 from tests.harness.relay import LocalRelay
 from tests.harness.upstream import Upstream
 
@@ -38,6 +39,18 @@ async def guarded(request: pytest.FixtureRequest, browser: Browser) -> AsyncIter
     assert browser.messages == []
 
 
+async def check_harmless(browser: Browser) -> None:
+    """See that nothing ran, nothing was made of a name, and none turns a line around."""
+    assert await browser.run("return window.harmed ?? null") is None
+    assert await browser.run(MADE) == 0
+    links = await browser.run(
+        "return [...document.querySelectorAll('main a')].map(a => a.protocol)"
+    )
+    assert set(links) <= {"https:"}
+    text = await browser.text("main")
+    assert not set(text) & set("\u202e\u2066\u200f\x00\x07\x1b\x7f\u2028\u0085")
+
+
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_name_is_text(guarded: Browser, relay: LocalRelay, name: str) -> None:
     """In every place where one is shown, closed and opened, on a narrow page as well."""
@@ -48,15 +61,8 @@ async def test_a_name_is_text(guarded: Browser, relay: LocalRelay, name: str) ->
     await guarded.until("document.querySelector('#lately button') !== null")
     await guarded.run("document.querySelector('#lately button').click()")
     await guarded.run("for (const each of document.querySelectorAll('main bdi')) each.click()")
-    assert await guarded.run("return window.harmed ?? null") is None
-    assert await guarded.run(MADE) == 0
-    links = await guarded.run(
-        "return [...document.querySelectorAll('main a')].map(a => a.protocol)"
-    )
-    assert set(links) <= {"https:"}
+    await check_harmless(guarded)
     assert await guarded.run("return document.documentElement.scrollWidth") <= 360
-    text = await guarded.text("main")
-    assert not set(text) & set("\u202e\u2066\u200f\x00\x07\x1b\x7f\u2028\u0085")
 
 
 async def test_escapes_show_what_does_not_print(browser: Browser, relay: LocalRelay) -> None:
@@ -67,19 +73,75 @@ async def test_escapes_show_what_does_not_print(browser: Browser, relay: LocalRe
     await browser.says("#now", r"a\u{202e}b\u{2066}c\u{200f}d")
 
 
+INLINE = """
+const script = document.createElement("script");
+script.textContent = "window.ran = true";
+document.body.append(script);
+return window.ran ?? false;
+"""
+
+
+@pytest.mark.parametrize("policy", ["with", "without"])
+async def test_the_policy_is_in_force_and_can_be_taken_away(
+    browser: Browser, relay: LocalRelay, policy: str
+) -> None:
+    """So that what holds without it is the page's own doing."""
+    if policy == "without":
+        await browser.ignore_policy()
+    await browser.open(relay.admin_port)
+    assert await browser.run(INLINE) is (policy == "without")
+
+
+def as_bytes(name: str) -> bytes:
+    """Return a name as it crosses a wire."""
+    return name.encode("utf-8", "surrogatepass")
+
+
+def answered(status: int, **body: object) -> bytes:
+    """Return an answer of the API's."""
+    text = json.dumps(body).encode()
+    head = b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    return head % (status, len(text)) + text
+
+
+@pytest.mark.parametrize("name", NAMES)
 async def test_what_a_relay_lets_through_is_text(
+    guarded: Browser, relay: LocalRelay, upstream: Upstream, name: str
+) -> None:
+    """A model, a session, an agent, a path, an error of this name, by the way that calls take."""
+    await guarded.resize(360)
+    await guarded.open(relay.admin_port)
+    text = NAMES[name]
+    # What no header can hold is left out: the relay refuses it, as it should.
+    line = bytes(byte for byte in as_bytes(text) if byte > 31 and byte != 127).decode("latin-1")
+    ids = [f"X-Claude-Code-{kind}-Id: {line[:4_000]}" for kind in ("Session", "Agent")]
+    answers = {
+        200: answered(200, type="message", model=text, usage={"output_tokens": 7}),
+        502: answered(502, type="error", error={"type": text, "message": text}),
+    }
+    coming = iter(answers.values())
+    upstream.answer_with(lambda _: next(coming))
+    for status in answers:
+        assert (await relay.ask(request(MESSAGES, *ids))).status == status
+    # Of a path only what may stand in a target: all of it, and once more as it is, where it may.
+    for path in (quote(as_bytes(text)), text if text.isascii() and text.isprintable() else "x"):
+        await relay.ask(request(f"/relay/{path.replace(' ', '')}"[:9_000]))
+    await guarded.until("document.querySelectorAll('#lately tbody tr').length === 4")
+    for button in range(4):
+        await guarded.run(f"document.querySelectorAll('#lately button')[{button}].click()")
+    await check_harmless(guarded)
+
+
+async def test_what_a_relay_lets_through_is_shown(
     guarded: Browser, relay: LocalRelay, upstream: Upstream
 ) -> None:
-    """A model, a path and a session of markup, by the way that calls take."""
+    """As it was said: whoever looks sees what somebody tried."""
     await guarded.open(relay.admin_port)
     model = "<img src=x onerror=window.harmed=1>"
-    body = json.dumps({"model": model, "usage": {"output_tokens": 7}, "type": "message"}).encode()
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-    upstream.answer_with(head % len(body) + body)
-    await relay.ask(request("/relay/anthropic/v1/messages", "X-Claude-Code-Session-Id: <b>s</b>"))
+    upstream.answer_with(answered(200, type="message", model=model, usage={"output_tokens": 7}))
+    await relay.ask(request(MESSAGES, "X-Claude-Code-Session-Id: <b>s</b>"))
     await relay.ask(request("/relay/<img/src=x/onerror=window.harmed=1>"))
     await guarded.says("#lately tbody", model)
     await guarded.says("#lately tbody", "/relay/<img/src=x/onerror=window.harmed=1>")
     await guarded.says("#use", "<b>s</b>")
-    assert await guarded.run("return window.harmed ?? null") is None
-    assert await guarded.run(MADE) == 0
+    await check_harmless(guarded)

@@ -128,6 +128,7 @@ class Stack:
             "RELAY_UID": str(self.uid),
             "RELAY_GID": str(self.uid),
             "RELAY_SCRAPE_INTERVAL": "1s",
+            "DEMO_SECONDS": "4",
         }
         if self.for_internet:
             everywhere = ("127.0.0.1", self.gateway, "docker0")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
+import urllib.parse
 
-from tests.e2e.stack import Stack, eventually, running_stack
+from tests.e2e.stack import Stack, eventually, get, running_stack
 from tests.e2e.test_credentials import credential_headers
 
 SHORT_FORM = "grants: [anthropic]\nclaude:\n  base_url: {headroom}\n"
+NAMES = ("reviewer: ", "writer: ", "old hand: ")
 PASS_BEGINS = "sk-ant-api03-"
 # What the stand-in for Headroom has received, looked at from inside: nobody else may.
 SEEN = """
@@ -17,39 +21,75 @@ for each in json.load(urllib.request.urlopen("http://127.0.0.1:8787/standin/requ
 """
 
 
-def test_the_demo_streams_one_call_and_prometheus_has_it() -> None:
-    """The agent prints the answer as it comes; the call is in /metrics and in Prometheus."""
+def test_the_demo_shows_a_chain_at_work() -> None:
+    """Streams, a cached prompt, an error, a limit nearly reached; then what to open."""
     started = time.monotonic()
     with running_stack("relay-demo", config=None, profiles=("demo",)) as stack:
         stack.wait_for_line("demo-agent", "the whole answer: Hello!")
         assert time.monotonic() - started < 60
-        pieces = [line for line in stack.logs("demo-agent").splitlines() if " s  " in line]
-        times = [float(line.split(" s  ")[0]) for line in pieces]
-        assert len(times) > 20
-        assert times == sorted(times)
-        assert times[-1] - times[0] > 1, "the answer came in one burst"
-        stack.wait_for_line("demo-agent", "tokens off the prompt, and never held the key")
-
-        labels = {"relay": "anthropic", "client": "agent", "outcome": "ok", "code": "200"}
-        eventually(
-            lambda: stack.metric("relay_requests_total", operation="messages", **labels) or None,
-            "the call in /metrics",
-        )
-        query = 'relay_requests_total{operation="messages",client="agent",outcome="ok"} > 0'
-        assert eventually(lambda: stack.query(query) or None, "the call in Prometheus") == [1.0]
+        stack.wait_for_line("demo-agent", "relay top")
+        said = stack.logs("demo-agent")
+        check_stream(said)
+        check_agents(said)
+        check_links(stack, said)
+        check_log(stack)
         check_chain(stack)
 
 
+def check_stream(said: str) -> None:
+    """The first answer came word by word."""
+    times = [float(line.split(" s  ")[0]) for line in said.splitlines() if " s  " in line]
+    assert len(times) > 20
+    assert times == sorted(times)
+    assert times[-1] - times[0] > 1, "the answer came in one burst"
+    assert "tokens off the prompt, and never held the key" in said
+
+
+def check_agents(said: str) -> None:
+    """Three worked, each in its way, and nobody was refused but for the model."""
+    lines = said.splitlines()
+    assert [sum(line.startswith(name) for line in lines) for name in NAMES] == [4, 4, 4]
+    cached = re.findall(r"reviewer: .* (\d+) in, (\d+) of them from the cache", said)
+    assert len(cached) == 3
+    assert all(int(read) / int(whole) > 0.9 for whole, read in cached)
+    assert said.count("404 not_found_error: model: claude-2.1") == 1
+    assert said.count("tokens out, the first after") == 11
+
+
+def check_links(stack: Stack, said: str) -> None:
+    """What the last lines name is there, and shows the calls."""
+    *_, page, graph, terminal = said.rstrip().splitlines()
+    assert terminal.endswith("docker compose exec relay relay top")
+    assert get(page.split()[-1]).status == 200
+    link = urllib.parse.urlsplit(graph.split()[-1])
+    assert get(link.geturl()).status == 200
+    query = urllib.parse.parse_qs(link.query)["g0.expr"][0]
+    expected = [1.0, 12.0]  # refused for its model, and answered
+    assert eventually(lambda: sorted(stack.query(query)) == expected or None, "all calls")
+
+
+def check_log(stack: Stack) -> None:
+    """No warning but that of the limit; what Prometheus says while it starts is not shown."""
+    stack.wait_for_line("relay", "of it is used")
+    (warning,) = [line for line in stack.logs("relay").splitlines() if " WARNING " in line]
+    assert "per session of client agent" in warning
+    page = get(f"{stack.admin_url}/calls").json()
+    assert isinstance(page, dict)
+    assert 0.8 <= max(each["used"] / each["most"] for each in page["limits"]) < 1
+    services = json.loads(stack.docker("config", "--format", "json"))["services"]
+    assert services["prometheus"]["attach"] is False
+
+
 def check_chain(stack: Stack) -> None:
-    """The call went by way of the hop, which made it shorter; the API alone saw the key."""
-    assert stack.metric("relay_hop_calls_total", hop="headroom", outcome="passed") == 1
+    """The calls went by way of the hop, which made one shorter; the API alone saw the key."""
+    assert stack.metric("relay_hop_calls_total", hop="headroom", outcome="passed") == 13
     sizes = {
         side: stack.metric("relay_hop_request_bytes_total", side=side) for side in ("in", "out")
     }
     assert sizes["in"] > sizes["out"] > 0
     key = stack.docker("exec", "-T", "relay", "cat", "/run/demo/anthropic_api_key").strip()
-    (record,) = stack.records("done", 1)
-    assert credential_headers(record) == [("x-api-key", key)]
+    records = stack.records("done", 13)
+    assert [credential_headers(each) for each in records] == [[("x-api-key", key)]] * 13
     shown = stack.docker("exec", "-T", "demo-headroom", "python", "-c", SEEN)
     assert f"'{PASS_BEGINS}" in shown
     assert key not in shown

@@ -20,15 +20,18 @@ def standin(mode: str, **arguments: object) -> dict[str, str]:
 
 def test_each_event_arrives_when_it_is_sent(stack: Stack, agent: Agent) -> None:
     """Single events, by the clock: sent by Headroom, seen in the agent's container."""
-    report = agent.call(MESSAGES, body=STREAM, headers=standin("slow", events=20, gap=0.05))
+    report = agent.call(MESSAGES, body=STREAM, headers=standin("slow", events=12, gap=0.2))
     (record,) = stack.records("done", 1)
     sent = record["events"]
     assert isinstance(sent, list)
     arrived = report.event_arrivals()
     assert len(arrived) == len(sent)
-    delays = [there - here for here, there in zip(sent, arrived, strict=True)]
-    assert max(delays) < 0.045, f"an event waited for the next one: {delays}"
-    assert sorted(delays)[len(delays) // 2] < 0.01
+    waited = [
+        there for there, following in zip(arrived, sent[1:], strict=False) if there > following
+    ]
+    assert not waited, f"an event waited for the next one: sent {sent}, there {arrived}"
+    delays = sorted(there - here for here, there in zip(sent, arrived, strict=True))
+    assert delays[len(delays) // 2] < 0.02
 
 
 def test_a_late_first_byte_is_waited_for(agent: Agent) -> None:

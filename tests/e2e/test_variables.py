@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from relay.cli import main
+from tests.e2e.installation import Installation
 from tests.e2e.stack import AGENT_IMAGE, PROJECT, Stack
 
 KEY: Final = "sk-ant-api03-e2eFirstTerminal000000000000000000000000AA"
@@ -35,90 +35,6 @@ HOSTILE_VARIABLES: Final = (
     *("ANTHROPIC_API_KEY", "COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"),
     *("COMPOSE_ENV_FILES", "COMPOSE_PROJECT_DIRECTORY", "PWD", "HOME"),
 )
-CALL: Final = (
-    "import json, os, urllib.request as u;"
-    "t = open(os.environ['ANTHROPIC_AUTH_TOKEN_FILE']).read().strip();"
-    "b = json.dumps({'model': 'claude-haiku-4-5', 'max_tokens': 1, 'messages': []}).encode();"
-    "q = u.Request(os.environ['ANTHROPIC_BASE_URL'] + '/v1/messages', data=b,"
-    " headers={'authorization': 'Bearer ' + t, 'content-type': 'application/json'});"
-    "print(u.urlopen(q, timeout=20).status, os.getcwd())"
-)
-
-
-class Installation:
-    """The relay's folder as a user has it, and a user's terminals."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        self.folder = stack.folder / "relay"
-        self.project = stack.folder / "project"
-        self.project.mkdir()
-        (self.folder / "secrets").mkdir(parents=True)
-        shutil.copy(PROJECT / "compose.yaml", self.folder)
-        shutil.copytree(PROJECT / "examples", self.folder / "examples")
-        self.write_agent_yaml("grants: [anthropic]")
-        self.settings = stack.variables | {"RELAY_IMAGE": "relay-e2e-variables"}
-        del self.settings["RELAY_SECRETS_DIR"]
-        self.settings["RELAY_CONFIG_DIR"] = "./config"
-        self.write_settings()
-
-    def write_settings(self, **further: str) -> None:
-        """Write .env beside compose.yaml."""
-        lines = (f"{name}={value}\n" for name, value in (self.settings | further).items())
-        (self.folder / ".env").write_text("".join(lines))
-
-    def write_agent_yaml(self, grants: str) -> None:
-        """Write the configuration, towards the stand-in."""
-        (self.folder / "config").mkdir(exist_ok=True)
-        url = f"http://localhost:{self.stack.headroom_port}"
-        text = f"{grants}\nclaude:\n  base_url: {url}\n"
-        (self.folder / "config/agent.yaml").write_text(text)
-
-    def write_secret(self, value: str) -> None:
-        """Write the key's file, for the relay's user alone to read."""
-        file = self.folder / "secrets/anthropic_api_key"
-        file.write_text(value)
-        file.chmod(0o400)
-        if os.getuid() == 0:
-            os.chown(file, self.stack.uid, self.stack.uid)
-
-    def compose(self, *arguments: str, **variables: str) -> str:
-        """Run ``docker compose -f ~/relay/compose.yaml`` in a terminal with these variables."""
-        return self.compose_in(self.project, *arguments, **variables)
-
-    def compose_in(self, folder: Path, *arguments: str, **variables: str) -> str:
-        """Run it in another folder."""
-        command = ["docker", "compose", "-f", str(self.folder / "compose.yaml"), *arguments]
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=os.environ | {"PWD": str(folder)} | variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def run(self, **variables: str) -> dict[str, str]:
-        """Make a call from the sandbox; return the headers that arrived at the stand-in."""
-        self.stack.forget_records()
-        said = self.compose("run", "--rm", "-T", "claude", "python", "-c", CALL, **variables)
-        assert said.split() == ["200", str(self.project)]
-        (record,) = self.stack.records("done", 1)
-        headers = record["headers"]
-        assert isinstance(headers, list)
-        return {name.lower(): value for name, value in headers}
-
-    def relay(self) -> dict[str, Any]:  # JSON
-        """Return what Docker knows of the relay's container."""
-        container = self.compose("ps", "--quiet", "relay").strip()
-        done = subprocess.run(
-            ["docker", "inspect", container], capture_output=True, text=True, check=True
-        )
-        (found,) = json.loads(done.stdout)
-        assert isinstance(found, dict)
-        return found
 
 
 @pytest.fixture
@@ -137,7 +53,10 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Insta
         (AGENT_IMAGE, "relay-e2e-variables-claude"),
     ):
         subprocess.run(["docker", "tag", image, name], check=True)
-    installed = Installation(stack)
+    installed = Installation(stack, "relay-e2e-variables")
+    installed.bring(PROJECT)
+    installed.write_agent_yaml("grants: [anthropic]")
+    installed.write_settings()
     try:
         installed.compose("--profile", "demo", "up", "-d", "demo-api")
         stack.wait_for_line("demo-api", "listening")

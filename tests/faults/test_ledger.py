@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 import signal
+import sqlite3
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from relay.telemetry.ledger.file import BUSY_SECONDS
 from tests.harness.configuration import Config, configuration
 from tests.harness.ledger import rows_in, until
+from tests.harness.limits import TOKENS, amounts, limited
 from tests.harness.messages import MESSAGES, OK, request
+from tests.harness.model_answers import MESSAGE_JSON
+from tests.harness.recordings import recorded_answer
 from tests.harness.relay import RelayProcess, relay_process
 from tests.harness.upstream import running_upstream
 
@@ -21,6 +30,8 @@ KILL_SECONDS = 1.0
 TAKEOVER_SECONDS = 5.0
 # Calls at once.
 CROWD = 8
+TRIES = 3
+"""Counts of what is missing that are seen, while a file is in trouble."""
 
 
 def with_ledger(port: int) -> Config:
@@ -119,32 +130,106 @@ def rows(folder: Path) -> list[str]:
     return sessions(path) if path.exists() and path.stat().st_size else []
 
 
-async def test_a_full_disk_fails_no_call(tmp_path: Path) -> None:
-    """It is said once, the calls are counted, and what comes once there is room is noted."""
-    path = tmp_path / "ledger.db"
+# A file that cannot be written
+
+
+@contextmanager
+def full_disk(relay: RelayProcess, _: Path) -> Iterator[None]:
+    """A file that may not grow is one; Python ignores the signal that says so."""
+    pid = relay.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
+    yield
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def locked(_: RelayProcess, path: Path) -> Iterator[None]:
+    """Another program is in the middle of writing."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextmanager
+def damaged(_: RelayProcess, path: Path) -> Iterator[None]:
+    """Something else is in its place, which is left as it is."""
+    good, bad = path.with_name("good"), b"no ledger at all\n" * 1000
+    path.rename(good)
+    path.write_bytes(bad)
+    yield
+    assert path.read_bytes() == bad
+    good.rename(path)
+
+
+Trouble = Callable[[RelayProcess, Path], AbstractContextManager[None]]
+TROUBLES: dict[Trouble, str] = {
+    full_disk: "cannot be (written: the disk is full|read or written: the disk says no)",
+    locked: "is locked by another program",
+    damaged: "is damaged; move it away, and a new one is made",
+}
+
+
+@dataclass
+class Crowd:
+    """Agents that call two relays in turn, and how long each call took."""
+
+    relays: tuple[RelayProcess, RelayProcess]
+    seconds: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
+
+    async def run(self) -> None:
+        """Call until cancelled; every call is answered."""
+        await asyncio.gather(*[self._call_on_and_on() for _ in range(CROWD // 2)])
+
+    async def _call_on_and_on(self) -> None:
+        agents = [await relay.agent() for relay in self.relays]
+        while True:
+            for agent, seconds in zip(agents, self.seconds, strict=True):
+                begun = time.monotonic()
+                assert (await agent.ask(request())).status == 200
+                seconds.append(time.monotonic() - begun)
+
+    def waited_for_the_disk(self) -> list[int]:
+        """Return how many calls of each took as long as the relay waits for a lock."""
+        return [sum(each > 0.9 * BUSY_SECONDS for each in seconds) for seconds in self.seconds]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+async def test_no_call_fails_or_waits_for_a_file_in_trouble(
+    tmp_path: Path, trouble: Trouble
+) -> None:
+    """It is said once, and how many calls are missing; limits go on, and so does the file."""
+    path, other = tmp_path / "ledger.db", tmp_path / "other"
+    other.mkdir()
     async with running_upstream() as upstream:
-        upstream.answer_with(OK)
-        async with relay_process(tmp_path, with_ledger(upstream.port)) as relay:
-            await call(relay, "before")
-            await until(lambda: rows(tmp_path) == ["before"])
-            pid = relay.process.pid
-            # A file that may not grow is a full disk; Python ignores the signal that says so.
-            before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
-            for count in range(20):
-                await call(relay, f"lost {count}")
-            await relay.log.says(f"ledger {path}: cannot be")
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
-            for count in range(200):
-                await call(relay, f"after {count}")
-                if any("is written again" in line for line in relay.log.text):
-                    break
-            message = await relay.log.says("is written again; ([0-9]+) calls are missing in it")
-            assert float(message[1]) >= 1
-            await call(relay, "last")
-            await until(lambda: rows(tmp_path)[-1:] == ["last"])
-            dropped = await relay.samples("relay_ledger_dropped_total")
-            assert dropped[()] == float(message[1])
-            said = [
-                line for line in relay.log.text if "ledger" in line and '"event": "log"' in line
-            ]
-            assert len(said) <= 2
+        upstream.answer_with(recorded_answer(MESSAGE_JSON))
+        limit = {"tokens": 10**9, "per": "session"}  # whatever the clock says
+        config = limited(upstream.port, limit, ledger={"path": "ledger.db"})
+        async with relay_process(tmp_path, config) as relay, relay_process(other, config) as well:
+            crowd = Crowd((relay, well))
+            calling = asyncio.create_task(crowd.run())
+            await until(lambda: path.exists() and len(rows(tmp_path)) > 0)
+            with trouble(relay, path):
+                counts: set[float] = set()
+                while len(counts) < TRIES:
+                    counts.add(await dropped(relay))
+                    assert not calling.done()
+            await relay.log.says("is written again; ([0-9]+) calls are missing in it")
+            calling.cancel()
+            await asyncio.gather(calling, return_exceptions=True)
+            while await relay.in_flight():
+                pass
+            made = (await amounts(relay))["agent", "tokens_session"] / TOKENS
+            missing = await dropped(relay)
+            await until(lambda: len(rows(tmp_path)) + missing == made)
+            said = [line["message"] for line in relay.log.lines if line["event"] == "log"]
+            first, second = [each for each in said if each.startswith("ledger ")]
+            assert re.fullmatch(f"ledger {path}: {TROUBLES[trouble]}", first)
+            assert second.endswith(f": is written again; {missing:.0f} calls are missing in it")
+    in_trouble, healthy = crowd.waited_for_the_disk()
+    assert in_trouble <= healthy
+
+
+async def dropped(relay: RelayProcess) -> float:
+    """Return how many calls the ledger lacks."""
+    return sum((await relay.samples("relay_ledger_dropped_total")).values())

@@ -1,4 +1,4 @@
-"""Who may call Headroom: anybody on loopback, and beyond it who shows its token.
+"""Who may call Headroom: anybody on loopback, and beyond it who shows its token; and who an API.
 
 Observed on headroom-ai 0.42.0: without HEADROOM_PROXY_TOKEN it refuses to listen beyond
 loopback; with it, it wants `x-headroom-proxy-token` from there, but for two health pages.
@@ -38,6 +38,12 @@ def access_refusal(head: RequestHead, peer: str, settings: Settings) -> Answer |
         return None
     body = json.dumps({"error": "unauthorized"}).encode()
     return own_answer(401, "Unauthorized", JSON, body)
+
+
+def is_refused(head: RequestHead, settings: Settings) -> bool:
+    """Tell whether an API does not take the credential that it is shown."""
+    shown = head.first("x-api-key") or head.first("authorization")
+    return settings.credential not in (None, shown)
 
 
 def is_loopback(host: str) -> bool:

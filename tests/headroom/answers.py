@@ -129,6 +129,9 @@ def usual_answer(exchange: Exchange, words: Sequence[str]) -> Answer:
     if exchange.kind == "admin":
         page = {"stand-in": "headroom", "admin page": path}
         return own_answer(200, "OK", JSON, json.dumps(page).encode())
+    if path == "/v1/messages" and exchange.body.model == anthropic.RETIRED_MODEL:
+        text = f"model: {exchange.body.model}"
+        return error_answer(exchange, 404, "Not Found", "not_found_error", text)
     if exchange.body.wants_stream and (events := _events(exchange, path, words)):
         return relayed_answer(exchange, 200, "OK", EVENT_STREAM, events)
     if (body := _document(exchange, path, words)) is not None:
@@ -166,7 +169,8 @@ def model_of(exchange: Exchange) -> str:
 def _events(exchange: Exchange, path: str, words: Sequence[str]) -> tuple[bytes, ...]:
     model, number = model_of(exchange), exchange.id
     if path == "/v1/messages":
-        return tuple(anthropic.message_events(words, model, number))
+        cache = anthropic.cached(exchange.body.text)
+        return tuple(anthropic.message_events(words, model, number, cache))
     if path == "/v1/chat/completions":
         usage = exchange.body.wants_usage
         return tuple(openai.chat_events(words, model, number, usage=usage))
@@ -181,7 +185,9 @@ def _document(exchange: Exchange, path: str, words: Sequence[str]) -> bytes | No
         return _model_details(exchange, path.removeprefix("/v1/models/"))
     pages: dict[str, Callable[[], bytes]] = {
         "/v1/models": openai.model_list if speaks_openai(exchange) else anthropic.model_list,
-        "/v1/messages": lambda: anthropic.message(words, model, number),
+        "/v1/messages": lambda: anthropic.message(
+            words, model, number, anthropic.cached(exchange.body.text)
+        ),
         "/v1/messages/count_tokens": anthropic.token_count,
         "/v1/complete": lambda: anthropic.completion(words, model, number),
         "/v1/files": anthropic.file_list,

@@ -1,16 +1,40 @@
 """The Anthropic Messages API as far as an agent uses it: bodies, events and errors.
 
 Shapes as in https://docs.anthropic.com/en/api/messages-streaming. Token counts are fixed,
-except that each word counts as one output token, so that a test can know them beforehand.
+except that each word counts as one output token, so that a test can know them beforehand, and
+that a prompt with a breakpoint of the cache counts by its size: written in a conversation's first
+call, and read in those that go on with it.
 """
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 DEFAULT_MODEL = "claude-sonnet-4-5"
 INPUT_TOKENS = 25
 CACHE_CREATION_TOKENS = 3
 CACHE_READ_TOKENS = 7
+RETIRED_MODEL = "claude-2.1"
+"""A model that there is no more, as the API has several."""
+# Rule of thumb: what a token is of English text.
+_BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Cached:
+    """The tokens of a prompt that the cache took, and those that it had."""
+
+    created: int = CACHE_CREATION_TOKENS
+    read: int = CACHE_READ_TOKENS
+
+
+def cached(prompt: str | None) -> Cached:
+    """Return what the cache made of a request's body; by default the fixed counts."""
+    if prompt is None or '"cache_control"' not in prompt:
+        return Cached()
+    size = len(prompt) // _BYTES_PER_TOKEN
+    goes_on = '"assistant"' in prompt
+    return Cached(0, size) if goes_on else Cached(size, 0)
 
 
 def event(name: str, data: dict[str, object]) -> bytes:
@@ -22,18 +46,28 @@ def event(name: str, data: dict[str, object]) -> bytes:
 PING = event("ping", {})
 
 
-def message(words: Sequence[str], model: str, number: int) -> bytes:
+def message(
+    words: Sequence[str],
+    model: str,
+    number: int,
+    cache: Cached = Cached(),
+) -> bytes:
     """Return a finished message as JSON."""
     content = [{"type": "text", "text": "".join(words)}]
     return _json(
-        _message(model, number)
-        | {"content": content, "stop_reason": "end_turn", "usage": _usage(len(words))}
+        _message(model, number, cache)
+        | {"content": content, "stop_reason": "end_turn", "usage": _usage(len(words), cache)}
     )
 
 
-def message_events(words: Sequence[str], model: str, number: int) -> Iterator[bytes]:
+def message_events(
+    words: Sequence[str],
+    model: str,
+    number: int,
+    cache: Cached = Cached(),
+) -> Iterator[bytes]:
     """Yield the events of a streamed message, one text delta for each word."""
-    yield event("message_start", {"message": _message(model, number)})
+    yield event("message_start", {"message": _message(model, number, cache)})
     block: dict[str, object] = {"type": "text", "text": ""}
     yield event("content_block_start", {"index": 0, "content_block": block})
     yield PING
@@ -42,11 +76,11 @@ def message_events(words: Sequence[str], model: str, number: int) -> Iterator[by
         yield event("content_block_delta", {"index": 0, "delta": delta})
     yield event("content_block_stop", {"index": 0})
     stop: dict[str, object] = {"stop_reason": "end_turn", "stop_sequence": None}
-    yield event("message_delta", {"delta": stop, "usage": _usage(len(words))})
+    yield event("message_delta", {"delta": stop, "usage": _usage(len(words), cache)})
     yield event("message_stop", {})
 
 
-def _message(model: str, number: int) -> dict[str, object]:
+def _message(model: str, number: int, cache: Cached) -> dict[str, object]:
     return {
         "id": f"msg_standin{number:017d}",
         "type": "message",
@@ -55,15 +89,15 @@ def _message(model: str, number: int) -> dict[str, object]:
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": _usage(1),
+        "usage": _usage(1, cache),
     }
 
 
-def _usage(output_tokens: int) -> dict[str, object]:
+def _usage(output_tokens: int, cache: Cached) -> dict[str, object]:
     return {
         "input_tokens": INPUT_TOKENS,
-        "cache_creation_input_tokens": CACHE_CREATION_TOKENS,
-        "cache_read_input_tokens": CACHE_READ_TOKENS,
+        "cache_creation_input_tokens": cache.created,
+        "cache_read_input_tokens": cache.read,
         "output_tokens": output_tokens,
         "service_tier": "standard",
     }

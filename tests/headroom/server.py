@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
-from .access import access_refusal, check_host
+from .access import access_refusal, check_host, is_refused
 from .answering import Answering
 from .answers import WORDS, Answer, malformed, own_answer, too_large, usual_answer, words_of
 from .arguments import ArgumentError, Arguments, parse_arguments
@@ -221,6 +221,8 @@ class Headroom:
             return Script(mode or self._default.mode, parse_arguments(arguments or ""))
         if exchange.kind in ("admin", "health"):
             return Script("ok")
+        if is_refused(head, self._settings):
+            return Script("401")
         return self._scripts.popleft() if self._scripts else self._default
 
 

@@ -22,6 +22,8 @@ class Settings:
     """As HEADROOM_ALLOWED_BASE_URLS."""
     proxy_token: str | None = field(default=None, repr=False)
     """As HEADROOM_PROXY_TOKEN: what callers beyond loopback must show."""
+    credential: str | None = field(default=None, repr=False)
+    """Of an API: the only one that it takes; without one it takes any."""
     trusts_loopback: bool = True
     """Whether callers on loopback need no token, as with the real one."""
     upstream: str | None = None

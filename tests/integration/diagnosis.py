@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from relay.commands.doctor import StreamOptions, System, diagnose
+from relay.commands.doctor.host import NO_VARIABLES
 from relay.config import load
 from tests.harness.configuration import Config, configuration, write_configuration
 from tests.harness.peer import Request
@@ -63,12 +65,18 @@ def read(status: int, output: str) -> Diagnosis:
 
 
 async def diagnosed(
-    folder: Path, config: Config, *, stream: StreamOptions | None = None, docker: str | None = None
+    folder: Path,
+    config: Config,
+    *,
+    stream: StreamOptions | None = None,
+    docker: str | None = None,
+    machine: str = "x86_64",
+    environment: Mapping[str, str] = NO_VARIABLES,
 ) -> Diagnosis:
     """Run the doctor; ``folder`` has the configuration, and ``host`` in it what /proc shows."""
     settings = load(write_configuration(folder, config))
     out = io.StringIO()
-    system = System(folder / "host", docker)
+    system = System(folder / "host", docker, machine, environment)
     status = await diagnose(settings, system, stream or StreamOptions(), out, as_json=True)
     return read(status, out.getvalue())
 

@@ -23,7 +23,7 @@ from relay.app import App
 from relay.config import load
 from relay.credentials import file as file_module
 from relay.credentials import looks, sources
-from relay.credentials.credential import CommandValue
+from relay.credentials.command_value import CommandValue
 from relay.credentials.file import FileValue
 from relay.downstream.connections import Connections
 from relay.proxy import forward

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import FUSE_SECONDS
 from tests.harness.chain import HOP, Chain, chain_configuration, returned, running_chain
 from tests.harness.configuration import Config, configuration
 from tests.harness.expectations import check_error, check_gone
@@ -311,6 +312,8 @@ async def test_a_hop_that_is_not_read_may_leave_the_end_of_an_answer(
         await hop.send(CHUNKED)
         async with sipping(agent):
             await hop.push(chunk(PIECE * 8192), 1 << 30)  # until nobody takes more
+            # From here on it never runs dry, however long all this takes.
+            pouring = asyncio.create_task(hop.push(chunk(PIECE * 8192), 1 << 40, FUSE_SECONDS))
             back = await chain.relay.agent(port=chain.relay.return_port, receive_buffer=16_384)
             back.hold()
             await back.send(returned(sent, "/v1/messages", *lines))
@@ -330,6 +333,7 @@ async def test_a_hop_that_is_not_read_may_leave_the_end_of_an_answer(
             await asyncio.sleep(2.5 * SIPS_LIMIT)  # time itself is what the limit is about
             back.read_on()
             answer = await back.answer()
+            pouring.cancel()
         assert (answer.complete, len(answer.body)) == (True, total * len(PIECE))
 
 

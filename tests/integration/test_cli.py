@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from relay import __version__
+from relay import DOCS, __version__
 from relay.cli import COMMANDS, FAILED, OK, UNUSABLE, main
 
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
@@ -93,6 +93,34 @@ def test_command_line_that_cannot_be_used_has_status_2(
     assert "usage: relay" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["servee"], "there is no 'servee'; did you mean serve?"),
+        (["help", "usag"], "there is no 'usag'; did you mean usage?"),
+        (["env", "--fromat", "shell"], "unrecognized arguments: --fromat; did you mean --format?"),
+        (["doctor", "--reprot"], "unrecognized arguments: --reprot; did you mean --report?"),
+        (["env", "codxe"], "there is no 'codxe'; did you mean codex?"),
+        (["usage", "dayly"], "there is no 'dayly'; did you mean daily?"),
+    ],
+)
+def test_what_was_probably_meant_is_named(arguments: list[str], hint: str, capsys: Output) -> None:
+    """Of commands, options and what is chosen from."""
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["help"], *([name, "--help"] for name in COMMANDS)])
+def test_help_names_the_docs_in_one_piece(arguments: list[str], capsys: Output) -> None:
+    """An address that is cut is none; and but for the whole, examples stand before it."""
+    with contextlib.suppress(SystemExit):
+        main(arguments)
+    out = capsys.readouterr().out
+    assert re.search(rf"docs: {re.escape(DOCS)}(/commands\.md#relay-[a-z]+)?\n$", out)
+    assert ("examples:\n  relay " in out) == (len(arguments) > 1)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: Output) -> None:
     """With status 0."""
@@ -149,7 +177,11 @@ def test_single_mistake_is_counted_as_one(file: Path, capsys: Output) -> None:
 def test_missing_configuration_has_status_2(arguments: list[str], capsys: Output) -> None:
     """Named or not; where none was named, the command that writes one is."""
     assert main(arguments) == UNUSABLE
-    assert re.search(r"not found: .*; relay init writes one|no such file", capsys.readouterr().err)
+    lines = capsys.readouterr().err.splitlines()
+    assert re.match(
+        r"relay: (not found: .*; relay init writes one|missing.*no such file)", lines[0]
+    )
+    assert len(lines) == (1 if arguments == ["check"] else 2)
 
 
 def test_configuration_may_be_named_by_option_or_variable(
@@ -215,6 +247,8 @@ def test_env_prints_what_an_agent_needs(
         f"ANTHROPIC_AUTH_TOKEN={TOKEN}",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
         "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL=1",
+        "CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING=1",
+        "CLAUDE_CODE_PROPAGATE_TRACEPARENT=1",
         "ENABLE_TOOL_SEARCH=true",
         "NO_PROXY=127.0.0.1",
         "no_proxy=127.0.0.1",

@@ -15,7 +15,7 @@ import pytest
 from relay import threads
 from relay.config import CommandSource
 from relay.credentials.command import COMMAND_LIMIT_SECONDS, Command
-from relay.credentials.sources import Reading
+from relay.credentials.reading import Reading
 
 SECRET = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
 FUSE_SECONDS = 20.0

@@ -14,7 +14,7 @@ import pytest
 from relay.config import parse_upstream
 from relay.upstream import dial
 from relay.upstream import health as health_module
-from relay.upstream.dial import Dialer, Row, connect_any, reaches
+from relay.upstream.dial import Dialer, Row, connect_any
 from relay.upstream.pool import Pool
 from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import configuration
@@ -292,7 +292,6 @@ async def test_a_name_without_an_address_says_so(names: Callable[..., None]) -> 
         await Dialer("nowhere.invalid", 80).connect()
     with pytest.raises(UnicodeError):
         await Dialer("a" * 70 + ".test", 80).connect()
-    assert await reaches(Dialer("nowhere.invalid", 80), FUSE_SECONDS) is False
 
 
 async def test_no_thread_left_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -45,6 +46,25 @@ async def test_all_is_well(upstream: Upstream, tmp_path: Path) -> None:
     ]
     assert diagnosis.levels["running"] == "warn"
     assert diagnosis.status == 0
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("2999-01-15T08:00:00Z", "ok grant: anthropic is there, from {}, until {} -> "),
+        ("2020-01-15T08:00:00Z", "FAIL grant: anthropic is MISSING: {} ended at {} -> {}"),
+    ],
+)
+async def test_it_says_until_when_a_credential_lasts(
+    upstream: Upstream, tmp_path: Path, end: str, said: str
+) -> None:
+    """Or that it has ended, and who renews it."""
+    upstream.answer_with(WELL)
+    (tmp_path / "key").write_text(json.dumps({"value": KEY, "expires_at": end}))
+    diagnosis = await diagnosed(tmp_path, openly(upstream.port))
+    moment = f"{end[:10]} 08:00:00 UTC"
+    expected = said.format(f"{tmp_path}/key", moment, "have it renewed by what it is from")
+    assert expected in [str(each) for each in diagnosis.found]
 
 
 async def test_it_asks_only_what_is_free(upstream: Upstream, tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
-from relay.commands.doctor.host import Listener, System
+from relay.commands.doctor.host import NO_VARIABLES, Listener, System
+from tests.harness import ROOT
 from tests.harness.configuration import configuration
 from tests.harness.upstream import Upstream
 from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed, host, listening
@@ -22,6 +25,13 @@ eth0 00000000 0101A8C0 0003 0 0 0 00000000 0 0 0
 br-1 0054540A 00000000 0001 0 0 0 00FFFFFF 0 0 0
 br-2 0000630A 00000000 0001 0 0 0 0000FFFF 0 0 0
 """
+# ::1, the network's own address, the network, and the way to all others.
+ROUTES_6 = """\
+00000000000000000000000000000001 80 {0} 00 {0} 00000000 00000002 00000000 80200001 lo
+fd840084000000000000000000000001 80 {0} 00 {0} 00000000 00000003 00000000 80200001 br-1
+fd840084000000000000000000000000 40 {0} 00 {0} 00000100 00000001 00000000 00000001 br-1
+00000000000000000000000000000000 00 {0} 00 fe800000000000000000000000000001 400 1 0 3 eth0
+""".format("0" * 32)
 RULES = (
     "sudo iptables -I INPUT -s {0} -j DROP; "
     "sudo iptables -I INPUT -s {0} -p tcp --dport 8484 -j ACCEPT"
@@ -40,11 +50,12 @@ async def looked_around(
     listen: tuple[str, ...] = ("127.0.0.1:8484", GATEWAY),
     admin: str = "127.0.0.1:1",
     docker: str | None = None,
+    environment: Mapping[str, str] = NO_VARIABLES,
     **changes: object,
 ) -> Diagnosis:
     """Diagnose a relay that listens there."""
     config = configuration(upstream.port, listen=list(listen), admin=admin, **changes)
-    return await diagnosed(folder, config, docker=docker)
+    return await diagnosed(folder, config, docker=docker, environment=environment)
 
 
 async def test_what_else_listens_beyond_loopback(upstream: Upstream, tmp_path: Path) -> None:
@@ -152,40 +163,29 @@ async def test_a_firewall_that_shows(
     )
 
 
-@pytest.mark.parametrize(
-    ("platform", "level", "says"),
-    [
-        ("Docker Desktop 4.33.1 (161083)", "FAIL", "it has no host networking"),
-        ("Docker Desktop 4.34.0 (165256)", "note", "it needs host networking"),
-        ("Docker Engine - Community", "", ""),
-    ],
-)
-async def test_docker_desktop_by_its_version(
-    upstream: Upstream, tmp_path: Path, platform: str, level: str, says: str
+async def test_the_way_to_try_it_has_the_stacks_own_names(
+    upstream: Upstream, tmp_path: Path
 ) -> None:
-    """Where there is a Docker client to ask."""
-    program = tmp_path / "docker"
-    program.write_text(f"#!/bin/sh\necho '{platform}'\n")
-    program.chmod(0o755)
-    diagnosis = await looked_around(tmp_path, upstream, docker=str(program))
-    assert [each.level for each in diagnosis.of("docker")] == [level] * bool(level)
-    assert all(says in each.text for each in diagnosis.of("docker"))
+    """Which compose.yaml tells the relay, by its variables and with their defaults."""
+    names = {"RELAY_NETWORK": "second-agents", "RELAY_IMAGE": "second relay"}
+    diagnosis = await looked_around(tmp_path, upstream, environment=names)
+    assert "--network second-agents 'second relay' doctor" in diagnosis.the("firewall").remedy
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    told = compose["services"]["relay"]["environment"]
+    known = {"RELAY_NETWORK": System().agents_network, "RELAY_IMAGE": System().image}
+    assert {name: told[name] for name in names} == {
+        name: f"${{{name}:-{default}}}" for name, default in known.items()
+    }
 
 
-@pytest.mark.parametrize(
-    "files",
-    [
-        {"proc__sys__kernel__osrelease": "6.10.14-linuxkit\n"},
-        {"proc__sys__kernel__hostname": "docker-desktop\n"},
-    ],
-)
-async def test_docker_desktop_from_within(
-    upstream: Upstream, tmp_path: Path, files: dict[str, str]
+async def test_the_rule_for_an_ipv6_network_is_ip6tables(
+    upstream: Upstream, tmp_path: Path
 ) -> None:
-    """The version does not show there, and it is said which one is needed."""
-    host(tmp_path, **files)
-    found = (await looked_around(tmp_path, upstream)).the("docker")
-    assert (found.level, "4.34 or later" in found.text) == ("note", True)
+    """With its subnet, as the kernel's own table has it."""
+    host(tmp_path, proc__net__tcp=listening(("0.0.0.0", 22)), proc__net__ipv6_route=ROUTES_6)
+    diagnosis = await looked_around(tmp_path, upstream, listen=("[fd84:84::1]:8484",))
+    rules = RULES.format("fd84:84::/64").replace("iptables", "ip6tables")
+    assert diagnosis.the("exposed").remedy.endswith(rules)
 
 
 # What the kernel shows
@@ -222,7 +222,8 @@ def test_ipv6_addresses_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "x", "head\nshort row\n", "head\n a b c d e f g zz\n"])
 def test_tables_that_cannot_be_read_show_nothing(tmp_path: Path, text: str) -> None:
     """Another kernel's, or none."""
-    host(tmp_path, proc__net__tcp=text, proc__net__route=text)
+    host(tmp_path, proc__net__tcp=text, proc__net__route=text, proc__net__ipv6_route=text)
     system = System(tmp_path / "host")
     assert system.listeners() == []
     assert system.subnet_of(ipaddress.ip_address("10.84.84.1")) is None
+    assert system.subnet_of(ipaddress.ip_address("fd84:84::1")) is None

@@ -43,6 +43,23 @@ def told(diagnosis: Diagnosis) -> list[str]:
     return [str(each) for each in diagnosis.found if each.section == "this relay"]
 
 
+async def test_a_relay_that_runs_is_believed(
+    relay: LocalRelay, upstream: Upstream, tmp_path: Path
+) -> None:
+    """Started where the credential is, it has what this shell has not."""
+    config = as_it_runs(
+        relay,
+        upstream,
+        grants=[{"name": "anthropic", "source": {"env": "NOT_IN_THIS_SHELL"}}],
+    )
+    diagnosis = await diagnosed(tmp_path, config)
+    assert diagnosis.the("grant").level == "note"
+    assert "the relay that runs has it" in diagnosis.the("grant").text
+    assert diagnosis.status == 0
+    nobody = await diagnosed(tmp_path, config | {"admin": "127.0.0.1:2"})
+    assert nobody.the("grant").level == "FAIL"
+
+
 async def test_all_is_well(relay: LocalRelay, upstream: Upstream, tmp_path: Path) -> None:
     """Up to a call that goes the agent's whole way."""
     diagnosis = await diagnosed(tmp_path, as_it_runs(relay, upstream))

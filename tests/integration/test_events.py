@@ -5,47 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from typing import Any
 
 import pytest
 
 from relay.admin import events
+from relay.admin.overview import Overview
 from relay.app import ADMIN_CONNECTIONS
 from tests.harness import FUSE_SECONDS
+from tests.harness.event_stream import open_stream
 from tests.harness.messages import EVENTS, OK, chunk, request
 from tests.harness.model_answers import MESSAGE_STREAM, MESSAGE_TOKENS, MODEL
-from tests.harness.peer import Agent, Answer
 from tests.harness.relay import LocalRelay, events_of
-from tests.harness.secrets import KEY, SECRETS
+from tests.harness.secrets import KEY
 from tests.harness.upstream import Upstream
-
-
-class Reader:
-    """One who reads the stream."""
-
-    def __init__(self, agent: Agent, answer: Answer) -> None:
-        self.agent = agent
-        self.answer = answer
-        self._rest = b""
-
-    async def event(self) -> dict[str, Any]:
-        """Return the next event, and see that no secret is in it."""
-        while b"\n\n" not in self._rest:
-            piece = await self.agent.piece(self.answer)
-            assert piece
-            self._rest += piece
-        event, _, self._rest = self._rest.partition(b"\n\n")
-        assert event.startswith(b"data: {")
-        assert b"\n" not in event
-        assert not any(secret in event.decode() for secret in SECRETS)
-        return dict(json.loads(event.removeprefix(b"data: ")))
-
-
-async def open_stream(relay: LocalRelay, receive_buffer: int | None = None) -> Reader:
-    """Begin to read."""
-    agent = await relay.agent(port=relay.admin_port, receive_buffer=receive_buffer)
-    await agent.send(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    return Reader(agent, await agent.head())
 
 
 @pytest.fixture
@@ -62,7 +34,7 @@ async def test_it_is_an_event_stream(relay: LocalRelay) -> None:
     assert reader.answer.values("cache-control") == [b"no-store"]
     told = await reader.event()
     assert (told["in_flight"], told["ended"], told["wrong"]) == ([], [], [])
-    assert told["use"]["total"]["calls"] == 0
+    assert told["use"]["spans"][0]["total"]["calls"] == 0
 
 
 async def test_an_event_comes_once_a_second(relay: LocalRelay) -> None:
@@ -125,8 +97,8 @@ async def test_a_call_is_told_from_its_beginning_to_its_end(
     assert whats == ["admitted", "sent to the API", "first byte", "first token", "end"]
     times = [at for _, at in ended["timeline"]]
     assert times == sorted(times)
-    assert told["use"]["models"][0]["name"] == MODEL
-    assert told["use"]["sessions"][0]["name"] == "1c-2"
+    assert told["use"]["spans"][0]["models"][0]["name"] == MODEL
+    assert told["use"]["spans"][0]["sessions"][0]["name"] == "1c-2"
     told = await reader.event()
     assert (told["in_flight"], told["ended"], "use" in told) == ([], [], False)
 
@@ -272,3 +244,24 @@ async def test_who_takes_nothing_does_not_hold_up_the_end(
     await caller.send(OK)
     assert (await agent.answer()).status == 200
     assert events_of(relay)._readers == set()
+
+
+async def test_who_leaves_as_it_is_written_to_is_let_go(
+    relay: LocalRelay, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    """Between the end of its connection and word of it, an event may be due: no fault of ours."""
+    reader = await open_stream(relay)
+    await reader.event()
+    (bridge,) = (each._bridge for each in events_of(relay)._readers)
+    tell = Overview.event
+
+    def leave_and_tell(
+        overview: Overview, seen: int, use_seen: tuple[int, int] | None
+    ) -> tuple[bytes, int, tuple[int, int]]:
+        bridge.close()
+        return tell(overview, seen, use_seen)
+
+    monkeypatch.setattr(Overview, "event", leave_and_tell)
+    async with asyncio.timeout(FUSE_SECONDS):
+        while events_of(relay)._readers:  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0)

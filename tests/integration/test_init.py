@@ -16,6 +16,7 @@ from typing import get_args
 
 import pytest
 
+from relay import DOCS
 from relay.cli import FAILED, OK, UNUSABLE, main
 from relay.commands.arguments import CREDENTIALS
 from relay.commands.client import Answer, BlockingClient, NoAnswer
@@ -132,6 +133,39 @@ def test_host_gets_a_configuration_and_a_token(folder: Path, capsys: Output) -> 
     assert (mode_of(folder / "agent.yaml"), mode_of(folder / "relay_token")) == (0o644, 0o600)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "/relay_token\n/secrets\n"),
+        ("*.pyc", "*.pyc\n/relay_token\n/secrets\n"),
+        ("relay_token\n/secrets/*\n", None),
+        ("*\n", None),
+    ],
+)
+def test_no_secret_is_written_where_it_would_be_committed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, before: str | None, after: str | None
+) -> None:
+    """In a project under git, .gitignore keeps them out; what it says already stays."""
+    (folder.parent / ".git").mkdir()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    file = folder / ".gitignore"
+    if before is not None:
+        file.write_text(before)
+    assert main(["init", "--yes", "--for", "host", "--store"]) == OK
+    assert file.read_text() == (before if after is None else after)
+    assert (folder / "relay_token").exists()
+    assert (folder / "secrets/anthropic_api_key").exists()
+
+
+def test_no_secret_is_written_where_gitignore_cannot_be(folder: Path, capsys: Output) -> None:
+    """Then there is nothing at all."""
+    (folder / ".git").mkdir()
+    (folder / ".gitignore").mkdir()
+    assert main(["init", "--yes", "--for", "host"]) == FAILED
+    assert ".gitignore cannot be read" in capsys.readouterr().err
+    assert not (folder / "relay_token").exists()
+
+
 async def test_relay_serves_by_what_was_written(folder: Path, upstream: Upstream) -> None:
     """As a process, with the token that was written and none without."""
     upstream.answer_with(ANSWER)
@@ -191,6 +225,26 @@ def test_compose_gets_a_folder_of_its_own_and_a_dotenv(compose: Path, capsys: Ou
     assert "wrote     config/agent.yaml\nwrote     .env\n" in out
     assert "next      docker compose --profile headroom up -d\n" in out
     assert "relay env --host 10.84.84.1 > agent.env\n" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "is_noted"),
+    [(None, True), ("services: {web: {image: x}}\n", True), ("${RELAY_CONFIG_DIR}", False)],
+)
+def test_for_compose_elsewhere_than_in_the_relays_folder(
+    folder: Path, capsys: Output, text: str | None, is_noted: bool
+) -> None:
+    """It says so: nothing there would read what is written."""
+    if text is not None:
+        (folder / "compose.yaml").write_text(text)
+    assert main(["init", "--yes", "--for", "compose"]) == OK
+    assert ("note      this is not the relay's folder" in capsys.readouterr().out) == is_noted
+
+
+def test_files_name_pages_by_their_address(folder: Path) -> None:
+    """Whoever installed it by pip has no folder docs."""
+    assert main(["init", "--yes"]) == OK
+    assert f"{DOCS}/configuration.md" in (folder / "agent.yaml").read_text()
 
 
 def test_compose_gets_ports_and_the_bridge(

@@ -6,17 +6,22 @@ import asyncio
 import json
 import re
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from relay.cli import main
+from relay.telemetry.ledger import ledger as ledger_module
+from relay.telemetry.ledger.batch import Batches
+from relay.telemetry.ledger.file import LedgerFile
+from relay.telemetry.ledger.writer import Writer
 from tests.harness.chain import running_chain
 from tests.harness.configuration import Config, both_relays, configuration
-from tests.harness.ledger import rows_in, until
+from tests.harness.ledger import a_row, rows_in, until
+from tests.harness.limits import DOLLARS, SESSION, TOKENS, limited, refused, used
 from tests.harness.messages import CHAT, EVENTS, MESSAGES, OK, chunk, request
 from tests.harness.model_answers import (
     BLOCK_START,
@@ -29,30 +34,12 @@ from tests.harness.model_answers import (
     message_start,
     text_delta,
 )
-from tests.harness.peer import Answer
 from tests.harness.recordings import recorded_answer
 from tests.harness.relay import Relay, running_relay, update_configuration
 from tests.harness.secrets import TOKEN
 from tests.harness.upstream import Upstream
 
-# Of claude-opus-4-8, with two searches: see tests/unit/telemetry/ledger/test_bill.py.
-DOLLARS = 0.020451
-TOKENS = 46
-"""Of a message, without those that the cache had."""
-SESSION = "x-claude-code-session-id: %s"
-
-
-def limited(port: int, *limits: dict[str, object], **changes: object) -> Config:
-    """Return a configuration whose client is under these limits."""
-    client = {"name": "agent", "token": {"file": "token"}, "limits": list(limits)}
-    return configuration(port, clients=[client | changes.pop("client", {})], **changes)  # type: ignore[operator]  # a mapping
-
-
-def refused(answer: Answer) -> dict[str, Any]:
-    """Return the error of an answer that a limit refused."""
-    assert answer.values("x-relay-error") == [b"limit"]
-    error: dict[str, Any] = json.loads(answer.body)["error"]
-    return error
+pytestmark = pytest.mark.usefixtures("clock")
 
 
 @pytest.fixture
@@ -123,13 +110,15 @@ async def test_a_session_is_stopped_by_itself(messages: Upstream, tmp_path: Path
     async with running_relay(
         tmp_path, limited(messages.port, {"usd": DOLLARS, "per": "session"})
     ) as relay:
-        for lines in ([SESSION % "a"], [SESSION % "b"], []):
+        for lines, told in (
+            ([SESSION % "a"], "It holds for this session: a new one begins at zero."),
+            ([SESSION % "b"], "It holds for this session: a new one begins at zero."),
+            ([], "It holds for all calls together that name no session."),
+        ):
             assert (await relay.ask(request(MESSAGES, *lines))).status == 200
             answer = await relay.ask(request(MESSAGES, *lines))
             assert answer.status == 402
-            assert refused(answer)["message"].endswith(
-                "It holds for this session: a new one begins at zero."
-            )
+            assert refused(answer)["message"].endswith(told)
     assert len(messages.requests) == 3
 
 
@@ -301,6 +290,32 @@ async def test_a_ledger_that_cannot_be_read_is_said(messages: Upstream, tmp_path
         assert (await relay.ask(request())).status == 402
 
 
+async def test_a_ledger_that_is_not_read_in_time_is_said(
+    messages: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a disk that is stuck: the same, until it is read after all."""
+    answers = threading.Event()
+    opened = Writer._open
+    monkeypatch.setattr(Writer, "_open", lambda writer: answers.wait() and opened(writer))
+    monkeypatch.setattr(ledger_module, "_RESTORE_SECONDS", 0.01)
+    path = tmp_path / "ledger.db"
+    with closing(LedgerFile(str(path))) as file:
+        Batches(file.connection).write([a_row(cost=1_000_000)])
+    config = limited(messages.port, {"usd": 1, "per": "day"}, ledger={"path": "ledger.db"})
+    try:
+        async with running_relay(tmp_path, config) as relay:
+            await relay.log.says(r"ledger .*: is not read within .* s; limits begin at zero$")
+            warning = (await relay.readiness())[1]["ledger"]["warning"]
+            assert warning.endswith("; limits begin at zero")
+            assert (await relay.ask(request())).status == 200
+            answers.set()
+            await until(lambda: relay.app._ledger.problem == "")
+            assert (await relay.ask(request())).status == 402
+            assert "warning" not in (await relay.readiness())[1]["ledger"]
+    finally:
+        answers.set()
+
+
 async def agent_until_refused(relay: Relay) -> int:
     """Call until the limit is reached; return how many calls were answered."""
     agent, answered = await relay.agent(), 0
@@ -309,11 +324,6 @@ async def agent_until_refused(relay: Relay) -> int:
         if status == 429:
             await asyncio.sleep(0)
     return answered
-
-
-async def used(relay: Relay) -> dict[tuple[str, ...], float]:
-    """Return how much of each limit is used."""
-    return await relay.samples("relay_limit_used_ratio", "client", "limit")
 
 
 async def test_metrics_and_log_say_what_is_used(messages: Upstream, tmp_path: Path) -> None:

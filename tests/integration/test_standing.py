@@ -120,7 +120,8 @@ async def test_what_keeps_headroom_from_the_api_is_in_the_log(
     assert [each for each in warnings(relay.log) if "answers" in each] == [
         (
             "relay anthropic: its upstream answers 502: 'Failed to connect to upstream API: "
-            "no route for [redacted]'; see to its way to the API, and to its log"
+            "no route for [redacted]'; see to its way to the API, and to its log; if it is to send "
+            "on to this relay, name it in hops"
         )
     ]
     assert await refused(relay) == {"anthropic": False}

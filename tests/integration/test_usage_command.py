@@ -25,6 +25,8 @@ from tests.harness import ROOT
 from tests.harness.configuration import configuration, write_configuration
 from tests.harness.ledger import a_row, rows_in
 
+pytestmark = pytest.mark.usefixtures("clock")
+
 SESSION = "0c3e1f9a-29f1-4b38-9c50-6a1d2a1f0f11"
 USED = {"input": 1234, "output": 567, "cache_read": 98_765, "cache_write_5m": 4321}
 HOSTILE = "[bold]\x1b[2Jx\u202e"
@@ -157,7 +159,6 @@ def test_money_is_to_the_cent_and_what_is_not_certain_is_marked(
         "partly": "$1.50~",
         "notional": "$2.00*",
         "unknown": "$0.00?",
-        "–": "$0.00",
         "total": "$4.73~*?",
     }
     assert "~ with $0.50 estimated" in out
@@ -166,6 +167,48 @@ def test_money_is_to_the_cent_and_what_is_not_certain_is_marked(
     assert "refused, and not counted above: 3" in out
     assert usage("--ledger", path, "--client", "nobody") == 0
     assert capsys.readouterr().out.startswith("no calls since ")
+
+
+@pytest.mark.parametrize(
+    ("report", "title", "head"),
+    [
+        ("today", "by model", "model"),
+        ("daily", "by day", "day"),
+        ("weekly", "by week", "week of"),
+        ("monthly", "by month", "month"),
+        ("sessions", "by session", "session"),
+        ("models", "by model", "model"),
+        ("clients", "by client", "client"),
+        ("agents", "by agent", "session, agent"),
+    ],
+)
+def test_a_table_says_what_its_rows_are(
+    path: Path, capsys: pytest.CaptureFixture[str], report: str, title: str, head: str
+) -> None:
+    """A week is called by its Monday, also where only its end is shown."""
+    fill(path, a_row(**USED))
+    assert usage(report, "--ledger", path, "--since", "1d") == 0
+    first, _, heads, *_ = capsys.readouterr().out.splitlines()
+    assert first == f"{title}, since 2026-11-25 (Asia/Tokyo)"
+    assert re.split(" {2,}", heads.strip())[0] == head
+
+
+@pytest.mark.parametrize("report", ["today", "daily", "sessions", "clients", "agents"])
+def test_refused_calls_are_told_of_once(
+    path: Path, capsys: pytest.CaptureFixture[str], report: str
+) -> None:
+    """Below the table, and in no row of it; without others there is no table."""
+    refused = {"outcome": "rejected", "model": None, "client": "refused", "session_id": "refused"}
+    fill(path, a_row(**refused, calls=7))
+    assert usage(report, "--ledger", path) == 0
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("no calls since ")
+    assert others == ["refused, and not counted above: 7"]
+    fill(path, a_row(**USED))
+    assert usage(report, "--ledger", path) == 0
+    out = capsys.readouterr().out
+    assert out.count("refused") == 1
+    assert re.search(r"^ total +1 ", out, re.MULTILINE)
 
 
 def test_a_table_shows_foreign_text_escaped(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,7 +283,10 @@ def test_a_person_is_forgotten(path: Path, capsys: pytest.CaptureFixture[str]) -
     """It says how many rows there were."""
     fill(path, a_row(client="carol"), a_row(client="dave"), a_row(client="carol"))
     assert usage("--forget", "client:carol", "--ledger", path) == 0
-    assert capsys.readouterr().out == f"2 rows of that client are deleted from {path}\n"
+    assert capsys.readouterr().out == (
+        f"2 rows of that client are deleted from {path}; "
+        "limits of a relay that runs go on counting them until it is started anew\n"
+    )
     assert [row["client"] for row in rows_in(path)] == ["dave"]
 
 

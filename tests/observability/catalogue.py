@@ -76,6 +76,7 @@ METRICS: Final = (
     Metric("relay_quota_reset_timestamp_seconds", "gauge", ("relay", "window")),
     Metric("relay_credential_ready", "gauge", ("relay", "grant")),
     Metric("relay_credential_refused", "gauge", ("relay", "grant")),
+    Metric("relay_credential_expiry_timestamp_seconds", "gauge", ("relay", "grant")),
     Metric("relay_credential_reloads_total", "counter", ("grant", "result")),
     Metric("relay_config_reloads_total", "counter", ("result",)),
     Metric("relay_config_last_reload_timestamp_seconds", "gauge"),

@@ -60,6 +60,7 @@ class Relay(Collector):
         self.registry = CollectorRegistry()
         self._troubled = troubled
         self._scrapes = 0
+        self._began = time.time()
         self.registry.register(self)  # the first, so that its calls are in the same scrape
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
@@ -147,6 +148,8 @@ class Relay(Collector):
         self._set("relay_requests_in_flight", 3, relay)
         self._set("relay_credential_ready", 1, relay, relay)
         self._set("relay_credential_refused", trouble, relay, relay)
+        end = self._began + (60 if trouble else 3_600)
+        self._set("relay_credential_expiry_timestamp_seconds", end, relay, relay)
         self._set("relay_upstream_up", 1 - trouble, relay)
         self._set("relay_upstream_connections", 3, relay, "active")
         self._set("relay_upstream_connections", 1, relay, "idle")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import runpy
 import sys
 from collections.abc import Mapping
@@ -105,6 +106,30 @@ async def test_claude_code_gets_its_arguments_the_token_and_a_home(
     assert given["environment"].get("IS_SANDBOX") == (None if os.getuid() else "1")
     assert given["environment"]["HOME"] == str(sandbox.homes / str(os.getuid()))
     assert KEY not in str(given)
+
+
+async def test_one_line_stands_before_claude_code_on_a_terminal(
+    sandbox: Sandbox, upstream: Upstream
+) -> None:
+    """It says what to open; a script, which has no terminal, is told nothing."""
+    upstream.answer_with(MODELS)
+    outer, inner = pty.openpty()
+    sandbox.environment["RELAY_PAGE"] = "http://localhost:9484/"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", str(ENTRY)),
+        cwd=sandbox.project,
+        env=sandbox.environment,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=inner,
+    )
+    assert await process.wait() == 0
+    os.close(inner)
+    told = os.read(outer, 1000).decode().splitlines()
+    os.close(outer)
+    assert told == [
+        "relay: no key is in here; http://localhost:9484/ shows each call, and what it costs"
+    ]
+    assert (await sandbox.start())[2] == ""
 
 
 async def test_byte_order_mark_is_no_part_of_the_token(

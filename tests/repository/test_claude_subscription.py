@@ -23,11 +23,11 @@ REFUSAL = b"HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\n"
 REFUSAL += b"content-length: %d\r\n\r\n%b" % (len(EXPIRED), EXPIRED)
 
 
-def log_in(home: Path, token: str) -> None:
+def log_in(home: Path, token: str, ends: float = 0) -> None:
     """Write the login as Claude Code does: whole, with mode 0600, by rename."""
     folder = home / ".claude"
     folder.mkdir(exist_ok=True)
-    login = {"accessToken": token, "refreshToken": "sk-ant-ort01-x", "expiresAt": 0}
+    login = {"accessToken": token, "refreshToken": "sk-ant-ort01-x", "expiresAt": int(ends * 1000)}
     temporary = folder / ".credentials.json.tmp"
     temporary.touch(0o600)
     temporary.write_text(json.dumps({"claudeAiOauth": login, "mcpOAuth": {}}))
@@ -109,7 +109,48 @@ async def test_refused_token_is_read_again_though_the_file_looks_the_same(
         assert (await relay.ask(call())).status == 200
 
 
-async def test_expired_login_is_the_upstreams_own_refusal(
+async def test_login_renewed_in_the_middle_of_a_session_loses_no_call(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    """Claude Code renews it ahead of its end; a call that runs then ends as it began."""
+    ends = time.time() + 3
+    log_in(tmp_path, OAUTH, ends)
+    async with relay_process(tmp_path, text_for(upstream), environment(tmp_path)) as relay:
+        agent = await relay.agent()
+        await agent.send(call())
+        caller, sent = await upstream.called()
+        assert sent.values("authorization") == [f"Bearer {OAUTH}".encode()]
+        log_in(tmp_path, RENEWED, time.time() + 3600)
+        upstream.answer_with(OK)
+        while time.time() < ends:  # the old one is over by then
+            assert (await relay.ask(call())).status == 200
+        await caller.send(OK)
+        assert (await agent.answer()).status == 200
+    sent_later = {value for each in upstream.requests for value in each.values("authorization")}
+    assert sent_later == {f"Bearer {RENEWED}".encode()}
+
+
+async def test_login_that_has_ended_is_not_sent(tmp_path: Path, upstream: Upstream) -> None:
+    """Calls are refused with what to do, until Claude Code has renewed it."""
+    upstream.answer_with(OK)
+    ends = int(time.time()) - 1
+    log_in(tmp_path, OAUTH, ends)
+    async with relay_process(tmp_path, text_for(upstream), environment(tmp_path)) as relay:
+        answer = await relay.ask(call())
+        assert (answer.status, answer.outcome) == (503, "no_credential")
+        assert answer.values("x-should-retry") == [b"false"]
+        assert upstream.requests == []
+        said = time.strftime("%F %T UTC", time.gmtime(ends))
+        line = await relay.log.says(r"^credential claude: (.*)$")
+        assert line[1] == (
+            f"{tmp_path}/.claude/.credentials.json (claudeAiOauth.accessToken) ended at {said}; "
+            "calls get 503 until it is renewed: run claude where its login is, which renews it"
+        )
+        log_in(tmp_path, RENEWED, time.time() + 3600)
+        assert (await relay.ask(call())).status == 200
+
+
+async def test_login_that_does_not_say_its_end_is_the_upstreams_own_refusal(
     tmp_path: Path, upstream: Upstream
 ) -> None:
     """Byte for byte, and counted; the relay renews nothing and goes on."""

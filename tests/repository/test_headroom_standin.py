@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import itertools
 import json
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -66,6 +67,35 @@ async def test_message_is_a_json_document_with_the_headers_of_headroom(headroom:
     assert response.values("server") == ["uvicorn"]
     for name in ("request-id", "x-headroom-model", "vary", "anthropic-ratelimit-requests-limit"):
         assert response.values(name)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_prompt_with_a_breakpoint_counts_by_its_size(
+    headroom: Headroom, stream: bool
+) -> None:
+    """The cache takes it in a conversation's first call, and has it in those that go on."""
+    found = []
+    for roles in (["user"], ["user", "assistant", "user"]):
+        system = [{"type": "text", "text": "x" * 4000, "cache_control": {"type": "ephemeral"}}]
+        messages = [{"role": role, "content": "go on"} for role in roles]
+        body = json.dumps({"system": system, "messages": messages, "stream": stream}).encode()
+        text = (await ask(headroom, headers=ANTHROPIC, body=body)).body.decode()
+        found.append(re.findall(r'cache_\w+_input_tokens":(\d+)', text)[-2:])
+    ((created, unread), (uncreated, read)) = found
+    assert (unread, uncreated) == ("0", "0")
+    assert 1000 < int(created) < int(read) < 1200
+
+
+async def test_model_that_there_is_no_more_is_not_found(headroom: Headroom) -> None:
+    """As the API says it, whether a stream was asked for or not."""
+    for stream in (True, False):
+        body = json.dumps({"model": "claude-2.1", "stream": stream}).encode()
+        response = await ask(headroom, headers=ANTHROPIC, body=body)
+        assert response.status_line == "HTTP/1.1 404 Not Found"
+        assert json.loads(response.body)["error"] == {
+            "type": "not_found_error",
+            "message": "model: claude-2.1",
+        }
 
 
 async def test_message_is_streamed_one_chunk_for_each_event(headroom: Headroom) -> None:

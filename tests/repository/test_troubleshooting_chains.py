@@ -45,6 +45,8 @@ class Case:
     down: bool = False
     dead: bool = False
     """Whether nothing is where it sends on to."""
+    place: str = ""
+    """Where at the relay's return listener it sends on to, in place of its own address."""
     past: bool = False
     """Whether it sends on to the API itself."""
     again: bool = False
@@ -60,6 +62,8 @@ CASES: Final = {
     "shows no pass": Case(plays("forward", drop="x-api-key")),
     "shows a wrong pass": Case(plays("forward", key="own")),
     "does not say which call": Case(plays("forward", drop="x-relay-call")),
+    "hop … of relay anthropic came back": Case(place="/anthropic/other"),
+    "something came back": Case(place="/"),
     "is over": Case(again=True),
     "refused with 403": Case(plays("forward", also="POST /v1/files"), path=COUNT_TOKENS),
     "went past the relay: such": Case(plays("forward", key="own"), past=True),
@@ -79,6 +83,8 @@ async def set_up(folder: Path, case: Case) -> AsyncIterator[StandInChain]:
     ):
         if case.past:
             await chain.hop.aim(elsewhere.url)
+        if case.place:
+            await chain.hop.aim(f"http://127.0.0.1:{chain.relay.return_port}{case.place}")
         if case.dead:
             await chain.hop.aim("http://127.0.0.1:1")
         if case.down:

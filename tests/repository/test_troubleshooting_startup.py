@@ -14,8 +14,8 @@ from typing import Final
 import pytest
 
 from relay.cli import FAILED, OK, UNUSABLE, main
+from relay.credentials.reading import Reading
 from relay.credentials.shape import remark, remarks
-from relay.credentials.sources import Reading
 from tests.harness import FUSE_SECONDS, ROOT
 from tests.harness.relay import update_configuration
 from tests.harness.secrets import OTHER_TOKEN, TOKEN
@@ -48,7 +48,14 @@ CHAIN: Final = f"grants: [anthropic]\nclaude:\n  hops: {HOPS}\n"
 KEY: Final = "sk-ant-api03-u8Qm2Lx7Vt0RcY5dWk1Zp9Hs3Nf6Bj4Gg-eA7oQw"
 TLS: Final = "relays: {anthropic: {url: 'https://localhost', ca_file: nothing.pem}}\n"
 
+OWN: Final = "grants: [{name: corp, source: {file: x}, %s}]\n" + URL
+
 MISTAKES: Final = [
+    *(OWN % "header: X, headers: {Y: '{a}'}", OWN % "headers: {Y: '{a}', y: '{b}'}"),
+    *(
+        OWN % "headers: {Y: mine}",
+        SHORT.replace("anthropic", f"{{name: claude, source: {{file: x, json: {KEY}}}}}"),
+    ),
     *("", URL, "grants: [anthropic]\n", "grants: [openai]\n" + URL),
     *("grants: [anthropic, claude]\n" + URL, "grants: [corp]\n" + URL),
     *("grants:\n\t- anthropic\n", "grants: [{name: anthropic, source: {path: key}}]\n" + URL),
@@ -135,6 +142,7 @@ def test_every_remark_on_a_value() -> None:
     said = [str(remark(value, grant)) for value in VALUES for grant in grants]
     both = Reading(KEY, expires_at=1, readable_by_all=True)
     said += [str(each) for each in remarks(both, "anthropic")]
+    said += [str(each) for each in remarks(Reading(KEY, end_is_unread=True), "anthropic")]
     assert len(shown) > 12
     assert [text for text in shown if not any(line.startswith(text) for line in said)] == []
 

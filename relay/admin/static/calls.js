@@ -7,7 +7,7 @@ import { moment, setMoment } from "./time.js";
 /** Shows the calls in flight, the oldest first, in so many rows. */
 export function showNow(section, told, room) {
   const calls = told.in_flight;
-  const isFirst = told.ended_count === 0 && told.in_flight_count === 0 && told.use_is_empty;
+  const isFirst = told.ended_count === 0 && told.in_flight_count === 0 && told.is_unused;
   const more = told.in_flight_count - calls.length;
   say(section.querySelector(".empty"), "Nothing is in flight.");
   say(section.querySelector(".note"), more > 0 ? `The oldest ${calls.length}; ${more} more.` : "");

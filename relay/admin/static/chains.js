@@ -1,7 +1,8 @@
 // Chains: for each relay its boxes, from the agent to the API, and the legs between them.
 
 import { arrange, foreign, make, say } from "./dom.js";
-import { duration, plain } from "./format.js";
+import { ago, duration, plain } from "./format.js";
+import { now } from "./time.js";
 
 const WORDS = {
   up: "up",
@@ -94,7 +95,8 @@ function leg(relay, end) {
 
 function lastLeg(relay) {
   const credential = `credential ${plain(relay.grant)}`;
-  return { ...leg(relay, "API"), credential, ready: relay.ready, refused: relay.refused };
+  const { ready, refused, expires_at: end } = relay;
+  return { ...leg(relay, "API"), credential, ready, refused, end };
 }
 
 function pair(p50, p95) {
@@ -120,6 +122,11 @@ function updateBox(box, part) {
   if (part.hint && box.title !== part.hint) box.title = plain(part.hint);
 }
 
+/** How long a credential still lasts, where it says so. */
+function lasting(end) {
+  return end === null || end === undefined ? "" : `, ends ${ago(now() - end)}`;
+}
+
 function createLeg() {
   const element = make("li", "leg");
   element.credential = element.appendChild(foreign("", "credential"));
@@ -131,6 +138,6 @@ function createLeg() {
 function updateLeg(element, part) {
   say(element.figures, part.figures ? pair(part.figures.p50, part.figures.p95) : "no call yet");
   const missing = part.credential && !part.ready;
-  say(element.credential, (part.credential ?? "") + (missing ? ": none" : ""));
+  say(element.credential, (part.credential ?? "") + (missing ? ": none" : lasting(part.end)));
   element.credential.classList.toggle("bad", Boolean(missing || part.refused));
 }

@@ -75,6 +75,12 @@ export function dollars(value) {
   return `$${value.toFixed(value !== 0 && value < 0.1 ? 4 : 2)}`;
 }
 
+/** An amount that somebody chose: `$20`, `$0.50`. */
+export function price(value) {
+  const cents = value.toFixed(2);
+  return `$${Number.isInteger(value) ? value : Number(cents) === value ? cents : value}`;
+}
+
 /** `12.3 kB`. */
 export function bytes(value) {
   const text = amount(value);
@@ -89,4 +95,14 @@ const EXACT = new Intl.DateTimeFormat(undefined, {
 /** A moment to the second, in the reader's own time zone. */
 export function exact(unix) {
   return EXACT.format(new Date(unix * 1000));
+}
+
+const DAYS = {
+  short: new Intl.DateTimeFormat(undefined, { day: "numeric", timeZone: "UTC" }),
+  long: new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeZone: "UTC" }),
+};
+
+/** A day of the calendar, given as `2026-11-27`: its number, or all of it. */
+export function day(date, style) {
+  return DAYS[style].format(new Date(date));
 }

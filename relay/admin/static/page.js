@@ -1,12 +1,13 @@
 // The page: takes what the relay tells, and has each section show its part.
 
+import { showBars } from "./bars.js";
 import { showLately, showNow } from "./calls.js";
 import { showChains } from "./chains.js";
 import { arrange, foreign, link, make, say, show } from "./dom.js";
 import { exact, plain } from "./format.js";
 import { Stream } from "./stream.js";
 import { now, setClock, tick } from "./time.js";
-import { showBars, showUse } from "./use.js";
+import { showUse } from "./use.js";
 
 const SHOWN_CALLS = 100;
 // Rows that a frame may add to each list: two hundred at once would hold up a click.
@@ -31,7 +32,7 @@ function told(event, isFirst) {
   heardAt = event.time;
   lately = isFirst ? event.ended : [...lately, ...event.ended].slice(-SHOWN_CALLS);
   use = event.use ?? use;
-  event.use_is_empty = use.total.calls === 0;
+  event.is_unused = use.is_unused;
   latest = event;
   document.body.classList.remove("stale");
   show(document.getElementById("gone"), false);
@@ -43,7 +44,7 @@ function told(event, isFirst) {
     if (isFirst || event.ended.length > 0) showLately(section.lately, lately, room);
   }
   if (event.use !== undefined) showUse(section.use, use);
-  showBars(section.use, event.relays, use.limits);
+  showBars(section.use, event.relays, event.limits);
   showWrong(event.wrong);
   summarise(event);
   tick();

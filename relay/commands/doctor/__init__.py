@@ -16,7 +16,7 @@ from typing import Final, TextIO
 
 from relay.commands.check import credentials_of
 from relay.commands.client import Client
-from relay.commands.doctor import api, exposure, from_agent, local
+from relay.commands.doctor import api, exposure, from_agent, local, platforms
 from relay.commands.doctor.api import Held
 from relay.commands.doctor.findings import Findings, Report
 from relay.commands.doctor.from_agent import BadAddress
@@ -49,7 +49,7 @@ async def diagnose(
     async with Client() as http:
         found = local.examine(settings, clients, working, http, stream.model)
         await report.add("this relay", found)
-    await report.add("around it", exposure.examine(settings, system))
+    await report.add("around it", _surroundings(settings, system))
     report.end()
     for credential in credentials:
         credential.close()
@@ -60,6 +60,12 @@ def _legs(relay: RelaySettings) -> str:
     out = [] if relay.egress is None else [f"proxy {relay.egress.proxy}"]
     hops = (hop.name for hop in relay.hops)
     return " -> ".join([relay.name, *hops, *out, str(relay.upstream)])
+
+
+async def _surroundings(settings: Settings, system: System) -> Findings:
+    for examine in (platforms.examine, exposure.examine):
+        async for finding in examine(settings, system):
+            yield finding
 
 
 def _values(credentials: list[Credential]) -> list[str]:

@@ -14,14 +14,16 @@ from urllib.parse import urlsplit
 
 from relay.commands.doctor import headroom, hops, streams, way_out
 from relay.commands.doctor.calls import ANSWER_SECONDS, MESSAGES, MODELS, Answer, Caller
-from relay.commands.doctor.findings import Finding, Findings, fail, ok, quote, warn
+from relay.commands.doctor.findings import Finding, Findings, fail, note, ok, quote, warn
 from relay.commands.doctor.hops import Extra
 from relay.commands.doctor.host import System
 from relay.commands.doctor.path import reach, speaks_tls
 from relay.commands.doctor.streams import StreamOptions
+from relay.commands.running_relay import holds_credential
 from relay.config import RelaySettings, Settings
 from relay.credentials.credential import Credential
-from relay.credentials.shape import remarks, why_refused
+from relay.credentials.reading import lasting
+from relay.credentials.shape import how_to_renew, remarks, why_refused
 from relay.errors import (
     RelayError,
     UpstreamConnectTimeout,
@@ -29,6 +31,7 @@ from relay.errors import (
     UpstreamTruncated,
     UpstreamUnreachable,
 )
+from relay.proxy.hop_words import OR_A_HOP
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,9 @@ async def examine(
 ) -> Findings:
     """Find out all about one relay; what depends on a failed step is left out."""
     credential, own = held.credential, [each for each in held.extras if not each.hop]
-    yield _presence(credential)
-    for problem, remedy in remarks(credential.reading, credential.name):
+    yield await _presence(credential, relay, settings)
+    found = remarks(credential.reading, credential.name) if credential.ready else ()
+    for problem, remedy in found:
         yield warn("grant", f"{credential.name} {problem}", remedy)
     for extra in own:
         yield hops.presence(extra)
@@ -93,10 +97,16 @@ async def _reach(relay: RelaySettings, system: System) -> Findings:
             yield hint
 
 
-def _presence(credential: Credential) -> Finding:
+async def _presence(credential: Credential, relay: RelaySettings, settings: Settings) -> Finding:
     if credential.ready:
-        return ok("grant", f"{credential.name} is there, from {credential.origin()}")
+        text = f"{credential.name} is there, from {credential.origin()}"
+        return ok("grant", f"{text}{lasting(credential.reading)}")
+    if await holds_credential(settings, relay.name):
+        text = f"{credential.name} is not here; the relay that runs has it: ask it to look, too"
+        return note("grant", text, "docker compose exec relay relay doctor, where that is Docker's")
     text = f"{credential.name} is MISSING: {credential.explain()}"
+    if credential.reading.has_ended:
+        return fail("grant", text, how_to_renew(credential.name))
     return fail("grant", text, credential.remedy())
 
 
@@ -211,7 +221,8 @@ def _broken(subject: Subject, asked: str, answer: Answer) -> Finding:
     if answer.status == 529:
         return warn("path", f"{text}: overloaded", "wait, and ask again")
     if subject.headroom is not None:
-        remedy = "Headroom does not reach the API: see its log and its --anthropic-api-url"
+        remedy = "Headroom does not reach the API: see its log and its --anthropic-api-url; "
+        remedy += OR_A_HOP
         return fail("path", text, remedy)
     return fail("path", text, "the upstream has a fault: look at its log")
 

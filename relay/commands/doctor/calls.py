@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -107,7 +107,9 @@ class Caller:
         credential = await self._forwarder.take_credential()
         return await self._ask(credential, method, path, data)
 
-    async def _ask(self, credential: bytes, method: str, path: str, data: bytes) -> Answer:
+    async def _ask(
+        self, credential: Sequence[bytes], method: str, path: str, data: bytes
+    ) -> Answer:
         fields = [header(b"content-type", b"application/json")] if data else []
         head = RequestHead(
             method=method.encode(),
@@ -123,7 +125,9 @@ class Caller:
         except TimeoutError:
             raise UpstreamTimeout from None
 
-    async def _exchange(self, head: RequestHead, credential: bytes, data: bytes) -> Answer:
+    async def _exchange(
+        self, head: RequestHead, credential: Sequence[bytes], data: bytes
+    ) -> Answer:
         target = Target(self._relay.name, head.target, b"")
         begun = time.perf_counter()
         reply = await self._forwarder.forward(head, target, credential, _Whole(data), _Times())
@@ -159,4 +163,4 @@ class Stranger(Caller):
 
     async def ask(self, method: str, path: str, data: bytes = b"") -> Answer:
         """Make a call that carries no credential, and return the whole answer."""
-        return await self._ask(_AGENT, method, path, data)
+        return await self._ask((_AGENT,), method, path, data)

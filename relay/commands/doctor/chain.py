@@ -11,12 +11,13 @@ from typing import Final
 
 from relay.commands.client import NoAnswer
 from relay.commands.doctor.findings import Finding, Findings, fail, note, ok, quote, warn
-from relay.commands.doctor.hops import CHECK, skipped, way_back
+from relay.commands.doctor.hops import CHECK, way_back
 from relay.commands.doctor.probe import PROBE_SECONDS, Outcome, Running, probed_path
 from relay.config import HopSettings, RelaySettings, Settings
-from relay.proxy.hop_words import CAME_NOT_BACK, DEAD_END, WENT_PAST_OR_WANTS_KEY
+from relay.proxy.hop_words import CAME_NOT_BACK, DEAD_END, GO_ON, WENT_PAST_OR_WANTS_KEY
 
 RELOAD: Final = "reload it: docker compose kill -s HUP relay, or kill -HUP"
+_UNREACHED: Final = "the relay that runs cannot reach %s"
 _LOG: Final = "look at its log"
 
 
@@ -82,7 +83,8 @@ def judge(relay: RelaySettings, outcome: Outcome, ways: Mapping[str, str]) -> It
         if hop.name not in states:
             yield note(CHECK, f"{name}: not tried: the call did not get there")
         elif states[hop.name] == "skipped":
-            yield warn(CHECK, f"{name}: {skipped(hop)}", "start it: calls go through it again then")
+            text = f"{name}: {_UNREACHED % hop.upstream}; {GO_ON}"
+            yield warn(CHECK, text, "start it: calls go through it again then")
         elif beyond or states[hop.name] == "passed":
             yield _came_back(name, hop, outcome)
         else:
@@ -111,7 +113,7 @@ def _stuck(relay: RelaySettings, hop: HopSettings, outcome: Outcome, way: str) -
         return _bypass(relay, hop.name, said)
     state = (outcome.states or {})[hop.name]
     if state == "unreachable":
-        text = f"{name}: the relay that runs cannot reach {hop.upstream}"
+        text = f"{name}: {_UNREACHED % hop.upstream}"
         return fail(CHECK, text, "start it, or correct its url; the relay's log says why")
     if refused := outcome.refused:
         return _refused(relay, name, refused, way)

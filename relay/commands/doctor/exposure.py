@@ -7,8 +7,7 @@ What a firewall does cannot be seen without privileges; the way to try it is sho
 
 from __future__ import annotations
 
-import asyncio
-import re
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -42,19 +41,12 @@ SERVICES: Final = {
 }
 """What usually listens at these ports."""
 _DOCKER_API: Final = 2375
-_DESKTOP: Final = re.compile(r"Docker Desktop (\d+)\.(\d+)")
-_OLDEST_DESKTOP: Final = (4, 34)
-_HOST_NETWORKING: Final = "switch on Settings, Resources, Network, Enable host networking"
-_IMAGE: Final = "agent-relay"
 DEFAULT_SUBNET: Final = "10.84.84.0/24"
 
 
 async def examine(settings: Settings, system: System) -> Findings:
     """Find out what is around a relay that containers call."""
     beyond = [address for address in settings.listen if not address.is_loopback]
-    platform = await asyncio.to_thread(system.docker_platform)
-    for finding in _desktop(platform, system):
-        yield finding
     if not beyond:
         yield note("network", "the relay listens on loopback only: containers do not reach it")
         return
@@ -85,10 +77,11 @@ def _exposed(settings: Settings, system: System, subnet: str) -> Iterator[Findin
     ]
     ports = sorted({each.port for each in open_sockets})
     port = settings.listen[0].port
+    tables = "ip6tables" if ":" in subnet else "iptables"
     rule = (
         "have them listen on 127.0.0.1 only, or close them to agents: "
-        f"sudo iptables -I INPUT -s {subnet} -j DROP; "
-        f"sudo iptables -I INPUT -s {subnet} -p tcp --dport {port} -j ACCEPT"
+        f"sudo {tables} -I INPUT -s {subnet} -j DROP; "
+        f"sudo {tables} -I INPUT -s {subnet} -p tcp --dport {port} -j ACCEPT"
     )
     if _DOCKER_API in ports:
         text = f"agents may reach {name_of(_DOCKER_API)}: who does is root on this host"
@@ -114,8 +107,9 @@ def _described(port: int, sockets: Iterable[Listener]) -> str:
 
 def _firewall(address: ListenAddress, system: System, subnet: str) -> Finding:
     host = address.host if address.ip and not address.ip.is_unspecified else "10.84.84.1"
+    network, image = shlex.quote(system.agents_network), shlex.quote(system.image)
     test = (
-        f"to try it from an agent's place: docker run --rm --network relay-agents {_IMAGE} "
+        f"to try it from an agent's place: docker run --rm --network {network} {image} "
         f"doctor --from-agent http://{ListenAddress(host, address.port)}"
     )
     firewall = system.firewall
@@ -125,23 +119,10 @@ def _firewall(address: ListenAddress, system: System, subnet: str) -> Finding:
         rule = f"sudo ufw allow from {subnet} to any port {address.port} proto tcp"
     else:
         rule = (
-            "sudo firewall-cmd --permanent --zone=public --add-rich-rule='rule family=ipv4 source "
+            "sudo firewall-cmd --permanent --zone=public --add-rich-rule='rule family="
+            f"{'ipv6' if ':' in subnet else 'ipv4'} source "
             f"address={subnet} port port={address.port} protocol=tcp accept' "
             "&& sudo firewall-cmd --reload"
         )
     text = f"{firewall} is on, and drops what containers send unless a rule allows it"
     return warn("firewall", text, f"{rule}; {test}")
-
-
-def _desktop(platform: str, system: System) -> Iterable[Finding]:
-    match = _DESKTOP.search(platform)
-    if match:
-        version = int(match[1]), int(match[2])
-        text = f"this is Docker Desktop {match[1]}.{match[2]}"
-        if version < _OLDEST_DESKTOP:
-            yield fail("docker", f"{text}: it has no host networking", "install 4.34 or later")
-        else:
-            yield note("docker", f"{text}: it needs host networking", _HOST_NETWORKING)
-    elif system.in_docker_desktop:
-        text = "this is Docker Desktop: it must be 4.34 or later, with host networking"
-        yield note("docker", text, _HOST_NETWORKING)

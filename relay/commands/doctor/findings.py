@@ -52,10 +52,10 @@ def fail(check: str, text: str, remedy: str) -> Finding:
     return Finding(check, "FAIL", text, remedy)
 
 
-def quote(text: str | bytes) -> str:
+def quote(text: str | bytes, limit: int = _QUOTE_LIMIT) -> str:
     """Return another's text as a terminal may show it: plain ASCII, and not much of it."""
     text = text.decode("latin-1") if isinstance(text, bytes) else text
-    return _UNPRINTABLE.sub("?", text[:_QUOTE_LIMIT])
+    return _UNPRINTABLE.sub("?", text[:limit])
 
 
 class Report:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from relay import EXAMPLES, SECURITY
 from relay.commands.client import Answer, Client, NoAnswer
 from relay.commands.doctor.calls import MODELS
 from relay.commands.doctor.exposure import DEFAULT_SUBNET, SERVICES, name_of
@@ -81,13 +82,17 @@ def _unanswered(address: ListenAddress, error: NoAnswer) -> Finding:
     if error.why == "silent":
         text = f"{address} is silent: a firewall of the host drops what containers send, or the "
         rule = f"sudo ufw allow from {_subnet(address)} to any port {address.port} proto tcp"
-        remedy = f"on the host: {rule}; for firewalld see examples/llm-proxy/README.md"
+        remedy = f"on the host: {rule}; for firewalld see {EXAMPLES}/llm-proxy/README.md"
         return fail("relay", f"{text}address is wrong", remedy)
     if error.why == "not HTTP":
         text = f"{address} does not speak HTTP: it is no relay"
         return fail("relay", text, "correct the address")
     text = f"there is no way to {address} from here"
-    return fail("relay", text, "join the agents' network: --network relay-agents")
+    return fail(
+        "relay",
+        text,
+        "join the agents' network: --network relay-agents, or what RELAY_NETWORK names",
+    )
 
 
 def _subnet(relay: ListenAddress) -> str:
@@ -131,7 +136,7 @@ async def _around(relay: ListenAddress) -> Findings:
     reached = [name_of(port) for port, open_ in zip(ports, tried, strict=True) if open_]
     if reached:
         text = f"an agent here reaches around the relay: {', '.join(reached)}"
-        yield warn("exposed", text, "close them to agents: the rules are in SECURITY.md")
+        yield warn("exposed", text, f"close them to agents: the rules are in {SECURITY}")
     else:
         yield ok("exposed", f"of {len(ports)} ports often in use, none else is reached")
 

@@ -23,7 +23,7 @@ from relay.config import (
 )
 from relay.credentials.credential import Credential
 from relay.downstream.listener import interface_addresses
-from relay.proxy.hop_words import SKIPPED, STRONGER, WEAK_PASS
+from relay.proxy.hop_words import GO_ON, STRONGER, WEAK_PASS
 from relay.proxy.passes import is_strong
 
 CHECK: Final = "hop"
@@ -114,13 +114,8 @@ def _of(relay: RelaySettings, hop: HopSettings, finding: Finding, back: str) -> 
     start = f"{own.assignment} {START}"
     remedy = finding.remedy.replace("the relay's", "the hop's").replace(START, start)
     if finding.level == "FAIL" and finding.check != "tls" and hop.if_down == "skip":
-        return warn(CHECK, f"{text}; calls go on without it", remedy)
+        return warn(CHECK, f"{text}; {GO_ON}", remedy)
     return replace(finding, check=CHECK, text=text, remedy=remedy)
-
-
-def skipped(hop: HopSettings) -> str:
-    """Return what becomes of calls while a hop is down that may be left out."""
-    return SKIPPED % hop.upstream
 
 
 def _back(settings: Settings, relay: RelaySettings, hop: HopSettings) -> str:

@@ -8,20 +8,24 @@ and routes, and none of its files.
 from __future__ import annotations
 
 import ipaddress
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 _LISTEN: Final = "0A"
 _DOCKER_SECONDS: Final = 5.0
+NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 # Only root may write the first; the second is a unit that runs.
 _UFW: Final = "etc/ufw/ufw.conf"
 _FIREWALLD: Final = "sys/fs/cgroup/system.slice/firewalld.service"
 
 Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,8 +46,17 @@ class Listener:
 class System:
     """The host as far as it can be seen."""
 
-    def __init__(self, root: Path = Path("/"), docker: str | None = None) -> None:
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        docker: str | None = None,
+        machine: str = os.uname().machine,
+        environment: Mapping[str, str] = NO_VARIABLES,
+    ) -> None:
         self._root = root
+        self.machine = machine
+        """What programs here are made for, as uname(2) says it."""
+        self._environment = environment
         self._docker = docker
         """A Docker client's program, if there is one."""
 
@@ -58,8 +71,24 @@ class System:
         tables = (self._lines("proc/net/tcp"), self._lines("proc/net/tcp6"))
         return sorted({found for table in tables for found in _listeners(table)})
 
-    def subnet_of(self, ip: Ip) -> ipaddress.IPv4Network | None:
-        """Return the attached network that an address of this host is in (``/proc/net/route``)."""
+    def subnet_of(self, ip: Ip) -> Network | None:
+        """Return the attached network that an address of this host is in."""
+        return self._ipv4_subnet_of(ip) if ip.version == 4 else self._ipv6_subnet_of(ip)
+
+    def _ipv6_subnet_of(self, ip: Ip) -> Network | None:
+        """Look in ``/proc/net/ipv6_route``: target, prefix, source, prefix, next hop, …."""
+        for line in self._lines("proc/net/ipv6_route"):
+            try:
+                target, prefix, _, _, gateway, *_ = line.split()
+                network = ipaddress.IPv6Network((bytes.fromhex(target), int(prefix, 16)))
+            except ValueError:
+                continue
+            if int(gateway, 16) == 0 and 0 < network.prefixlen < 128 and ip in network:
+                return network
+        return None
+
+    def _ipv4_subnet_of(self, ip: Ip) -> Network | None:
+        """Look in ``/proc/net/route``."""
         for line in self._lines("proc/net/route")[1:]:
             try:
                 _, target, gateway, _, _, _, _, mask, *_ = line.split()
@@ -80,6 +109,52 @@ class System:
         return "linuxkit" in kernel or self._fact("proc/sys/kernel/hostname") == "docker-desktop"
 
     @property
+    def wsl(self) -> int:
+        """Which Windows Subsystem for Linux this is, or 0: its kernels have Microsoft's name.
+
+        2 has one of its own (5.15.167.4-microsoft-standard-WSL2), 1 says 4.4.0-19041-Microsoft.
+        """
+        kernel = self._fact("proc/sys/kernel/osrelease")
+        if "microsoft" not in kernel.lower():
+            return 0
+        return 1 if kernel.endswith("-Microsoft") else 2
+
+    @property
+    def in_podman(self) -> bool:
+        """Whether this is a container of Podman's (podman-run(1), ``/run/.containerenv``)."""
+        return (self._root / "run/.containerenv").exists()
+
+    @property
+    def is_rootless(self) -> bool:
+        """Whether root here is a single other user of the host's (user_namespaces(7)).
+
+        So it is in containers of an engine without root. With userns-remap, root is the first of
+        many ids that are nobody's.
+        """
+        if "rootless=1" in self._lines("run/.containerenv"):
+            return True
+        inside, outside, count = ([*self._fact("proc/self/uid_map").split(), "0", "0", "0"])[:3]
+        return inside == "0" and outside != "0" and count == "1"
+
+    @property
+    def has_no_ipv6(self) -> bool:
+        """Whether IPv6 is off for all interfaces, or not in the kernel at all."""
+        off = self._fact("proc/sys/net/ipv6/conf/all/disable_ipv6")
+        return off == "1" or (not off and bool(self._lines("proc/net/dev")))
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether the processor is another than programs here are made for.
+
+        ``/proc/cpuinfo`` is the real one's, under Rosetta one of Apple's own making. Newer
+        versions of QEMU make one up that fits; then nothing shows.
+        """
+        text = "\n".join(self._lines("proc/cpuinfo"))
+        if self.machine == "x86_64":
+            return "CPU implementer" in text or "VirtualApple" in text
+        return self.machine == "aarch64" and "vendor_id" in text
+
+    @property
     def in_own_network(self) -> bool:
         """Whether this is a container with a network of its own, where localhost is itself."""
         in_container = (self._root / ".dockerenv").exists()
@@ -94,11 +169,28 @@ class System:
             return "ufw"
         return "firewalld" if (self._root / _FIREWALLD).exists() else ""
 
+    @property
+    def agents_network(self) -> str:
+        """The name of the agents' network, which compose.yaml tells the relay's container."""
+        return self._environment.get("RELAY_NETWORK") or "relay-agents"
+
+    @property
+    def image(self) -> str:
+        """The name of the relay's image, from the same place."""
+        return self._environment.get("RELAY_IMAGE") or "agent-relay"
+
     def docker_platform(self) -> str:
         """Return what a Docker client here says it talks to, or an empty text."""
+        return self._ask_docker("version", "{{.Server.Platform.Name}}")
+
+    def docker_security(self) -> str:
+        """Return the security options of that, such as ``name=rootless``."""
+        return self._ask_docker("info", "{{.SecurityOptions}}")
+
+    def _ask_docker(self, command_name: str, template: str) -> str:
         if self._docker is None:
             return ""
-        command = [self._docker, "version", "--format", "{{.Server.Platform.Name}}"]
+        command = [self._docker, command_name, "--format", template]
         try:
             done = subprocess.run(  # noqa: S603  # the user's own docker, with fixed arguments
                 command, capture_output=True, text=True, timeout=_DOCKER_SECONDS, check=False

@@ -4,7 +4,8 @@
 `writing` puts it there; then it is read as ``relay check`` reads it. Two cases: the relay in
 Docker beside compose.yaml (config/agent.yaml, .env; the stack makes the token itself), and the
 relay on this host (agent.yaml, relay_token). No value of a secret is shown; one is copied only
-where that is asked for, from its variable into ``secrets``.
+where that is asked for, from its variable into ``secrets``. Where files may be committed, no secret
+is written that .gitignore does not keep out.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from relay.commands.init.write import (
     Draft,
     InTheWay,
     Unwritable,
+    ignored,
+    is_under_git,
     merged,
     read_text,
     variables_in,
@@ -106,6 +109,16 @@ class Setup:
         return merged(current, self._variables(), unused, force=force)
 
     def _drafts(self, *, force: bool) -> Iterator[Draft]:
+        drafts = list(self._files(force=force))
+        if is_under_git(self._folder):
+            file = self._folder / ".gitignore"
+            secret = [each.path for each in drafts if each.mode == SECRET]
+            names = [each.relative_to(self._folder).parts[0] for each in secret]
+            text = ignored(read_text(file) or "", dict.fromkeys(names))
+            yield Draft(file, text, when_there="update")
+        yield from drafts
+
+    def _files(self, *, force: bool) -> Iterator[Draft]:
         yield Draft(self._config, agent_yaml(self._choices, self._found))
         if self._choices.case == "host":
             token = f"{fresh_token()}\n"

@@ -49,6 +49,8 @@ class Found:
     credentials: Mapping[Credential, str]
     bridge: str
     compose_file: bool
+    relays_folder: bool
+    """Whether that is the relay's own, which does something with what is written."""
     login_file: str
     """Claude Code's login, as the one who wrote it there would say it."""
     login_folder: Path | None
@@ -77,12 +79,14 @@ def look_around(folder: Path, environment: Mapping[str, str], bridge: str = BRID
             place = ".env"
         if place:
             found[name] = place
+    compose_files = [each for name in _COMPOSE_FILES if (each := folder / name).is_file()]
     return Found(
         credentials=found,
         bridge=next(iter(interface_addresses(bridge)), ""),
         stack=stack,
         login_file=f"{named or '~/.claude'}/{LOGIN}",
-        compose_file=any((folder / name).is_file() for name in _COMPOSE_FILES),
+        compose_file=bool(compose_files),
+        relays_folder=any("RELAY_CONFIG_DIR" in (read_text(each) or "") for each in compose_files),
         login_folder=login if "subscription" in found else None,
         way_out=named_by(environment),
         proxy_login=read_file(FileSource(file=str(folder / "secrets" / SECRET_NAME))).value

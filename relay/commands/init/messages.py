@@ -27,6 +27,9 @@ _TERMS: Final = "https://www.anthropic.com/legal/consumer-terms"
 
 def what_was_found(choices: Choices, found: Found) -> Iterator[str]:
     """Yield the lines before anything is written."""
+    if choices.case == "compose" and not found.relays_folder:
+        yield "note      this is not the relay's folder: what is written is for its compose.yaml,"
+        yield "          which stands in a clone of the relay; without one, --for host"
     if choices.headroom:
         yield f"found     Headroom {choices.headroom} at {choices.upstream}"
     elif choices.stack_headroom:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from relay import DOCS
 from relay.commands.init.ask import ADMIN_PORT, PORT, Choices, is_api
 from relay.commands.init.detect import (
     APIS,
@@ -42,7 +43,7 @@ def agent_yaml(choices: Choices, found: Found) -> str:
 
 
 def _agent_yaml(choices: Choices, found: Found) -> Iterator[str]:
-    yield "# Written by relay init. What else can stand here: docs/configuration.md of the relay."
+    yield f"# Written by relay init. What else can stand here: {DOCS}/configuration.md"
     yield "grants:"
     for name in choices.credentials:
         yield f"  - {_grant(name, choices, found)}"

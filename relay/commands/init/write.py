@@ -118,6 +118,20 @@ def _mode(path: Path, draft: Draft) -> int:
     return draft.mode
 
 
+def is_under_git(folder: Path) -> bool:
+    """Whether what is written there could be committed."""
+    inside = folder.resolve()
+    return any((each / ".git").exists() for each in (inside, *inside.parents))
+
+
+def ignored(text: str, names: Iterable[str]) -> str:
+    """Return a .gitignore that keeps these files and folders of its own folder out, too."""
+    lines = text.splitlines()
+    known = {line.strip().strip("/").removesuffix("/*") for line in lines}
+    lines += [f"/{name}" for name in names if name not in known and "*" not in known]
+    return "\n".join([*lines, ""])
+
+
 def variables_in(text: str) -> dict[str, str]:
     """Return the variables of a .env, as they stand there."""
     matches = (_ASSIGNMENT.fullmatch(line) for line in text.splitlines())

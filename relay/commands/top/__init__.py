@@ -5,8 +5,8 @@ computes, `format` and `layout` show. Run against a terminal, it draws until Ctr
 ``--once``, or where the output is no terminal, it prints one picture.
 
 ``--json`` prints one JSON object instead. All keys are always there, but for ``legs`` and
-``hops`` where there are no hops, and null where a value is unknown; times and durations are
-seconds, ``time`` and ``reset`` since the epoch, shares 0 to 1::
+``hops`` where there are no hops and the end of a credential that has none, and null where a value
+is unknown; times and durations are seconds, ``time`` and ``reset`` since the epoch, shares 0 to 1::
 
     time                      by the relay's clock
     rate_seconds              the time that the rates are over: 60, or less under load
@@ -21,6 +21,7 @@ seconds, ``time`` and ``reset`` since the epoch, shares 0 to 1::
       upstream                "up", "down" or "unknown"
       credential              whether it has a value
       refused                 whether the API refuses that
+      expires_at, expires_in  when that ends, where it says so
       in_flight               how many calls
       calls                   how many of the last hundred calls that finished
       errors                  how many of these failed; left by their agent is not failed

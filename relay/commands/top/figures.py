@@ -235,7 +235,15 @@ def _relay_json(relay: RelayFigures, now: float) -> dict[str, object]:
             | {"left": _rounded(limit_left(limit)), "reset_in": seconds_until(limit.reset, now)}
             for limit in relay.state.limits
         ],
-    } | ({"hops": [asdict(hop) for hop in relay.hops]} if relay.hops else {})
+    } | _where_known(relay, now)
+
+
+def _where_known(relay: RelayFigures, now: float) -> dict[str, object]:
+    """Return what only some relays have: hops, and a credential that says when it ends."""
+    known: dict[str, object] = {}
+    if (end := relay.state.expires_at) is not None:
+        known |= {"expires_at": end, "expires_in": seconds_until(end, now)}
+    return known | ({"hops": [asdict(hop) for hop in relay.hops]} if relay.hops else {})
 
 
 def _rounded(value: float | None) -> float | None:

@@ -127,6 +127,8 @@ class RelayState:
     credential: bool | None = None
     refused: bool | None = None
     """Whether the API refuses the credential."""
+    expires_at: float | None = None
+    """When that ends, in seconds since the epoch, where it says so."""
     quotas: tuple[Quota, ...] = ()
     limits: tuple[Limit, ...] = ()
     hops: tuple[HopState, ...] = ()
@@ -255,6 +257,7 @@ def _relay_state(fields: _Fields) -> RelayState:
         upstream=fields.text("upstream") or "unknown",
         credential=fields.flag("credential"),
         refused=fields.flag("refused"),
+        expires_at=fields.number("expires_at"),
         quotas=tuple(
             Quota(window, utilization, item.number("reset"))
             for item in fields.items("quotas")

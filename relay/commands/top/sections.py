@@ -32,6 +32,8 @@ FRAME_ROWS: Final = 2
 """Lines of a list of calls that are not calls: its rule and its column heads."""
 
 _BAR: Final = 14
+_SOON_SECONDS: Final = 600
+"""A credential that ends sooner, as the alert has it."""
 _WIDE_BAR: Final = 30
 # Names are as long as somebody likes; of models, 26 is common.
 _NAME: Final = 16
@@ -76,7 +78,7 @@ def relays(figures: Figures, *, wide: bool) -> RenderableType:
         ("\nerrors", "right"),
     )
     for relay in figures.relays:
-        table.add_row(*_relay_row(relay, wide=wide))
+        table.add_row(*_relay_row(relay, figures.time, wide=wide))
     ways = [_note(relay, chains.line(relay)) for relay in figures.relays if relay.hops]
     failures = [
         _note(relay, _failures(relay)) for relay in figures.relays if set(relay.outcomes) - {"ok"}
@@ -90,9 +92,9 @@ def _note(relay: RelayFigures, text: Text) -> RenderableType:
     return Padding(line, (0, 1))
 
 
-def _relay_row(relay: RelayFigures, *, wide: bool) -> Iterable[Text]:
+def _relay_row(relay: RelayFigures, now: float, *, wide: bool) -> Iterable[Text]:
     yield Text(_relay_name(relay.name), "bold")
-    state = [_upstream(relay), _credential(relay)]
+    state = [_upstream(relay), _credential(relay, now)]
     yield from state if wide else [Text(", ").join(state)]
     yield Text(words.rate(relay.calls_per_minute))
     yield _pair(words.duration(relay.first_token_p50), words.duration(relay.first_token_p95))
@@ -121,12 +123,18 @@ def _upstream(relay: RelayFigures) -> Text:
     return Text(text, {"up": "green", "down": "bold red"}.get(state, "dim"))
 
 
-def _credential(relay: RelayFigures) -> Text:
+def _credential(relay: RelayFigures, now: float) -> Text:
     if relay.state.credential is None:
         return Text(words.UNKNOWN, "dim")
     if relay.state.credential and relay.state.refused:
         return Text("refused", "bold red")
-    return Text("ready", "green") if relay.state.credential else Text("missing", "bold red")
+    if not relay.state.credential:
+        return Text("missing", "bold red")
+    left = seconds_until(relay.state.expires_at, now)
+    if left is None:
+        return Text("ready", "green")
+    shortly = " ".join(words.duration(left).split(" ")[:2])  # of hours and minutes, the hours
+    return Text(f"{shortly} left", "green" if left >= _SOON_SECONDS else "yellow")
 
 
 def _failures(relay: RelayFigures) -> Text:

@@ -27,6 +27,10 @@ from relay.telemetry.ledger.upkeep import InTheWay, Whom, export, forget
 from relay.telemetry.periods import day_of, first_day
 
 Form = Literal["table", "json", "csv"]
+_FORGOTTEN: Final = (
+    "{count} rows of that {whom} are deleted from {path}; "
+    "limits of a relay that runs go on counting them until it is started anew\n"
+)
 _SINCE: Final = "--since must be like 7d, or a day like 2026-11-30"
 
 
@@ -107,7 +111,7 @@ def run(ledger: LedgerPlace, wish: Wish, out: TextIO) -> None:
         elif wish.forget is not None:
             whom, name = wish.forget
             count = forget(ledger.path, whom, name)
-            out.write(f"{count} rows of that {whom} are deleted from {ledger.path}\n")
+            out.write(_FORGOTTEN.format(count=count, whom=whom, path=ledger.path))
         else:
             _show(ledger, wish, out)
     except Unusable as error:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from relay.commands.top.format import amount, percent, plain
-from relay.telemetry.ledger.report import Report, Sums
+from relay.telemetry.ledger.report import Key, Report, Sums
 
 WIDTH: Final = 80
 _MICRO: Final = 1_000_000
@@ -25,6 +25,7 @@ NOTIONAL: Final = "*"
 UNPRICED: Final = "?"
 _HEADS: Final = ("calls", "input", "output", "written", "read", "hit", "cost")
 _MAIN: Final = "main"
+_WEEK: Final = "week of"  # its Monday
 _DATE: Final = re.compile(r"-20\d\d-?\d\d-?\d\d$", re.ASCII)
 """Of a model: a list of them says which, not of what day."""
 
@@ -34,17 +35,13 @@ def draw(report: Report, out: TextIO, left: Iterable[str] = ()) -> None:
     console = Console(file=out, highlight=False, markup=False, emoji=False)
     console.width = min(console.width, WIDTH) if out.isatty() else WIDTH
     since = f"since {report.since:%Y-%m-%d} ({report.timezone})"
-    if not report.rows:
-        console.print(f"no calls {since}")
-    else:
-        console.print(f"{_title(report)}, {since}")
+    if report.total.calls:
+        console.print(f"by {report.names[0]}, {since}")
         console.print(_table(report))
-    for line in (*(_legend(report.total) if report.rows else ()), *left):
+    else:
+        console.print(f"no calls {since}")
+    for line in (*_legend(report.total), *left):
         console.print(line)
-
-
-def _title(report: Report) -> str:
-    return "by model" if report.name == "today" else report.name
 
 
 def _table(report: Report) -> Table:
@@ -58,13 +55,20 @@ def _table(report: Report) -> Table:
 
 
 def _head(report: Report) -> str:
-    return "session, agent" if report.name == "agents" else report.names[0]
+    if report.name == "agents":
+        return "session, agent"
+    return _WEEK if report.name == "weekly" else report.names[0]
 
 
 def _plainly(report: Report) -> Iterator[tuple[Text, Sums]]:
     """Yield each row with its name, and the models below it unless they are the names."""
-    for key, sums in report.rows:
+    for key, sums in _rows(report):
         yield _with_models(plain(key[0]), () if report.names[0] == "model" else sums.models), sums
+
+
+def _rows(report: Report) -> Iterator[tuple[Key, Sums]]:
+    """Yield the rows that have calls: of those that were refused the legend tells."""
+    return ((key, sums) for key, sums in report.rows if sums.calls)
 
 
 def _with_models(name: str, models: Iterable[str], indent: str = "  ") -> Text:
@@ -106,7 +110,7 @@ def _legend(total: Sums) -> Iterator[str]:
 def _agents(report: Report) -> Iterator[tuple[Text, Sums | None]]:
     """Yield each session, and below it its agents as a tree."""
     sessions: dict[str | None, dict[str | None, Sums]] = {}
-    for (agent, session, _), sums in report.rows:
+    for (agent, session, _), sums in _rows(report):
         sessions.setdefault(session, {})[agent] = sums
     for session, agents in sessions.items():
         yield Text(plain(session)), None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from relay.telemetry.call import CallRecord
 from relay.telemetry.ledger.bill import Bill, bill_later
 from relay.telemetry.ledger.row import Row, filled
+from relay.telemetry.spending import Account
 from relay.telemetry.spending.sums import Spent
 
 if TYPE_CHECKING:
@@ -27,11 +28,14 @@ class Filled(NamedTuple):
 
     time: float
     row: Row
+    account: Account
+    """Who made it, whoever fetches it."""
     change: Spent
 
 
 class _Awaited(NamedTuple):
     row: Row
+    account: Account
     bill: Bill
 
 
@@ -44,7 +48,7 @@ class Backgrounds:
     def __contains__(self, response_id: str) -> bool:
         return response_id in self._awaited
 
-    def expect(self, record: CallRecord, row: Row) -> None:
+    def expect(self, record: CallRecord, row: Row, account: Account) -> None:
         """Remember a call that is over, if it began a response and did not state its usage."""
         attempts = record.attempts
         if record.method != "POST" or len(attempts) != 1:
@@ -52,7 +56,7 @@ class Backgrounds:
         usage, bill = attempts[0].usage, attempts[0].bill
         if usage is None or bill is None or usage.missing is None or not usage.response_id:
             return
-        self._awaited[usage.response_id] = _Awaited(row, bill)
+        self._awaited[usage.response_id] = _Awaited(row, account, bill)
         if len(self._awaited) > AWAITED:
             self._awaited.popitem(last=False)
 
@@ -63,4 +67,4 @@ class Backgrounds:
             return None
         before, after = awaited.bill.spent, bill.spent
         change = Spent(after.micro - before.micro, after.tokens - before.tokens)
-        return Filled(awaited.row.time, filled(awaited.row, bill), change)
+        return Filled(awaited.row.time, filled(awaited.row, bill), awaited.account, change)

@@ -18,7 +18,11 @@ from relay.telemetry.ledger.row import FILL, INSERT, Row
 REFUSED: Final = "rejected"
 """The outcome of a call that the relay refused."""
 _WINDOW_SECONDS: Final = 1.0
-_COUNT: Final = "UPDATE calls SET time = ?, calls = ? WHERE id = ?"
+# If it is there still: it may have been forgotten meanwhile, and another have its number.
+_COUNT: Final = (
+    "UPDATE calls SET time = ?, calls = ? "
+    "WHERE id = ? AND outcome = ? AND client IS ? AND reason IS ?"
+)
 
 
 @dataclass(slots=True)
@@ -73,8 +77,6 @@ class Batches:
                 added += 1
             window.last = row.time
             window.calls += row.calls
-            changed[window.row] = window
-        self._connection.executemany(
-            _COUNT, [(window.last, window.calls, window.row) for window in changed.values()]
-        )
+            changed[window.row] = (window.last, window.calls, window.row, REFUSED, *key)
+        self._connection.executemany(_COUNT, changed.values())
         return added

@@ -20,6 +20,7 @@ from relay.telemetry.ledger.batch import REFUSED
 from relay.telemetry.ledger.bill import bill_attempt
 from relay.telemetry.ledger.retention import Limits
 from relay.telemetry.ledger.row import row_of
+from relay.telemetry.ledger.spent import Found, SessionQuestion
 from relay.telemetry.ledger.writer import Writer
 from relay.telemetry.spending import Account, Spending
 from relay.telemetry.spending.sums import BUCKET_SECONDS, Spent
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _CLOSE_SECONDS: Final = 5.0
 # What is read at the start are a month's rows, a million of them in two seconds.
 _RESTORE_SECONDS: Final = 10.0
+_LATE: Final = f"is not read within {_RESTORE_SECONDS:g} s"
 _AT_ZERO: Final = "limits begin at zero"
 
 log = logging.getLogger("relay")
@@ -44,10 +46,18 @@ class Ledger:
         self._writer: Writer | None = None
         self._prices: Prices | None = None
         self._backgrounds = Backgrounds()
+        self._begun: dict[str, int] = {}
+        """The ledgers that were written, by name, each with its last row before that."""
         self._ended: list[Writer] = []
         """Those of files that a reload left."""
+        self._unread: list[Writer] = []
+        """Those whose file is yet to be read, for what was spent before."""
         self._restored: set[str] = set()
-        """The files whose calls are in the sums."""
+        """The ledgers whose calls are in the sums."""
+        self._first: Writer | None = None
+        """The one that limits begin with."""
+        self._is_late = False
+        """Whether its file was not read in time."""
 
     def configure(self, settings: Settings, prices: Prices | None) -> None:
         """Count and write from now on as these settings say."""
@@ -62,11 +72,11 @@ class Ledger:
             return
         limits = Limits(wanted.keep_days, wanted.max_mb)
         if self._writer is None:
-            since = None
-            if wanted.path not in self._restored:
-                since = self.spending.calendar.earliest(time.time())
-            self._writer = Writer(wanted.path, limits, settings.timezone, since)
+            since = self.spending.calendar.earliest(time.time())
+            self._writer = Writer(wanted.path, limits, settings.timezone, since, self._begun)
+            self._unread.append(self._writer)
         self._writer.limits, self._writer.timezone = limits, settings.timezone
+        self.absorb()
 
     # Calls
 
@@ -85,7 +95,7 @@ class Ledger:
         row = row_of(record, self._prices, ended)
         if self._writer is not None:
             self._writer.put(row)
-        self._backgrounds.expect(record, row)
+        self._backgrounds.expect(record, row, account_of(record))
 
     def take_attempt(self, record: CallRecord) -> None:
         """Count what an attempt cost that is over, while its call goes on."""
@@ -102,21 +112,22 @@ class Ledger:
         bill = record.bill = bill_attempt(record, self._prices, had_cache=had_cache)
         self.spending.add(account, ended, bill.spent, cached=bill.had_cache)
         if record.background:
-            self._fill(record, account)
+            self._fill(record)
 
     # Background responses
 
     def awaits(self, response_id: str) -> bool:
         """Whether a response is yet to be billed that was made in the background."""
+        self.spending.settle()
         return response_id in self._backgrounds
 
-    def _fill(self, record: CallRecord, account: Account) -> None:
+    def _fill(self, record: CallRecord) -> None:
         """Bill a background response by what a GET of it states, in its POST's place."""
         assert self._prices is not None
         filled = self._backgrounds.fill(record, self._prices)
         if filled is None:
             return
-        self.spending.correct(account, filled.time, filled.change)
+        self.spending.correct(filled.account, filled.time, filled.change)
         if self._writer is not None:
             self._writer.put(filled.row)
 
@@ -124,22 +135,31 @@ class Ledger:
 
     def absorb(self) -> None:
         """Take what was spent before, once it is read."""
-        writer = self._writer
-        if writer is None or writer.found is None or writer.path in self._restored:
-            return
-        self._restored.add(writer.path)
-        for client, bucket, micro, tokens in writer.found:
+        for writer in self._unread:
+            if writer.found is not None:
+                self._unread = [each for each in self._unread if each is not writer]
+                self._restore(writer.name, writer.found)
+                writer.found = []
+
+    def _restore(self, name: str, found: list[Found]) -> None:
+        if name in self._restored:
+            return  # it was left and taken again, or moved, or is a copy
+        self._restored.add(name)
+        for client, bucket, micro, tokens in found:
             moment = bucket * BUCKET_SECONDS
             self.spending.restore(client or UNKNOWN, moment, Spent(micro, tokens))
-        writer.found = []
 
     async def wait_until_read(self) -> None:
         """Wait for what was spent before, where limits look at it."""
+        self._first = self._writer
         if self._writer is not None and self.spending.counts_use:
-            await threads.run(partial(self._writer.wait_for_first_look, _RESTORE_SECONDS))
+            wait = partial(self._writer.wait_for_first_look, _RESTORE_SECONDS)
+            self._is_late = not await threads.run(wait)
+            if self._is_late:
+                log.warning("ledger %s: %s", self.path, self.problem)
         self.absorb()
 
-    async def _read_session(self, client: str, session: str) -> Spent | None:
+    async def _read_session(self, client: str, session: str, before: float) -> Spent | None:
         if self._writer is None or self._writer.problem:
             return None
         loop = asyncio.get_running_loop()
@@ -148,26 +168,30 @@ class Ledger:
         def answer(found: tuple[int, int] | None) -> None:
             loop.call_soon_threadsafe(_settle, future, found)
 
-        self._writer.ask(None if client == UNKNOWN else client, session, answer)
+        name = None if client == UNKNOWN else client
+        self._writer.ask(SessionQuestion(name, session, before), answer)
         return await future
 
     # The file
 
     @property
     def _begins_at_zero(self) -> bool:
-        """Whether limits look at sums that lack what the file knows."""
-        writer = self._writer
-        return writer is not None and self.spending.counts_use and writer.path not in self._restored
+        """Whether limits look at sums that lack what the file knows of before."""
+        self.absorb()
+        is_unread = self._writer is self._first and self._writer in self._unread
+        return is_unread and self.spending.counts_use
 
     @property
     def problem(self) -> str:
         """Why calls are not written now; empty while they are, or need not be."""
-        if self._writer is None or not self._writer.problem:
+        if self._writer is None:
             return ""
-        return self._with_consequence(self._writer.problem)
+        self.absorb()
+        is_late = self._is_late and self._writer in self._unread
+        problem = self._writer.problem or (_LATE if is_late else "")
+        return self._with_consequence(problem) if problem else ""
 
     def _with_consequence(self, problem: str) -> str:
-        self.absorb()
         return f"{problem}; {_AT_ZERO}" if self._begins_at_zero else problem
 
     @property
@@ -181,7 +205,8 @@ class Ledger:
         return sum(writer.dropped for writer in self._writers())
 
     def report(self) -> None:
-        """Log what there is to say."""
+        """Log what there is to say, and take what is read by now."""
+        self.absorb()
         for writer in self._writers():
             for notice in writer.take_notices():
                 is_problem = writer is self._writer and notice == writer.problem

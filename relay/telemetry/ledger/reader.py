@@ -49,6 +49,10 @@ _SUMS: Final = f"""
     max(time)
 """  # made of what stands above
 
+Ids = tuple[int, int]
+"""Of rows: those after the first, up to the second."""
+ALL_IDS: Final[Ids] = (0, 2**63 - 1)
+
 
 class Group(NamedTuple):
     """Sums of some of one day's calls; money in micro-dollars."""
@@ -94,17 +98,31 @@ class Reader:
         """Return what each client has spent since a moment, by quarters of an hour."""
         return spent_since(self._connection, moment)
 
+    def last_id(self) -> int:
+        """Return the id of the row that was written last; 0 where there is none."""
+        found: int | None = self._connection.execute("SELECT max(id) FROM calls").fetchone()[0]
+        return found or 0
+
     def groups(
-        self, columns: tuple[str, ...], since: float, zone: tzinfo, client: str | None
+        self,
+        columns: tuple[str, ...],
+        since: float,
+        zone: tzinfo,
+        client: str | None,
+        *,
+        ids: Ids = ALL_IDS,
     ) -> Iterator[Group]:
-        """Yield sums of each day's calls from a moment on, by these columns and the model."""
+        """Yield sums of each day's calls from a moment on, by these columns and the model.
+
+        With ``ids`` only of the rows that were written after one and up to another.
+        """
         moment = self._next(since)
         while moment is not None:
             day = day_of(moment, zone)
             start, end = min(moment, midnight(day, zone)), midnight(next_day(day), zone)
             if end <= moment:  # the time of a clock that was wrong, in no day that has a date
                 end = math.inf
-            for row in self._sums(columns, (max(since, start), end, client)):
+            for row in self._sums(columns, (max(since, start), end, client, *ids)):
                 yield _group(day, len(columns), row)
             moment = self._next(end)
 
@@ -115,12 +133,15 @@ class Reader:
         return first
 
     def _sums(
-        self, columns: tuple[str, ...], values: tuple[float, float, str | None]
+        self, columns: tuple[str, ...], values: tuple[float, float, str | None, int, int]
     ) -> list[tuple[Any, ...]]:
         by = "".join(f"{column}, " for column in columns)
+        # What has a plus is found by no index: rows after one are few, and stand at the end.
+        row, time = ("id", "+time") if values[3] else ("+id", "time")
         statement = (
             f"SELECT {by}{_SUMS} FROM calls "  # noqa: S608  # names of columns, the code's own
-            "WHERE time >= ?1 AND time < ?2 AND (?3 IS NULL OR client = ?3) "
+            f"WHERE {time} >= ?1 AND {time} < ?2 AND {row} > ?4 AND {row} <= ?5 "
+            "AND (?3 IS NULL OR client = ?3) "
             f"GROUP BY {by}model"
         )
         return self._connection.execute(statement, values).fetchall()

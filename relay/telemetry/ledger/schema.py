@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from typing import Final
+from uuid import uuid4
 
 APPLICATION_ID: Final = 0x524C4552
 """What tells a ledger from another program's database: ``RLER``."""
@@ -60,6 +61,8 @@ _FIRST: Final = (
 )
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FIRST,)
 """The step from each version to the next."""
+
+_NAME: Final = "name"
 
 
 class NotALedger(Exception):
@@ -118,6 +121,19 @@ def noted(connection: sqlite3.Connection, key: str) -> str | None:
     """Return a fact about the file, if it is known."""
     row = connection.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
     return None if row is None else str(row[0])
+
+
+def name_of(connection: sqlite3.Connection) -> str:
+    """Return what tells this ledger from others, also where its file is moved or copied.
+
+    Raises:
+        sqlite3.Error: It has none yet, and cannot be given one now.
+    """
+    name = noted(connection, _NAME)
+    if name is None:
+        name = uuid4().hex
+        note(connection, _NAME, name)
+    return name
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:

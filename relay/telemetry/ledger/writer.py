@@ -24,8 +24,14 @@ from relay.telemetry.ledger.batch import Batches
 from relay.telemetry.ledger.file import LedgerFile, Taken, Unusable, explained
 from relay.telemetry.ledger.retention import Limits, Retention, newest_time
 from relay.telemetry.ledger.row import Row
-from relay.telemetry.ledger.schema import note
-from relay.telemetry.ledger.spent import Found, spent_in_session, spent_since
+from relay.telemetry.ledger.schema import name_of, note
+from relay.telemetry.ledger.spent import (
+    Found,
+    SessionQuestion,
+    last_row,
+    spent_in_session,
+    spent_since,
+)
 
 TICK_SECONDS: Final = 0.5
 CHECKPOINT_SECONDS: Final = 60.0
@@ -39,16 +45,24 @@ TIMEZONE: Final = "timezone"
 
 Answer = Callable[[tuple[int, int] | None], object]
 """Takes micro-dollars and tokens, or None where they cannot be read."""
-Question = tuple[str | None, str, Answer]
 
 
 class Writer:
     """Takes rows and writes them later."""
 
     def __init__(
-        self, path: str, limits: Limits, timezone: str, since: float | None = None
+        self,
+        path: str,
+        limits: Limits,
+        timezone: str,
+        since: float | None = None,
+        begun: dict[str, int] | None = None,
     ) -> None:
-        """Begin; what was spent ``since`` a moment is read first, if there is one."""
+        """Begin; what was spent ``since`` a moment is read first, if there is one.
+
+        ``begun`` are the ledgers that this process has written, by name, each with its last row
+        before that.
+        """
         self.path = path
         self.limits = limits
         """May be changed at any time, as a whole."""
@@ -58,9 +72,11 @@ class Writer:
         """Why nothing can be written now; empty while it can be."""
         self.found: list[Found] | None = None
         """What was spent before, once that is read."""
+        self.name = ""
+        """Which ledger it is, wherever its file is."""
         self._since = since
         self._rows: deque[Row] = deque()
-        self._questions: deque[Question] = deque()
+        self._questions: deque[tuple[SessionQuestion, Answer]] = deque()
         self._wake = threading.Event()
         self._overflowed = 0
         self._lost = 0
@@ -70,6 +86,7 @@ class Writer:
         self._end = threading.Event()
         self._file: LedgerFile | None = None
         self._batches: Batches | None = None
+        self._begun: dict[str, int] = {} if begun is None else begun
         self._retention: Retention | None = None
         self._noted_timezone = ""
         self._retry_at = 0.0
@@ -85,9 +102,9 @@ class Writer:
         else:
             self._rows.append(row)
 
-    def ask(self, client: str | None, session: str, answer: Answer) -> None:
+    def ask(self, question: SessionQuestion, answer: Answer) -> None:
         """Have the thread read what a session has spent, and hand it to ``answer``."""
-        self._questions.append((client, session, answer))
+        self._questions.append((question, answer))
         self._wake.set()
 
     @property
@@ -137,14 +154,15 @@ class Writer:
             self._give_up(str(error))
         except Exception as error:  # noqa: BLE001  # the thread must go on
             self._give_up(f"is not written, by a fault of the relay: {error!r}")
-        for client, session, answer in questions:
-            self._answer(client, session, answer)
+        for question, answer in questions:
+            self._answer(question, answer)
 
-    def _answer(self, client: str | None, session: str, answer: Answer) -> None:
+    def _answer(self, question: SessionQuestion, answer: Answer) -> None:
         found = None
         if self._file is not None:
             with contextlib.suppress(sqlite3.Error):
-                found = spent_in_session(self._file.connection, client, session)
+                last = self._begun[self.name]
+                found = spent_in_session(self._file.connection, question, last)
         with contextlib.suppress(RuntimeError):  # the event loop is gone
             answer(found)
 
@@ -177,11 +195,13 @@ class Writer:
             return False
         self._retry_at = time.monotonic() + _RETRY_SECONDS
         try:
-            self._file = LedgerFile(self.path)
+            file = self._file = LedgerFile(self.path)
             with explained(self.path):
-                self._retention = Retention(newest_time(self._file.connection))
+                self._retention = Retention(newest_time(file.connection))
+                self.name = name_of(file.connection)
+                self._begun.setdefault(self.name, last_row(file.connection))
                 if self._since is not None and self.found is None:
-                    self.found = spent_since(self._file.connection, self._since)
+                    self.found = spent_since(file.connection, self._since)
         except Taken:
             raise
         except BaseException:

@@ -232,7 +232,8 @@ class Metrics:
             self._ledger.show()
         if self._spending is not None:
             self._spending.show()
-        for gauge in (self._all.ready, self._all.refused, self._all.up, self._all.connections):
+        shown = self._all
+        for gauge in (shown.ready, shown.refused, shown.expiry, shown.up, shown.connections):
             gauge.clear()
         self._all.upstream_info.clear()
         self._all.hops.show(states)
@@ -242,6 +243,8 @@ class Metrics:
             self._all.connections[state.relay, "idle"].value = state.idle_connections
             self._all.connections[state.relay, "active"].value = state.active_connections
             self._all.upstream_info.labels(state.relay).info({"upstream": state.upstream})
+            if state.expires_at is not None:
+                self._all.expiry[state.relay, state.grant].value = state.expires_at
             if state.up is not None:
                 self._all.up[(state.relay,)].value = state.up
 

@@ -144,6 +144,11 @@ class Catalogue:
             "Whether the API's last answer to the grant's value was 401 (1) or not (0).",
             *("relay", "grant"),
         )
+        self.expiry = gauge(
+            "relay_credential_expiry_timestamp_seconds",
+            "When the grant's value ends, where it says so.",
+            *("relay", "grant"),
+        )
         self.credential_reloads = counter(
             "relay_credential_reloads_total",
             "Times that a credential's source was read again.",

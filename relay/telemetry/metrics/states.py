@@ -40,6 +40,8 @@ class RelayState:
     api: Api = "anthropic"
     refused: bool = False
     """Whether the API refuses the credential."""
+    expires_at: float | None = None
+    """When the credential ends or has ended, in Unix seconds, where it says so."""
     hops: tuple[HopState, ...] = ()
     """The LLM proxies on the way to the upstream, in order."""
 

@@ -17,9 +17,11 @@ SESSIONS_KEPT: Final = 10_000
 class Session:
     """What is known of one."""
 
+    since: float = 0.0
+    """From which moment on all is known that it spent."""
     spent: Spent = NOTHING
     complete: bool = False
-    """Whether all of it is known, and not only what was spent in this process."""
+    """Whether what it spent before is known, too."""
     cached: bool = False
     """Whether its last call that said so had any of its prompt from the cache."""
 
@@ -30,12 +32,12 @@ class Sessions:
     def __init__(self) -> None:
         self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
 
-    def find(self, client: str, session: str) -> Session:
-        """Return a session; of one that is not known, an empty one."""
+    def find(self, client: str, session: str, moment: float) -> Session:
+        """Return a session; of one that is not known, an empty one, which begins at a moment."""
         key = (client, session)
         found = self._sessions.get(key)
         if found is None:
-            found = self._sessions[key] = Session()
+            found = self._sessions[key] = Session(moment)
             if len(self._sessions) > SESSIONS_KEPT:
                 self._sessions.popitem(last=False)
         else:
@@ -46,7 +48,7 @@ class Sessions:
         """Return the same, without taking it for a call."""
         return self._sessions.get((client, session), Session())
 
-    def all(self) -> Iterator[tuple[str, str, Session]]:
-        """Yield those that are known, each with its client and identifier."""
-        for (client, session), known in self._sessions.items():
+    def latest(self) -> Iterator[tuple[str, str, Session]]:
+        """Yield those that are known, each with its client and identifier, the last used first."""
+        for (client, session), known in reversed(self._sessions.items()):
             yield client, session, known

@@ -10,7 +10,10 @@ import asyncio
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from heapq import nlargest
+from itertools import islice
+from operator import attrgetter
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -25,12 +28,15 @@ SESSION_SECONDS: Final = 0.1
 # Lines that were told of: of each client and period one, of each session one.
 _TOLD: Final = 20_000
 _SESSIONS_SHOWN: Final = 20
+# Of ten thousand it would take 20 ms, each second that a page is open.
+_SESSIONS_LOOKED_AT: Final = 1_000
 _MICRO: Final = 1_000_000
+_RATIO: Final = attrgetter("ratio")
 
 log = logging.getLogger("relay")
 
-ReadSession = Callable[[str, str], Awaitable[Spent | None]]
-"""Reads what a client's session has spent from the ledger; None where it cannot."""
+ReadSession = Callable[[str, str, float], Awaitable[Spent | None]]
+"""Reads what a client's session spent before a moment from the ledger; None where it cannot."""
 
 
 class Account(NamedTuple):
@@ -153,7 +159,7 @@ class Spending:
         keys = self.calendar.keys(moment)
         for client in (account.client, ALL):
             self._sums.add(client, keys, spent)
-        session = self._sessions.find(account.client, account.session)
+        session = self._sessions.find(account.client, account.session, moment)
         session.spent = session.spent.plus(spent)
         if cached is not None:
             session.cached = cached
@@ -165,8 +171,10 @@ class Spending:
         """Change what a call counted for that ended at a moment."""
         for client in (account.client, ALL):
             self._sums.add(client, self.calendar.keys(moment), by)
-        session = self._sessions.find(account.client, account.session)
-        session.spent = session.spent.plus(by)
+        session = self._sessions.peek(account.client, account.session)
+        # Else the ledger, which knows it by now, is yet to be asked.
+        if session.complete or session.since <= moment:
+            session.spent = session.spent.plus(by)
 
     def restore(self, client: str, moment: float, spent: Spent) -> None:
         """Add what was spent in a quarter of an hour, before this process or beside it."""
@@ -183,19 +191,20 @@ class Spending:
         limits = (*self.limits_of(account.label), *self.limits_of(ALL))
         if all(limit.per != "session" for limit in limits):
             return
-        session = self._sessions.find(account.client, account.session)
+        self.settle()  # what is over by now is known before a session begins
+        session = self._sessions.find(account.client, account.session, time.time())
         if not session.complete:
-            found = await self._find_spent(account)
+            found = await self._find_spent(account, session.since)
             # Another call of the session may have come to know meanwhile.
             if not session.complete:
                 session.complete = True
                 session.spent = session.spent.plus(found)
 
-    async def _find_spent(self, account: Account) -> Spent:
-        """Return what the ledger knows of a session: nothing, where there is none."""
+    async def _find_spent(self, account: Account, before: float) -> Spent:
+        """Return what a session spent before a moment: nothing, where there is no ledger."""
         if self.read_session is None:
             return NOTHING
-        found = await self._read(self.read_session(account.client, account.session))
+        found = await self._read(self.read_session(account.client, account.session, before))
         if found is None:
             log.warning(
                 "limits: what session %s of client %s spent before could not be read from the "
@@ -294,31 +303,53 @@ class Spending:
 
     # For whoever looks on
 
-    def states(self, clients: Iterable[tuple[str, str]]) -> Iterator[LimitState]:
+    def states(
+        self, clients: Iterable[tuple[str, str]], sessions: int | None = None
+    ) -> Iterator[LimitState]:
         """Yield every limit in force as it stands: of sessions, those that are known.
 
-        ``clients`` are names with what metrics call them, of those that are there now.
+        ``clients`` are names with what metrics call them, of those that are there now;
+        ``sessions``, how many of those that called last are looked at, if not all.
         """
         now, labels = time.time(), dict(clients)
+        # For a thousand clients of a folder they are worked out once.
+        keys = self.calendar.keys(now)
+        ends = {per: self.calendar.end(per, now) for per in keys}
         for client, label in (*labels.items(), (ALL, ALL)):
             for limit in self.limits_of(label):
                 if limit.per is None:
                     yield LimitState(label, client, None, limit, self._in_flight[client], None)
                 elif limit.per != "session":
-                    yield self._state(_Line(label, client, None, limit), now)
-        for client, session, _ in self._sessions.all():
-            for label in (labels.get(client, ""), ALL):
-                for limit in self.limits_of(label):
-                    if limit.per == "session":
-                        yield self._state(_Line(label, client, session, limit), now)
+                    used = _in_kind(limit, self._sums.of(client, keys[limit.per]))
+                    yield LimitState(label, client, None, limit, used, ends[limit.per])
+        yield from self._session_states(labels, sessions)
+
+    def _session_states(self, labels: Mapping[str, str], most: int | None) -> Iterator[LimitState]:
+        """Yield the limits of sessions, of those that called last: each takes little."""
+        limits = {
+            label: [(of, limit) for of in {label, ALL} for limit in self._of_sessions(of)]
+            for label in {*labels.values(), ""}
+        }
+        if not any(limits.values()):
+            return
+        for client, session, known in islice(self._sessions.latest(), most):
+            for label, limit in limits[labels.get(client, "")]:
+                yield LimitState(label, client, session, limit, _in_kind(limit, known.spent), None)
+
+    def _of_sessions(self, label: str) -> Iterator[LimitSettings]:
+        return (limit for limit in self.limits_of(label) if limit.per == "session")
+
+    def shown(self, clients: Iterable[tuple[str, str]]) -> list[LimitState]:
+        """Return the limits for pages: of sessions, those that are nearest to it."""
+        self.settle()
+        states = list(self.states(clients, _SESSIONS_LOOKED_AT))
+        others = [state for state in states if state.session is None]
+        sessions = (state for state in states if state.session is not None)
+        return [*others, *nlargest(_SESSIONS_SHOWN, sessions, key=_RATIO)]
 
     def describe(self, clients: Iterable[tuple[str, str]]) -> list[dict[str, str | float | None]]:
-        """Return the limits as pages show them: of sessions, those that are nearest to it."""
-        self.settle()
-        states = list(self.states(clients))
-        sessions = sorted((s for s in states if s.session is not None), key=lambda s: -s.ratio)
-        others = [state for state in states if state.session is None]
-        return [state.fields() for state in (*others, *sessions[:_SESSIONS_SHOWN])]
+        """Return the same as plain data."""
+        return [state.fields() for state in self.shown(clients)]
 
 
 def _in_kind(limit: LimitSettings, spent: Spent) -> float:

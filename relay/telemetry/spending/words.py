@@ -44,6 +44,8 @@ def refusal(state: LimitState, zone: tzinfo) -> str:
     whose = " for all clients together" if state.owner == ALL else ""
     line = f"The limit of {per_period(state.limit)}{whose} is reached"
     if state.ends is None:
+        if not state.session:
+            return f"{line}. It holds for all calls together that name no session."
         return f"{line}. It holds for this session: a new one begins at zero."
     end = datetime.fromtimestamp(state.ends, zone)
     return f"{line}. It ends at {end:%Y-%m-%d %H:%M} ({zone})."

@@ -82,6 +82,8 @@ _UNPAID: Final = frozenset({"billing_error", "insufficient_quota", "billing_not_
 _UNPAID_WORDS: Final = "credit balance is too low"
 # What the APIs call a service that costs what the price list says.
 _STANDARD_TIERS: Final = frozenset({"standard", "default", "auto", "global", "not_available"})
+_UNNAMED_TIER: Final = "unnamed"
+"""A service whose name is none that could be shown."""
 _TIER: Final = re.compile(r"[a-z0-9_.-]{1,32}")
 
 
@@ -167,7 +169,11 @@ class Tally:
         """Take what the API says of the service, in all the ways it says it at once."""
         stated = [tier for tier in tiers if isinstance(tier, str)]
         if stated:
-            special = [t for t in stated if t not in _STANDARD_TIERS and _TIER.fullmatch(t)]
+            special = [
+                tier if _TIER.fullmatch(tier) else _UNNAMED_TIER
+                for tier in stated
+                if tier and tier not in _STANDARD_TIERS
+            ]
             self.tier = "+".join(special) or None
 
     def fail(self, document: Json) -> None:

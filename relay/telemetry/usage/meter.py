@@ -104,6 +104,11 @@ class Meter:
         """Whether the answer is an event stream, as far as that is known."""
         return self._found.streams
 
+    @property
+    def text_size(self) -> int | None:
+        """Characters that the model has written so far; None where they are not counted."""
+        return self._text_size if self._sizes else None
+
     def silence(self, now: float) -> float | None:
         """Return the longest silence so far, that of this moment included; None before a piece."""
         if self._heard_at == math.inf:

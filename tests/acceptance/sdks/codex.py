@@ -6,10 +6,8 @@ the relay ends at a proxy that lets nobody through and keeps count.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import Any, Final
 
 from tests.acceptance import environments
 from tests.acceptance.container import ContainedRelay
+from tests.acceptance.processes import run_to_end
 from tests.acceptance.sdks.provider import Provider
 from tests.acceptance.sdks.runs import LOCKS, told
 from tests.harness.secrets import CREDENTIALS, TOKEN
@@ -71,11 +70,7 @@ class Codex:
     """The proxy for everything that is not on this machine."""
 
     def __post_init__(self) -> None:
-        packages = environments.node_modules(LOCKS / "node")
-        # The script in front of it only looks for it.
-        (self.program,) = packages.glob("@openai/codex-linux-*/vendor/*/bin/codex")
-        package = json.loads((packages / "@openai/codex/package.json").read_text())
-        environments.versions["@openai/codex"] = package["version"]
+        self.program = installed_codex()
         self.home.mkdir(parents=True)
         self.project.mkdir()
         (self.project / "notes.txt").write_text("a note of the project's\n")
@@ -96,37 +91,15 @@ class Codex:
 
     async def run(self, prompt: str, *overrides: str, token: str = TOKEN) -> Session:
         """Run one prompt without anybody to ask; overrides are settings for this time."""
-        started = time.monotonic()
-        process = await asyncio.create_subprocess_exec(
-            *(*self._command(), *(f"-c{each}" for each in overrides), prompt),
-            cwd=self.project,
-            env=self._environment(token),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        ended = await run_to_end(
+            [str(self.program), *arguments(prompt, *(f"-c{each}" for each in overrides))],
+            self._environment(token),
+            folder=self.project,
+            fuse_seconds=FUSE_SECONDS,
         )
-        try:
-            async with asyncio.timeout(FUSE_SECONDS):
-                out, complaints = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert not any(secret in (out + complaints).decode() for secret in (*CREDENTIALS, TOKEN))
-        events = [json.loads(line) for line in out.splitlines()]
-        seconds = time.monotonic() - started
-        return Session(events, complaints.decode(), process.returncode or 0, seconds)
-
-    def _command(self) -> list[str]:
-        # The machine is a container already: Codex's own sandbox wants rights that this has not.
-        options = [
-            "--model",
-            MODEL,
-            "--json",
-            "--skip-git-repo-check",
-            "--dangerously-bypass-approvals-and-sandbox",
-        ]
-        return [str(self.program), "exec", *options]
+        assert not any(secret in ended.out + ended.err for secret in (*CREDENTIALS, TOKEN))
+        events = [json.loads(line) for line in ended.out.splitlines()]
+        return Session(events, ended.err, ended.status, ended.seconds)
 
     def _environment(self, token: str) -> dict[str, str]:
         outside = f"http://127.0.0.1:{self.outside.port}"
@@ -139,6 +112,26 @@ class Codex:
             "HTTP_PROXY": outside,
             "NO_PROXY": "127.0.0.1",
         }
+
+
+def arguments(prompt: str, *options: str) -> list[str]:
+    """Return how it is asked once, and says in JSON what comes.
+
+    The machine is a container already: Codex's own sandbox wants rights that this has not.
+    """
+    without_sandbox = "--dangerously-bypass-approvals-and-sandbox"
+    given = ["--model", MODEL, "--json", "--skip-git-repo-check", without_sandbox]
+    return ["exec", *given, *options, prompt]
+
+
+def installed_codex() -> Path:
+    """Return the program, and note its version."""
+    packages = environments.node_modules(LOCKS / "node")
+    # The script in front of it only looks for it.
+    (program,) = packages.glob("@openai/codex-linux-*/vendor/*/bin/codex")
+    package = json.loads((packages / "@openai/codex/package.json").read_text())
+    environments.versions["@openai/codex"] = package["version"]
+    return program
 
 
 @asynccontextmanager

@@ -35,6 +35,9 @@ class Provider:
     """How many answers were begun, or not even that, and never ended."""
     left: asyncio.Queue[Ending] = field(default_factory=asyncio.Queue)
     """How the connections of these ended."""
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
+    """While this is not set, requests wait for their answers."""
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
     _connections: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -42,9 +45,15 @@ class Provider:
         """Where it listens."""
         return f"http://127.0.0.1:{self.upstream.port}"
 
+    async def asked(self) -> None:
+        """Wait until there is a request on record."""
+        await self._came.wait()
+
     def forget(self) -> None:
-        """Drop the record."""
+        """Drop the record, and answer at once."""
         self.requests.clear()
+        self.answering.set()
+        self._came.clear()
         self.faults.clear()
         self.left_open = 0
         self.has_refused = False
@@ -64,6 +73,8 @@ class Provider:
             while True:
                 request = await caller.request()
                 self.requests.append(request)
+                self._came.set()
+                await self.answering.wait()
                 reply = self._answer(request)
                 self.has_refused |= reply.status == 429
                 await send(caller, reply)
@@ -98,6 +109,7 @@ async def running_provider() -> AsyncIterator[Provider]:
     """Run the APIs for the length of the context."""
     async with running_upstream() as upstream:
         provider = Provider(upstream)
+        provider.forget()
         serving = asyncio.create_task(provider.serve())
         try:
             yield provider

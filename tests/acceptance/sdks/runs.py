@@ -14,6 +14,7 @@ from typing import Final
 
 from tests.acceptance import environments
 from tests.acceptance.container import ContainedRelay, docker
+from tests.acceptance.processes import run_to_end
 from tests.acceptance.sdks.provider import Provider
 from tests.harness.peer import Ending, Request
 from tests.harness.relay import Sample
@@ -66,21 +67,13 @@ class Client:
 
     async def start(self, environment: Mapping[str, str], *arguments: str) -> dict[str, Facts]:
         """Start it with these arguments and return what it says."""
-        process = await asyncio.create_subprocess_exec(
-            *(*self.command(), *arguments),
-            env={"PATH": os.environ["PATH"], **environment},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        ended = await run_to_end(
+            [*self.command(), *arguments],
+            {"PATH": os.environ["PATH"], **environment},
+            fuse_seconds=FUSE_SECONDS,
         )
-        try:
-            async with asyncio.timeout(FUSE_SECONDS):
-                out, complaints = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert process.returncode == 0, complaints.decode()
-        lines = [json.loads(line) for line in out.splitlines()]
+        assert ended.status == 0, ended.err
+        lines = [json.loads(line) for line in ended.out.splitlines()]
         facts = {each.pop("case"): each for each in lines}
         if self.language == "typescript":
             environments.versions[f"{self.api} ({self})"] = str(facts["version"]["version"])

@@ -1,16 +1,18 @@
 """A wall clock that jumps: what Python runs first where this folder is on its path.
 
-``SIGUSR1`` puts ``time.time`` a day on, ``SIGUSR2`` a day back. The clocks of the event loop and
+``SIGUSR1`` puts ``time.time`` a day on, ``SIGUSR2`` a day back, and it begins so many seconds away
+from the host's as ``CLOCK_OFFSET`` says. The clocks of the event loop and
 of the kernel's timers are others, and do not jump: no more do they when the host's clock is set.
 """
 
+import os
 import signal
 import time
 from types import FrameType
 
 DAY_SECONDS = 86_400
 _time, _time_ns = time.time, time.time_ns
-_offset = 0
+_offset = float(os.environ.get("CLOCK_OFFSET", "0"))
 
 
 def _jump(number: int, _frame: FrameType | None) -> None:
@@ -23,7 +25,7 @@ def _jumped() -> float:
 
 
 def _jumped_ns() -> int:
-    return _time_ns() + _offset * 1_000_000_000
+    return _time_ns() + int(_offset * 1e9)
 
 
 time.time = _jumped

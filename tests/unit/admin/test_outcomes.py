@@ -79,6 +79,10 @@ def test_a_good_end_needs_no_link(fields: CallFields, expected: dict[str, str]) 
         ({"outcome": "timeout", "status": 504}, "upstream-too-slow"),
         ({"outcome": "timeout", "status": 200}, "an-answer-falls-silent"),
         ({"outcome": "rejected", "reason": "token", "status": 401}, "token-not-accepted"),
+        ({"outcome": "rejected", "reason": "limit", "status": 402}, "a-limit-is-reached"),
+        ({"outcome": "rejected", "reason": "limit", "status": 400}, "a-limit-is-reached"),
+        ({"outcome": "rejected", "reason": "limit", "status": 429}, "too-many-calls-at-once"),
+        ({"outcome": "rejected", "reason": "limit", "status": 403}, "batches-under-a-limit"),
     ],
 )
 def test_the_status_tells_ends_of_one_outcome_apart(fields: CallFields, where: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.commands.check import describe
+from relay.proxy.hop_words import OR_A_HOP
 from tests.harness.agent_yaml import BOTH, OTHER, SHORT, TOKEN, settings_of
 
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
@@ -33,12 +34,30 @@ async def test_check_shows_what_would_be_served(folder: Path) -> None:
         "relay     /relay/anthropic forwards to http://localhost:8787, API anthropic",
         "            paths       /v1/messages /v1/models /v1/files /v1/complete",
         f"            credential  anthropic, is there, from {folder}/key",
+        "                        what answers there gets it; an LLM proxy as a hop does not:",
+        f"                        {OR_A_HOP} (docs/upgrading.md)",
         f"client    agent: token is there, from {folder}/token",
         f"client    other: token is there, from {folder}/other",
         f"client    late: token is MISSING: {folder}/late is not there",
         "timeouts  connect 10 s, headers 600 s, idle 330 s, request_body 30 s, write 120 s",
         "drain     30 s",
     ]
+
+
+async def test_check_shows_until_when_a_value_lasts(folder: Path) -> None:
+    """Or that it has ended, and who renews it."""
+    for end, said in (
+        ("2999-01-15T08:00:00Z", "is there, from {}, until 2999-01-15 08:00:00 UTC"),
+        ("2020-01-15T08:00:00Z", "is MISSING: {} ended at 2020-01-15 08:00:00 UTC"),
+    ):
+        (folder / "key").write_text(f'{{"value": "{API_KEY}", "expires_at": "{end}"}}')
+        lines = await describe(settings_of(folder))
+        state = said.format(f"{folder}/key")
+        assert f"            credential  anthropic, {state}" in lines
+    assert lines[-1] == (
+        "warning   value of credential anthropic: expired at 2020-01-15 08:00:00 UTC: "
+        "have it renewed by what it is from"
+    )
 
 
 async def test_check_shows_no_secret(folder: Path) -> None:

@@ -21,6 +21,8 @@ CLAUDE_CODE = {
     "ANTHROPIC_AUTH_TOKEN": TOKEN,
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",
+    "CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING": "1",
+    "CLAUDE_CODE_PROPAGATE_TRACEPARENT": "1",
     "ENABLE_TOOL_SEARCH": "true",
 }
 DIRECT = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
@@ -64,6 +66,18 @@ async def test_one_agent_is_told_what_it_reads(
     """And nothing of the other API."""
     environment = await agent_environment(settings_of(folder), Wish(agent))
     assert environment.variables == variables | DIRECT
+
+
+async def test_models_are_discovered_where_that_is_asked_for(folder: Path) -> None:
+    """By Claude Code; no other agent would."""
+    told = {"CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1"}
+    wish = Wish("claude-code", discover_models=True)
+    environment = await agent_environment(settings_of(folder), wish)
+    assert environment.variables == told | CLAUDE_CODE | DIRECT
+    environment = await agent_environment(settings_of(folder), Wish(discover_models=True))
+    assert environment.variables.items() > told.items()
+    with pytest.raises(CommandError, match="Claude Code alone asks"):
+        await agent_environment(settings_of(folder), Wish("codex", discover_models=True))
 
 
 async def test_opencode_is_told_all_by_one_variable(folder: Path) -> None:

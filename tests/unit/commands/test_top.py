@@ -434,6 +434,23 @@ class TestPicture:
         assert any(re.match(rf" anthropic +up,? +{word} ", line) for line in lines)
 
     @pytest.mark.parametrize("width", [80, 120])
+    @pytest.mark.parametrize(
+        ("left", "word"),
+        [(7800, "2 h left"), (42, "42 s left"), (-5, "0.00 s left")],
+    )
+    def test_shows_how_long_a_credential_still_lasts(
+        self, width: int, left: float, word: str
+    ) -> None:
+        """Where it says so; its end is in the JSON as well."""
+        state = {"upstream": "up", "credential": True, "expires_at": NOW + left}
+        told = page(relays={"anthropic": state})
+        lines = picture(told, width=width).splitlines()
+        assert any(re.match(rf" anthropic +up,? +{word}", line) for line in lines)
+        shown = relay_json(told)
+        assert shown["expires_at"] == NOW + left
+        assert shown["expires_in"] == max(left, 0)
+
+    @pytest.mark.parametrize("width", [80, 120])
     def test_shows_what_there_is(self, width: int) -> None:
         """Every figure is in its place, and no line is too long."""
         lines = picture(self.BUSY, width=width).splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,27 @@ def test_what_limits_forget_is_said(tmp_path: Path) -> None:
     (said,) = loaded(tmp_path, CLIENT % "limits: [{usd: 1, per: day}]").warnings
     assert "clients[0].limits: are kept in memory alone: a restart begins them at zero;" in said
     assert loaded(tmp_path, LEDGER + CLIENT % "limits: [{usd: 1, per: day}]").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("limits", "keep_days", "said"),
+    [
+        ("[{usd: 1, per: month}]", 30, "less than the month that a limit is for: .* make it 31$"),
+        ("[{usd: 1, per: day}, {tokens: 1, per: week}]", 6, "less than the week .* make it 7$"),
+        ("[{usd: 1, per: month}]", 31, None),
+        ("[{usd: 1, per: hour}, {usd: 1, per: session}, {at_once: 1}]", 1, None),
+    ],
+)
+def test_a_ledger_that_forgets_sooner_than_a_limit_is_said(
+    tmp_path: Path, limits: str, keep_days: int, said: str | None
+) -> None:
+    """A limit of a client's, or of all."""
+    ledger = f"ledger: {{path: ledger.db, keep_days: {keep_days}}}\n"
+    for text in (CLIENT % f"limits: {limits}", f"limits: {limits}"):
+        warnings = loaded(tmp_path, ledger + text).warnings
+        found = [each for each in warnings if "ledger.keep_days: is " in each]
+        assert len(found) == (said is not None)
+        assert all(re.search(said or "", each) for each in found)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from relay.config import (
     ConfigurationError,
     EnvSource,
     FileSource,
+    FurtherHeader,
     GrantSettings,
     ListenAddress,
     RelaySettings,
@@ -245,6 +246,16 @@ def test_long_form_says_everything(file: Path) -> None:
         ("{env: A_KEY}", EnvSource(env="A_KEY")),
         ("{file: /run/key}", FileSource(file="/run/key")),
         ("{file: /run/key, json: a.b}", FileSource(file="/run/key", json_path="a.b")),
+        (
+            "{file: /run/key, json: a, expires: b.c}",
+            FileSource(file="/run/key", json_path="a", expires="b.c"),
+        ),
+        (
+            "{command: [a], json: status.token, expires: status.expirationTimestamp}",
+            CommandSource(
+                command=("a",), json_path="status.token", expires="status.expirationTimestamp"
+            ),
+        ),
         ("{command: [a, b c]}", CommandSource(command=("a", "b c"), ttl=300)),
         ("{command: [a], ttl: 0.5}", CommandSource(command=("a",), ttl=0.5)),
     ],
@@ -374,6 +385,33 @@ def test_custom_grant_serves_alone_or_where_it_is_named(file: Path) -> None:
     named = relay_with("grant: gateway, api: openai", f"[anthropic, {custom}]")
     (relay,) = read(file, named).relays
     assert (relay.grant.name, relay.api) == ("gateway", "openai")
+
+
+@pytest.mark.parametrize(
+    ("headers", "first", "further"),
+    [
+        (
+            '{authorization: "Bearer {access_token}", chatgpt-account-id: "{account_id}"}',
+            FurtherHeader(b"authorization", "access_token", b"Bearer "),
+            [FurtherHeader(b"chatgpt-account-id", "account_id")],
+        ),
+        (
+            '{X-Account: "id={a.b};", X-Api-Key: "{}"}',
+            FurtherHeader(b"X-Api-Key", ""),
+            [FurtherHeader(b"X-Account", "a.b", b"id=", b";")],
+        ),
+        ('{X-One: "{one}"}', FurtherHeader(b"X-One", "one"), []),
+    ],
+)
+def test_one_source_can_fill_several_headers(
+    file: Path, headers: str, first: FurtherHeader, further: list[FurtherHeader]
+) -> None:
+    """The first is the one that APIs read a credential from, in whatever order they stand."""
+    custom = f"{{name: gateway, source: {{file: /x}}, headers: {headers}}}"
+    (grant,) = read(file, relay_with("max_body: 5", f"[{custom}]")).grants
+    own = FurtherHeader(grant.header, grant.field, grant.prefix, grant.suffix)
+    assert (own, list(grant.further)) == (first, further)
+    assert grant.fields == (first.field, *(each.field for each in further))
 
 
 def test_custom_grant_does_not_serve_the_shorthand_unnamed(file: Path) -> None:
@@ -589,6 +627,20 @@ MISTAKES = [
     (SHORT.replace("[anthropic]", "[{source: {env: A}}]"), "1: grants[0].name: is required"),
     (grant_with("header: X"), "2: grants[0].header: is for custom grants only"),
     (grant_with("add: {}"), "2: grants[0].add: is for custom grants only"),
+    (grant_with('headers: {X: "{}"}'), "2: grants[0].headers: is for custom grants only"),
+    *(
+        (relay_with("max_body: 5", f"[{{name: g, source: {{env: A}}, {fields}}}]"), message)
+        for fields, message in (
+            ('header: X, headers: {Y: "{}"}', "grants[0].header: stands beside headers"),
+            ('format: "{}", headers: {Y: "{}"}', "grants[0].format: stands beside headers"),
+            ('headers: {Y: "{}", y: "{a}"}', "grants[0].headers: says a header twice"),
+            ('headers: {Y: "none"}', "must hold the name of a field once, in braces"),
+            ('headers: {Y: "{a}{b}"}', "must hold the name of a field once, in braces"),
+            ('headers: {Y: "{a b}"}', "must hold the name of a field once, in braces"),
+            ('headers: {Host: "{a}"}', "must be the name of a header"),
+            ("headers: {}", "a custom one needs name, source and header"),
+        )
+    ),
     (
         grant_with("sauce: {env: A}"),
         '2: grants[0].sauce: is an unknown key; did you mean "source"?',

@@ -265,9 +265,19 @@ def test_control_characters_are_a_mistake(character: str) -> None:
     assert problem.message == "is not valid YAML"
 
 
-@pytest.mark.parametrize("text", ["a: " + "[" * 5000, "[" * 5000 + "]" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: " + "[" * 100_000,
+        "[" * 101 + "]" * 101,
+        "{a: " * 100_000,
+        "- " * 100 + "a",
+        "".join(f"{' ' * depth}a:\n" for depth in range(100)),
+    ],
+    ids=["unclosed", "brackets", "braces", "dashes", "indents"],
+)
 def test_nesting_has_an_end(text: str) -> None:
-    """No configuration needs it, and it is no reason for a traceback."""
+    """No configuration needs it, and it is no reason for a traceback, nor for a long wait."""
     (problem,) = problems_of(text)
     assert problem.message == "is nested too deeply"
 

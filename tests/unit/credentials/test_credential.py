@@ -14,14 +14,17 @@ from pathlib import Path
 import pytest
 
 from relay.config import CommandSource, EnvSource, FileSource
+from relay.credentials import command_value as command_module
 from relay.credentials import credential as credential_module
 from relay.credentials import file as file_module
 from relay.credentials import looks, sources
+from relay.credentials import reading as reading_module
 from relay.credentials.command import Command
-from relay.credentials.credential import REFUSED_INTERVAL_SECONDS, CommandValue, Credential
+from relay.credentials.command_value import FAILED_SECONDS, CommandValue
+from relay.credentials.credential import REFUSED_INTERVAL_SECONDS, Credential
 from relay.credentials.file import HALF_WRITTEN_GRACE_SECONDS, FileValue
 from relay.credentials.looks import APART_SECONDS
-from relay.credentials.sources import Reading, Result
+from relay.credentials.reading import Reading, Result
 
 OLD = "sk-ant-api03-old-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys"
 NEW = "sk-ant-api03-new-Pq8Xn3Ly0Rw5Ua2Mc7Od9Ie4Hg6Zt"
@@ -39,6 +42,10 @@ class Clock:
         """Return seconds."""
         return self.now
 
+    def time(self) -> float:
+        """Return seconds of the day's time."""
+        return self.now
+
     def time_ns(self) -> int:
         """Return nanoseconds of the day's time."""
         return int(self.now * NANOSECONDS)
@@ -49,6 +56,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock that the credentials look at."""
     clock = Clock()
     monkeypatch.setattr(credential_module, "time", clock)
+    monkeypatch.setattr(command_module, "time", clock)
+    monkeypatch.setattr(reading_module, "time", clock)
     monkeypatch.setattr(file_module, "time", clock)
     monkeypatch.setattr(looks, "time", clock)
     return clock
@@ -91,9 +100,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[FileSource]:
     """Which files were read, not merely looked at."""
     seen: list[FileSource] = []
 
-    def read_file(source: FileSource) -> Reading:
+    def read_file(source: FileSource, fields: tuple[str, ...]) -> Reading:
         seen.append(source)
-        return sources.read_file(source)
+        return sources.read_file(source, fields)
 
     monkeypatch.setattr(file_module, "read_file", read_file)
     return seen
@@ -564,7 +573,7 @@ async def test_failing_run_keeps_the_last_value(clock: Clock, runs: Runs) -> Non
     assert value.reading == Reading(OLD)
     await finish(runs, value, Reading(problem="ended with status 1"))
     assert value.reading == Reading(OLD)
-    clock.now += REFUSED_INTERVAL_SECONDS + 0.1
+    clock.now += FAILED_SECONDS + 0.1
     assert value.reading == Reading(OLD)
     await finish(runs, value, Reading(NEW))
     assert value.reading == Reading(NEW)
@@ -579,7 +588,7 @@ async def test_failing_first_run_says_why_and_is_not_hammered(clock: Clock, runs
         assert value.reading == Reading(problem="ended with status 1")
         await value.settle()
     assert runs.count == 1
-    clock.now += REFUSED_INTERVAL_SECONDS + 0.1
+    clock.now += FAILED_SECONDS + 0.1
     assert value.reading.value is None
     await finish(runs, value, Reading(NEW))
     assert value.reading == Reading(NEW)

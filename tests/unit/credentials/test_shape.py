@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from relay.credentials.reading import Reading
 from relay.credentials.shape import Remark, is_weak, remark, remarks, why_refused
-from relay.credentials.sources import Reading
 
 # Made up, and of the shape of real ones.
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
@@ -168,13 +168,18 @@ def test_credential_of_another_kind_is_told_by_its_prefix(
 def test_login_past_its_end_is_said() -> None:
     """With when that was, and who renews it; it comes before what its looks say."""
     ended = Reading(OAUTH, expires_at=1_700_000_000)
-    expired = Remark(
-        "expired at 2023-11-14 22:13 UTC", "run claude where its login is, which renews it"
-    )
-    assert remarks(ended, "claude") == [expired]
-    assert why_refused(ended, "anthropic") == expired
+    problem = "expired at 2023-11-14 22:13:20 UTC"
+    login = Remark(problem, "run claude where its login is, which renews it")
+    assert remarks(ended, "claude") == [login]
+    assert why_refused(ended, "corp") == Remark(problem, "have it renewed by what it is from")
     lasting = Reading(OAUTH, expires_at=time.time() + 3600)
     assert remarks(lasting, "claude") == []
+
+
+def test_end_that_is_not_where_it_was_named_is_said() -> None:
+    """The value is used all the same."""
+    unread = Remark("has no moment at its path expires", "correct that path")
+    assert remarks(Reading(API_KEY, end_is_unread=True), "anthropic") == [unread]
 
 
 def test_file_that_others_can_read_is_said_of_a_credential() -> None:

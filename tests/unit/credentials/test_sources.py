@@ -10,14 +10,8 @@ from pathlib import Path
 import pytest
 
 from relay.config import CommandSource, EnvSource, FileSource
-from relay.credentials.sources import (
-    VALUE_LIMIT_BYTES,
-    Reading,
-    describe,
-    read_environment,
-    read_file,
-    usable,
-)
+from relay.credentials.reading import Reading, usable
+from relay.credentials.sources import VALUE_LIMIT_BYTES, describe, read_environment, read_file
 
 SECRET = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
 FUSE_SECONDS = 20.0

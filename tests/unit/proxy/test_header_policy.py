@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.config import EnvSource, GrantSettings
+from relay.config import EnvSource, FurtherHeader, GrantSettings
 from relay.config.settings import built_in_grant
 from relay.http.grammar import Field
 from relay.http.headers import (
@@ -191,7 +191,7 @@ AGENT_SENDS = (
 def inject(grant: GrantSettings, *pairs: tuple[str, str], anthropic: bool = True) -> list[Field]:
     """Return the fields that go upstream with this grant's credential."""
     credential = OAUTH_TOKEN if grant.name == "claude" else API_KEY
-    return Injection(grant, anthropic=anthropic).apply(request_head(*pairs), credential)
+    return Injection(grant, anthropic=anthropic).apply(request_head(*pairs), (credential,))
 
 
 def built_in(name: str) -> GrantSettings:
@@ -289,6 +289,39 @@ def test_custom_grant_goes_in_as_it_says() -> None:
         ("X-Team", "agents"),
         ("X-Gateway-Key", f"Key {API_KEY.decode()};v=1"),
     ]
+
+
+SEVERAL = GrantSettings(
+    name="chatgpt",
+    sources=(EnvSource(env="UNUSED"),),
+    header=b"authorization",
+    prefix=b"Bearer ",
+    field="access_token",
+    further=(
+        FurtherHeader(b"ChatGPT-Account-Id", "account_id"),
+        FurtherHeader(b"X-B", "b", b"<", b">"),
+    ),
+)
+
+
+def test_grant_of_several_headers_fills_each_of_them() -> None:
+    """None of them comes from the agent, whatever it sends."""
+    injection = Injection(SEVERAL, anthropic=False)
+    head = request_head(*AGENT_SENDS, ("chatgpt-account-id", AGENTS_OWN), ("x-b", AGENTS_OWN))
+    for account in (b"one", b"two"):
+        assert lines(injection.apply(head, (API_KEY, account, b"b"))) == [
+            ("Accept", "*/*"),
+            ("authorization", f"Bearer {API_KEY.decode()}"),
+            ("ChatGPT-Account-Id", account.decode()),
+            ("X-B", "<b>"),
+        ]
+
+
+def test_pass_in_the_credentials_place_brings_nothing_of_the_rest() -> None:
+    """An LLM proxy on the way gets none of it, neither the relay's nor the agent's."""
+    head = request_head(("chatgpt-account-id", AGENTS_OWN))
+    fields = Injection(SEVERAL, anthropic=False).apply(head, (b"pass",))
+    assert lines(fields) == [("authorization", "Bearer pass")]
 
 
 def test_custom_grant_adds_its_beta_to_any_api() -> None:

@@ -239,6 +239,7 @@ CATALOGUE = {
     "relay_event_loop_lag_seconds": ("histogram", ""),
     "relay_log_lines_dropped_total": ("counter", ""),
     "relay_credential_refused": ("gauge", "relay grant"),
+    "relay_credential_expiry_timestamp_seconds": ("gauge", "relay grant"),
     "relay_hop_calls_total": ("counter", "relay hop outcome"),
     "relay_hop_legs_total": ("counter", "relay hop operation"),
     "relay_hop_overhead_seconds": ("histogram", "relay hop phase"),
@@ -318,7 +319,7 @@ def everything() -> Metrics:
     """Return metrics in which there is a sample of each."""
     metrics = Metrics(CollectorRegistry())
     hop = HopState("headroom", up=True, url="http://headroom:8787")
-    states = [replace(state("anthropic", "claude"), hops=(hop,))]
+    states = [replace(state("anthropic", "claude"), hops=(hop,), expires_at=NOW)]
     metrics.prepare(states, ["agent"])
     metrics.show(states)
     metrics.loop_was_late(0.01)
@@ -1237,7 +1238,7 @@ def test_gauges_show_the_relays_there_are(metrics: Metrics) -> None:
     metrics.show(
         [
             state("anthropic", "claude", idle=2, active=1),
-            replace(state("openai", ready=False, up=False), refused=True),
+            replace(state("openai", ready=False, up=False), refused=True, expires_at=NOW),
             state("new", "anthropic", up=None),
         ]
     )
@@ -1246,6 +1247,9 @@ def test_gauges_show_the_relays_there_are(metrics: Metrics) -> None:
     assert scrape.value("relay_credential_ready", relay="openai", grant="openai") == 0
     assert scrape.value("relay_credential_refused", relay="anthropic", grant="claude") == 0
     assert scrape.value("relay_credential_refused", relay="openai", grant="openai") == 1
+    ends = "relay_credential_expiry_timestamp_seconds"
+    assert scrape.labels(ends) == [{"relay": "openai", "grant": "openai"}]
+    assert scrape.value(ends, relay="openai", grant="openai") == NOW
     assert scrape.value("relay_upstream_up", relay="anthropic") == 1
     assert scrape.value("relay_upstream_up", relay="openai") == 0
     assert scrape.value("relay_upstream_up", relay="new") is None

@@ -32,16 +32,22 @@ class Prices:
         web_searches: int = 0,
         tier: str | None = None,
     ) -> float | None:
-        """Return a cent for each token, a dollar for each search."""
-        assert tier is None
-        return None if model == "free" else sum(tokens.values()) / 100 + web_searches
+        """Return a cent for each token, two in fast mode; a dollar for each search."""
+        cents = sum(tokens.values()) * (2 if tier == "fast" else 1)
+        return None if model == "free" else cents / 100 + web_searches
 
 
 def row(report: Mapping[str, object], table: str, number: int = 0) -> Mapping[str, object]:
     """Return one row of a report's table."""
-    rows = report[table]
-    assert isinstance(rows, list)
-    return dict(rows[number])
+    return dict(rows(report, table)[number])
+
+
+def rows(report: Mapping[str, object], table: str) -> list[Mapping[str, object]]:
+    """Return the rows of a report's table."""
+    spans = report["spans"]
+    assert isinstance(spans, list)
+    (span,) = spans
+    return list(span[table])
 
 
 def test_tokens_are_summed_by_model_client_and_session() -> None:
@@ -59,13 +65,24 @@ def test_tokens_are_summed_by_model_client_and_session() -> None:
     assert [row(report, "sessions", n)["name"] for n in (0, 1)] == ["t", "s"]
 
 
+def test_costs_are_those_of_the_service() -> None:
+    """As the ledger has them."""
+    use = Use()
+    use.price(Prices())
+    record = answered()
+    assert record.usage is not None
+    record.usage = record.usage._replace(tier="fast")
+    use.take(record)
+    assert row(use.report(), "models")["cost_usd"] == 0.24
+
+
 def test_what_used_nothing_is_not_counted() -> None:
     """Refused calls, and those whose answers state no tokens."""
     use = Use()
     version = use.version
     use.take(CallRecord(outcome="rejected"))
     use.take(answered("s", Part("m", {})))
-    assert (use.report()["sessions"], use.version) == ([], version)
+    assert (rows(use.report(), "sessions"), use.version) == ([], version)
 
 
 def test_costs_are_summed_where_there_are_prices() -> None:
@@ -86,7 +103,7 @@ def test_the_latest_sessions_are_kept() -> None:
     for number in range(1_200):
         use.take(answered(f"s{number}"))
     assert len(use._sessions._sums) == 1_000
-    sessions = use.report()["sessions"]
+    sessions = rows(use.report(), "sessions")
     assert isinstance(sessions, list)
     assert [each["name"] for each in sessions] == [f"s{n}" for n in range(1_199, 1_199 - SHOWN, -1)]
 

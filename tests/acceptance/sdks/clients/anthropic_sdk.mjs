@@ -143,6 +143,7 @@ const CASES = {
   leave,
   silence: raises(message, "silence", { timeout: 300 }),
   retried: raises(message, "hello", { retries: 5 }),
+  batch_retried: raises(batches, "", { retries: 5 }),
   away: raises(message, "hello"),
   bearer,
 };

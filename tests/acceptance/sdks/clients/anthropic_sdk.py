@@ -172,6 +172,7 @@ CASES: dict[str, Callable[[Anthropic], Facts]] = {
     "leave": leave,
     "silence": raises(message, "silence", timeout=0.3),
     "retried": raises(message, "hello", retries=5),
+    "batch_retried": raises(lambda client, _: batches(client), "", retries=5),
     "away": raises(message, "hello"),
     "bearer": bearer,
 }

@@ -145,6 +145,7 @@ const CASES = {
   leave,
   silence: raises(response, "silence", { timeout: 300 }),
   retried: raises(response, "hello", { retries: 5 }),
+  batch_retried: raises(batches, "", { retries: 5 }),
   away: raises(response, "hello"),
 };
 

@@ -199,6 +199,7 @@ CASES: dict[str, Callable[[OpenAI], Facts]] = {
     "leave": leave,
     "silence": raises(response, "silence", timeout=0.3),
     "retried": raises(response, "hello", retries=5),
+    "batch_retried": raises(lambda client, _: batches(client), "", retries=5),
     "away": raises(response, "hello"),
 }
 

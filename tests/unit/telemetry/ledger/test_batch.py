@@ -56,6 +56,17 @@ def test_each_client_and_reason_has_its_own(file: LedgerFile, path: Path) -> Non
     assert [row["calls"] for row in rows_in(path)] == [1, 1, 1]
 
 
+def test_a_row_that_is_gone_counts_no_more(file: LedgerFile, path: Path) -> None:
+    """It was forgotten within its second; whoever has its number now stays as he is."""
+    batches = Batches(file.connection)
+    batches.write([refused(100.0)])
+    file.connection.execute("DELETE FROM calls")
+    batches.write([a_row(time=100.1), refused(100.2)])
+    assert [(row["outcome"], row["time"], row["calls"]) for row in rows_in(path)] == [
+        ("ok", 100.1, 1)
+    ]
+
+
 def test_a_clock_that_goes_back_begins_a_new_row(file: LedgerFile, path: Path) -> None:
     """It does not make one that counts for ever."""
     Batches(file.connection).write([refused(100.0), refused(50.0), refused(50.1)])

@@ -97,6 +97,10 @@ def test_the_service_counts(prices: Prices) -> None:
     bill = bill_of(call(json.dumps(body).encode()), prices)
     assert bill.tier == "fast"
     assert bill.cost == round(2 * COST + SEARCHES)
+    body["usage"] |= {"inference_geo": "us"}
+    bill = bill_of(call(json.dumps(body).encode()), prices)
+    assert bill.tier == "fast+us"
+    assert bill.cost == round(2.2 * COST + SEARCHES)
 
 
 def test_of_a_call_that_was_left_what_was_stated_is_billed(prices: Prices) -> None:

@@ -98,7 +98,7 @@ async def test_a_session_is_read_from_the_ledger_once(tmp_path: Path) -> None:
     spending = limited(tmp_path, "[{usd: 1, per: session}]")
     asked = []
 
-    async def read(client: str, session: str) -> Spent:
+    async def read(client: str, session: str, _: float) -> Spent:
         asked.append((client, session))
         return Spent(600_000, 0)
 
@@ -121,7 +121,7 @@ async def test_sessions_beyond_the_last_are_forgotten(
     spending = limited(tmp_path, "[{usd: 1, per: session}]")
     asked = []
 
-    async def read(_: str, session: str) -> Spent:
+    async def read(_: str, session: str, __: float) -> Spent:
         asked.append(session)
         return Spent()
 
@@ -143,7 +143,7 @@ async def test_a_session_that_cannot_be_read_begins_at_zero(
     monkeypatch.setattr(module, "SESSION_SECONDS", 0.01)
     spending = limited(tmp_path, "[{usd: 1, per: session}]")
 
-    async def read(_: str, __: str) -> None:
+    async def read(_: str, __: str, ___: float) -> None:
         if not answers:
             await asyncio.Event().wait()
 
@@ -168,6 +168,7 @@ def test_calls_at_once_are_of_each_and_of_all(tmp_path: Path) -> None:
     assert not spending.full(AGENT)
 
 
+@pytest.mark.usefixtures("clock")
 def test_pages_show_what_is_used(tmp_path: Path) -> None:
     """Of periods all, of sessions those that are nearest."""
     limits = "[{usd: 1, per: day}, {at_once: 3}, {tokens: 10, per: session}]"

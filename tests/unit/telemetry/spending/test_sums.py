@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,14 +11,10 @@ from hypothesis import strategies as st
 from relay.config.schema import Per
 from relay.telemetry.spending import sums as module
 from relay.telemetry.spending.sums import NOTHING, Calendar, Spent, Sums
+from tests.harness.clock import at
 
 BERLIN = ZoneInfo("Europe/Berlin")
 KATHMANDU = ZoneInfo("Asia/Kathmandu")
-
-
-def at(text: str) -> float:
-    """Return the moment of a time in UTC."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_the_pace_is_that_of_the_answer() -> None:
         ({"speed": "standard", "inference_geo": "not_available"}, None),
         ({"speed": "fast", "service_tier": "batch", "inference_geo": "us"}, "fast+batch+us"),
         ({"service_tier": 5, "speed": ["fast"]}, None),
-        ({"service_tier": "a b", "speed": ""}, None),
+        ({"service_tier": "a b", "speed": ""}, "unnamed"),
     ],
 )
 def test_the_tier_is_what_is_not_standard(usage: dict[str, object], tier: str | None) -> None:

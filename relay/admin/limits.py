@@ -1,0 +1,39 @@
+"""Clients' own limits as the page shows them: those nearest to their line, in the order of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import nlargest
+from typing import Final
+
+from relay.admin.rows import Row
+from relay.telemetry.spending import LimitState, Spending
+
+SHOWN: Final = 20
+SESSIONS_SHOWN: Final = 5
+"""Those nearest to their line, that have used anything: there are many, and they come and go."""
+
+
+def limit_rows(spending: Spending, accounts: Iterable[tuple[str, str]]) -> list[Row]:
+    """Return the limits of these clients."""
+    known = spending.shown(accounts)
+    others = [state for state in known if state.session is None]
+    sessions = [state for state in known if state.session is not None and state.used]
+    states = [*others, *sessions[:SESSIONS_SHOWN]]
+    nearest = nlargest(SHOWN, range(len(states)), key=lambda index: states[index].ratio)
+    return [_row(states[index]) for index in sorted(nearest)]
+
+
+def _row(state: LimitState) -> Row:
+    """Return what the page shows of a limit; of calls at once, what is in flight."""
+    return {
+        "client": state.owner,
+        "session": state.session,
+        "kind": state.limit.kind,
+        "per": state.limit.per,
+        "most": state.limit.amount,
+        "used": state.used,
+        "ratio": state.ratio,
+        "warn": state.limit.warn,
+        "reset": state.ends,
+    }
