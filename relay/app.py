@@ -14,18 +14,13 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 
-from relay import threads
 from relay.admin.handler import AdminHandler
-from relay.config import ConfigurationError, ListenAddress, Problem, Settings, load
-from relay.config.ledger import require_ledger_folder
-from relay.downstream.listener import CannotListen
+from relay.config import ListenAddress, Settings
 from relay.downstream.server import Server
 from relay.proxy.handler import Calls
 from relay.proxy.hop import Memory
@@ -33,6 +28,7 @@ from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.problems import ProblemLog, subjects_of
 from relay.proxy.returns import Returns
 from relay.proxy.runtime import Runtime
+from relay.reload import Loader, prices_of, say_why_not
 from relay.supervisor import Supervisor
 from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import Metrics
@@ -47,8 +43,6 @@ if TYPE_CHECKING:
 TICK_SECONDS: Final = 0.5
 REPORT_TICKS: Final = 2
 CUT_SECONDS: Final = 1.0
-# What answers at all does so in far less; a mount that is dead never does.
-RELOAD_SECONDS: Final = 10.0
 # Prometheus, the health check, a few open pages; each takes a descriptor that a call could use.
 ADMIN_CONNECTIONS: Final = 64
 
@@ -66,14 +60,14 @@ class App:
         self.lifecycle = Lifecycle(runtime, memory, self._ledger)
         self._supervisor = Supervisor()
         self._problems = ProblemLog()
-        self._path = Path(settings.file)
+        self._loader = Loader(Path(settings.file), self._metrics.credential_read, memory)
         self._use = Use()
         self._put_prices_in_force(settings, prices_of(settings))
         self._metrics.prepare(self.lifecycle.runtime.states(), self.lifecycle.runtime.client_names)
         self._metrics.loaded()
         self._history = RecentCalls()
-        self._recorder = Recorder(self._metrics, self._history, [self._ledger.take, self._use.take])
-        self._ledger.spending.settle = self._recorder.settle
+        self._recorder = Recorder(self._metrics, self._history, self._ledger.take, [self._use.take])
+        self._ledger.spending.settle = self._recorder.count
         calls = Calls(self.lifecycle, self._metrics, self._recorder)
         self._admin = AdminHandler(self._load_admin)
         self._agents = Server(calls, "relays", "listen")
@@ -197,17 +191,9 @@ class App:
             self._supervisor.reloading()
             try:
                 await self._reload()
-            except ConfigurationError as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is, what serves goes on
                 self._metrics.reloaded(succeeded=False)
-                log.error("not reloaded, the configuration stays as it was")  # noqa: TRY400  # no traceback wanted
-                for line in error.explain():
-                    log.error("%s", line)  # noqa: TRY400  # no traceback wanted
-            except CannotListen as error:
-                self._metrics.reloaded(succeeded=False)
-                log.error("not reloaded, the configuration stays as it was: %s", error)  # noqa: TRY400  # no traceback wanted
-            except Exception:
-                self._metrics.reloaded(succeeded=False)
-                log.exception("not reloaded, the configuration stays as it was")
+                say_why_not(error)
             finally:
                 self._supervisor.ready()
 
@@ -219,46 +205,19 @@ class App:
             CannotListen: It is the first that has hops, and they could not come back.
         """
         before = self.lifecycle.runtime
-        settings, runtime, prices = await self._load(before.settings)
-        await self._open_returns(settings)
-        self._put_prices_in_force(settings, prices)
+        loaded = await self._loader.load(before.settings, self._returns.addresses)
+        runtime = loaded.runtime
+        await self._open_returns(loaded.settings)
+        self._put_prices_in_force(loaded.settings, loaded.prices)
         self._metrics.prepare(runtime.states(), runtime.client_names)
         self.lifecycle.runtime = runtime
         runtime.start()
         before.retire()
         self._metrics.reloaded(succeeded=True)
-        log.info("reloaded %s", self._path)
+        log.info("reloaded %s", self._loader.path)
         self._warn()
         self._problems = ProblemLog()
         self._report()
-
-    async def _load(self, before: Settings) -> tuple[Settings, Runtime, Prices | None]:
-        """Read the file and what it names, in threads: calls wait for no mount that is dead."""
-        try:
-            async with asyncio.timeout(RELOAD_SECONDS):
-                settings = await threads.run(partial(load, self._path))
-                await threads.run(partial(require_ledger_folder, settings))
-                settings = self._on_old_listeners(settings, before)
-                return settings, *await threads.run(partial(self._bring_to_life, settings))
-        except TimeoutError as error:
-            message = f"cannot be read within {RELOAD_SECONDS:g} s, or a ca_file in it cannot"
-            raise ConfigurationError([Problem(1, (), message)], str(self._path)) from error
-
-    def _bring_to_life(self, settings: Settings) -> tuple[Runtime, Prices | None]:
-        runtime = Runtime(settings, self._metrics.credential_read, self.lifecycle.memory)
-        return runtime, prices_of(settings)
-
-    def _on_old_listeners(self, settings: Settings, before: Settings) -> Settings:
-        """Return new settings on the listeners there are: those last until a restart."""
-        if (settings.listen, settings.admin) != (before.listen, before.admin):
-            log.warning("listen and admin changed: that needs a restart")
-        returns = self._returns.addresses or settings.returns
-        if settings.has_hops and settings.returns != returns:
-            log.warning("returns changed: that needs a restart")
-        if not settings.has_clients and not all(address.is_loopback for address in before.listen):
-            message = "are needed: the relay listens beyond loopback until it is restarted"
-            raise ConfigurationError([Problem(1, ("clients",), message)], settings.file)
-        return replace(settings, listen=before.listen, admin=before.admin, returns=returns)
 
     # Time
 
@@ -315,15 +274,6 @@ class App:
         self._recorder.settle()
         await self._ledger.close()
         log.info("stopped")
-
-
-def prices_of(settings: Settings) -> Prices | None:
-    """Return what estimates costs, where the configuration wants that."""
-    if settings.prices is None and settings.ledger is None and not settings.counts_use:
-        return None
-    from relay.telemetry.prices import Prices  # noqa: PLC0415  # the price list takes memory: only where wanted
-
-    return Prices(settings.prices, settings.factors, settings.unknown)
 
 
 def _raise_descriptor_limit() -> None:

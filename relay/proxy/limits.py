@@ -44,13 +44,13 @@ async def check_spending(
         BatchRefused: It would create a batch, which the client may not.
         LimitReached: A line of dollars or tokens is reached.
     """
-    account = account_of(record)
-    if not spending.counts_use_of(account.label) or not costs(record):
+    if not spending.counts_use_of(record.client_label) or not costs(record):
         return
     if target.creates_batch:
-        if not runtime.rules_of(account.label).batches:
+        if not runtime.rules_of(record.client_label).batches:
             raise BatchRefused
         return
+    account = account_of(record)
     await spending.complete_session(account)
     state = spending.reached_by(account, time.time())
     if state is not None:

@@ -76,7 +76,8 @@ class _Rates:
 
     To take a call's usage apart, the package needs twenty times what all its samples cost. But
     with no more input than the first tier begins at, a token costs what
-    it costs alone: so the package is asked once for each type, and for a search.
+    it costs alone: so the package is asked once for each type, and for a search. Rates are whole
+    numbers of the smallest unit that is in any of them, which are exact and quickly added.
     """
 
     def __init__(self, prices: ModelPrice) -> None:
@@ -84,11 +85,15 @@ class _Rates:
         self._first_tier = min(map(_first_tier, vars(prices).values()), default=math.inf)
         self._per_call = self._exactly({})
         self._per_search = self._exactly({}, 1) - self._per_call
-        self._per_token = {
+        per_token = {
             kind: self._exactly({kind: 1}) - self._per_call
             for kind in _PRICE_KEYS
             if _covers(prices, {kind: 1})
         }
+        self._units: int = 10 ** max(map(_decimals, (self._per_call, *per_token.values())))
+        """To a dollar."""
+        self._units_per_call = int(self._per_call * self._units)
+        self._units_per_token = {kind: int(rate * self._units) for kind, rate in per_token.items()}
 
     def cost(
         self, tokens: Mapping[str, int], web_searches: int, factor: Decimal | None
@@ -97,20 +102,21 @@ class _Rates:
 
         The factor, if there is one, is that of tokens alone.
         """
-        if not _covers(self._prices, tokens):
-            return None
-        total = self._of_tokens(tokens)
+        units, input_tokens = self._units_per_call, 0
+        for kind, count in tokens.items():
+            if count:
+                if kind not in self._units_per_token:
+                    return None
+                units += self._units_per_token[kind] * count
+                if kind != "output":
+                    input_tokens += count
+        is_short = input_tokens <= self._first_tier
+        if is_short and factor is None and not web_searches:
+            return units / self._units
+        total = Decimal(units) / self._units if is_short else self._exactly(tokens)
         if factor is not None:
             total *= factor
-        if web_searches:
-            total += self._per_search * web_searches
-        return float(total)
-
-    def _of_tokens(self, tokens: Mapping[str, int]) -> Decimal:
-        if sum(tokens.get(kind, 0) for kind in _INPUT_TYPES) > self._first_tier:
-            return self._exactly(tokens)
-        rates = self._per_token
-        return sum((rates[kind] * n for kind, n in tokens.items() if n), self._per_call)
+        return float(total + self._per_search * web_searches)
 
     def _exactly(self, tokens: Mapping[str, int], web_searches: int = 0) -> Decimal:
         price: Decimal = self._prices.calc_price(_usage(tokens, web_searches))["total_price"]
@@ -129,13 +135,14 @@ class _Model:
         self._listed = listed
         self._override = override
         self._proportions = proportions
+        self._changes = listed is not None and isinstance(listed.prices, list)
+        """Whether the list knows days on which they become others."""
         self._latest = self._listed_now()
         self._rates = self._rates_of(self._latest)
 
     def rates(self) -> _Rates | None:
-        """Return those of now, if there are any: they change on days that the list knows."""
-        listed = self._listed_now()
-        if listed is not self._latest:
+        """Return those of now, if there are any."""
+        if self._changes and (listed := self._listed_now()) is not self._latest:
             self._latest, self._rates = listed, self._rates_of(listed)
         return self._rates
 
@@ -276,6 +283,12 @@ def _base(price: Price) -> Decimal:
     if price is None or isinstance(price, Decimal):
         return price or Decimal(0)
     return price.base
+
+
+def _decimals(price: Decimal) -> int:
+    """Return how many decimals a price has."""
+    exponent = price.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def _first_tier(price: Price) -> float:

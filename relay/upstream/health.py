@@ -87,9 +87,12 @@ class UpstreamState:
             reason = _why(error)
             if reason == NO_DESCRIPTOR:  # nothing was learnt
                 self._known_at = time.monotonic()
-            else:
-                self._know(up=False, reason=reason)
+                return
+            if reason and self._proxy is not None:
+                reason = f"the proxy {self._proxy}: {reason}"
+            self._know(up=False, reason=reason)
             return
+        # What failed beyond a connect, as TLS, only a call can mend.
         up = not self._beyond_connect
         self._know(up=up, reason="" if up else self.reason, beyond=self._beyond_connect)
 

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +80,9 @@ class Claude:
     outside: Upstream
     """The proxy for everything that is not on this machine."""
     settings: dict[str, object] = field(default_factory=dict)
+    model: str = MODEL
+    tools: Sequence[str] = TOOLS
+    """Those that it may use without asking."""
 
     def __post_init__(self) -> None:
         self.project.mkdir(parents=True)
@@ -144,8 +147,8 @@ class Claude:
     @property
     def _options(self) -> dict[str, object]:
         return {
-            "model": MODEL,
-            "allowed_tools": TOOLS,
+            "model": self.model,
+            "allowed_tools": self.tools,
             "permission_mode": "acceptEdits",
             "include_partial_messages": True,
             "cwd": str(self.project),
@@ -187,8 +190,13 @@ async def _converse(
 def installed_claude() -> Path:
     """Return a Python that has the Agent SDK, and note which Claude Code came with it."""
     python = environments.python_with(LOCK)
-    (program,) = python.parents[1].glob("lib/*/site-packages/claude_agent_sdk/_bundled/claude")
-    asked = [str(program), "--version"]
+    asked = [str(bundled_claude(python)), "--version"]
     said = subprocess.run(asked, capture_output=True, text=True, timeout=FUSE_SECONDS, check=True)
     environments.versions["Claude Code"] = said.stdout.split()[0]
     return python
+
+
+def bundled_claude(python: Path) -> Path:
+    """Return the Claude Code that came with the Agent SDK."""
+    (program,) = python.parents[1].glob("lib/*/site-packages/claude_agent_sdk/_bundled/claude")
+    return program

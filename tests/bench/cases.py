@@ -22,6 +22,7 @@ BUSY: Final = "busy"
 GROWN: Final = "grown_mib"
 IDLE: Final = "idle_mib"
 STREAM: Final = "stream_kib"
+HELD: Final = "held_mib"
 START: Final = "start_ms"
 WITHOUT_A_PEER: Final = (PER_SECOND, P50, P99)
 """What there is to say of calls that go to the upstream directly."""
@@ -35,12 +36,14 @@ BURSTS: Final = "streams_bursts"
 UPLOADS_2: Final = "uploads_2mb"
 UPLOADS_64: Final = "uploads_64mb"
 MEMORY: Final = "memory"
+CROWD: Final = "memory_of_streams"
 STARTING: Final = "start"
 
 STREAMS: Final = 100
 RATE: Final = 100
 BURST: Final = 32
 SLOW_STREAMS: Final = 1000
+CROWD_STREAMS: Final = 500
 SLOW_RATE: Final = 1
 MEGABYTE: Final = 1_000_000
 
@@ -91,6 +94,8 @@ class Cases:
             yield Case(name, "uploads", title, measure, "MB/s", saturates=True)
         title = f"Memory: idle, and for each of {SLOW_STREAMS:,} slow streams"
         yield Case(MEMORY, "memory", title, self._memory, peers_only=True)
+        title = f"Memory with {CROWD_STREAMS} slow streams"
+        yield Case(CROWD, "memory", title, self._crowd, peers_only=True)
         title = "From the start to the first connection"
         yield Case(STARTING, "start", title, self._start, peers_only=True)
 
@@ -136,6 +141,11 @@ class Cases:
             IDLE: idle / 1024,
             STREAM: (seen["resident_kib"] - served) / SLOW_STREAMS,
         }
+
+    def _crowd(self, way: Way) -> Sample:
+        with running_peer(way.name, self._plan, self._upstreams) as fresh:
+            slow = {"streams": CROWD_STREAMS, "rate": SLOW_RATE, "seconds": self._seconds}
+            return {HELD: self._load.run("paced", fresh, **slow)["resident_kib"] / 1024}
 
     def _start(self, way: Way) -> Sample:
         with running_peer(way.name, self._plan, self._upstreams) as fresh:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench import calling, peers
-from tests.bench.peers import CALLS, CHAIN, DIRECT, RELAY, STREAMS, Setting, Upstreams
+from tests.bench.peers import CALLS, CHAIN, DIRECT, RELAYS, STREAMS, Setting, Upstreams
 from tests.bench.processes import ROOT, await_port, cpu_seconds, free_port, start
 
 
@@ -84,7 +84,7 @@ def running_peer(name: str, plan: Plan, upstreams: Upstreams) -> Iterator[Way]:
             hop = start(stack, peers.hop(setting), core=plan.cores.peer, log=log)
             await_port(setting.hop, hop, log)
         command = peers.COMMANDS[name](setting)
-        tree = plan.relay_root if name in (RELAY, CHAIN) else ROOT
+        tree = plan.relay_root if name in RELAYS else ROOT
         began = time.perf_counter()
         process = start(stack, command, core=plan.cores.peer, log=log, folder=tree)
         await_port(port, process, log)

@@ -35,6 +35,7 @@ COLUMNS: Final = (
     Column(cases.GROWN, "grown MiB", ".1f"),
     Column(cases.IDLE, "idle MiB", ".1f"),
     Column(cases.STREAM, "KiB a stream", ".1f", compared=True, spread=True),
+    Column(cases.HELD, "MiB", ".1f", compared=True, spread=True),
     Column(cases.START, "ms", ".0f", compared=True, spread=True),
 )
 _GAP: Final = "  "

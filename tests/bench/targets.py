@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Final
 
 from tests.bench import cases
-from tests.bench.peers import AIOHTTP, ALL, CHAIN, DIRECT, NGINX, RELAY
+from tests.bench.peers import AIOHTTP, ALL, CHAIN, DIRECT, LIMITED, NGINX, RELAY
 from tests.bench.rounds import Samples, added_ratio, middle, ratio
 
 AGAINST_NGINX: Final = "× nginx"
@@ -72,7 +73,7 @@ class Target:
     unit: str
     more_is_better: bool
     peer: str = RELAY
-    """Who is to reach it: the relay, or the relay with a hop."""
+    """Who is to reach it: the relay, or one with a hop, or with a ledger and limits."""
 
     @property
     def wanted(self) -> str:
@@ -115,11 +116,17 @@ def _added(figures: Figures, peer: str) -> float | None:
     return figures.added(cases.CALLS_1, cases.P50, peer)
 
 
-def _of_chain(limit: float, text: str, of: Callable[[Figures], float | None], unit: str) -> Target:
-    def reach(figures: Figures, peer: str) -> float | None:
-        return of(figures) if peer == CHAIN else None
+def _of_peer(
+    peer: str, limit: float, text: str, of: Callable[[Figures], float | None], unit: str
+) -> Target:
+    def reach(figures: Figures, who: str) -> float | None:
+        return of(figures) if who == peer else None
 
-    return Target(limit, text, reach, unit, more_is_better=False, peer=CHAIN)
+    return Target(limit, text, reach, unit, more_is_better=False, peer=peer)
+
+
+_of_chain: Final = partial(_of_peer, CHAIN)
+_of_limited: Final = partial(_of_peer, LIMITED)
 
 
 def _latency_of_hop(figures: Figures) -> float | None:
@@ -146,14 +153,17 @@ def _chained_events(figures: Figures) -> float | None:
 
 
 def _chained_memory(figures: Figures) -> float | None:
-    idle = figures.middle(cases.MEMORY, cases.IDLE, CHAIN)
-    stream = figures.middle(cases.MEMORY, cases.STREAM, CHAIN)
-    if idle is None or stream is None:
-        return None
-    return idle + CHAINED_STREAMS * stream / 1024
+    return figures.middle(cases.CROWD, cases.HELD, CHAIN)
 
 
-CHAINED_STREAMS: Final = 500
+def _limited_cpu(figures: Figures) -> float | None:
+    return figures.ratio(cases.CALLS_32, cases.CPU, LIMITED, RELAY)
+
+
+def _limited_memory(figures: Figures) -> float | None:
+    return figures.middle(cases.MEMORY, cases.IDLE, LIMITED)
+
+
 # mem_limit in compose.yaml.
 _COMPOSE_MIB: Final = 512
 # A body that is held would take its 61 MiB; the slack of an allocator takes some.
@@ -175,7 +185,11 @@ TARGETS: Final = (
     _of_chain(2, "latency that a hop adds, 1 connection", _latency_of_hop, AGAINST_RELAY),
     _of_chain(2, "CPU that a hop adds, 32 connections", _cpu_of_hop, AGAINST_RELAY),
     _of_chain(1.5, "event p50 in a chain, 100 streams", _chained_events, AGAINST_RELAY),
-    _of_chain(_COMPOSE_MIB, f"memory, {CHAINED_STREAMS} chained streams", _chained_memory, "MiB"),
+    _of_chain(
+        _COMPOSE_MIB, f"memory, {cases.CROWD_STREAMS} chained streams", _chained_memory, "MiB"
+    ),
+    _of_limited(1.05, "CPU with ledger and limits", _limited_cpu, AGAINST_RELAY),
+    _of_limited(70, "memory with ledger and limits, idle", _limited_memory, "MiB"),
 )
 
 

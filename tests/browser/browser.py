@@ -37,6 +37,9 @@ _OPTIONS: Final = (
     "--no-first-run",
     "--lang=en-GB",
 )
+# In traces: what tells a page's thread, and a task of its.
+_MARK: Final = "page of the relay"
+_TASK: Final = "ThreadControllerImpl::RunTask"
 # In the page: an answer once the condition holds. No event says that "something" has changed.
 _UNTIL: Final = """
 const [condition, done] = [arguments[0], arguments[arguments.length - 1]];
@@ -54,13 +57,18 @@ def _find(*names: str) -> str:
 
 
 @contextmanager
-def running_driver() -> Iterator[webdriver.Chrome]:
-    """Run Chromium for the length of the context."""
+def running_driver(*, traces: bool = False) -> Iterator[webdriver.Chrome]:
+    """Run Chromium for the length of the context; it may trace what its threads do."""
     options = Options()
     options.binary_location = _find(*_NAMES)
     for option in _OPTIONS:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    if traces:
+        options.add_experimental_option(
+            "perfLoggingPrefs", {"traceCategories": "toplevel,blink.user_timing"}
+        )
+        options.page_load_strategy = "none"  # or it asks the page how far it has come
     driver = webdriver.Chrome(options, Service(_find("chromedriver")))
     driver.set_script_timeout(FUSE_SECONDS)
     driver.set_page_load_timeout(FUSE_SECONDS)
@@ -161,6 +169,25 @@ class Browser:
         """Return what is shown, as a PNG."""
         shot = await self.command("Page.captureScreenshot", format="png")
         return base64.b64decode(shot["data"])
+
+    async def mark_pages(self) -> None:
+        """Have the pages opened from now on be told from the browser's own, in traces."""
+        source = f"performance.mark({json.dumps(_MARK)})"
+        await self.command("Page.addScriptToEvaluateOnNewDocument", source=source)
+
+    async def task_seconds(self) -> list[float]:
+        """Return what each task of the marked pages' main thread has taken of the CPU.
+
+        And not how long it lasted: on a machine that is busy with something else that is longer.
+        """
+        tasks, pages = [], set()
+        for entry in await asyncio.to_thread(self._driver.get_log, "performance"):
+            event = json.loads(entry["message"])["message"]["params"]
+            if event.get("name") == _MARK:
+                pages.add((event["pid"], event["tid"]))
+            elif event.get("name") == _TASK and "tdur" in event:
+                tasks.append(event)
+        return [each["tdur"] / 1e6 for each in tasks if (each["pid"], each["tid"]) in pages]
 
     async def read_logs(self) -> None:
         """Take what was logged and asked for since the last time."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.harness.messages import CHAT, MESSAGES, chunk
 from tests.harness.model_answers import (
     CHAT_JSON,
     CHAT_STREAM,
     CODERS,
+    GPT,
+    JSON,
     MESSAGE_JSON,
     MESSAGE_STREAM,
     RESPONSES_JSON,
@@ -40,3 +44,9 @@ def recorded_answer(recording: Recording, name: str = "identity") -> bytes:
     size = max(1, len(body) // len(recording.pieces))
     pieces = [body[i : i + size] for i in range(0, len(body), size)]
     return answer_head(recording.content_type, coding) + b"".join(map(chunk, pieces)) + chunk(b"")
+
+
+def response(**members: object) -> bytes:
+    """Return a response of OpenAI's with these members, as it is answered."""
+    body = json.dumps({"id": "resp_1", "object": "response", "model": GPT} | members).encode()
+    return answer_head(JSON, length=len(body)) + body

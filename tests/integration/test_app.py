@@ -17,7 +17,7 @@ from typing import NoReturn, TypeVar
 
 import pytest
 
-from relay import app
+from relay import app, reload
 from relay.admin.application import AdminListener
 from relay.app import App
 from relay.config import load
@@ -160,7 +160,7 @@ async def test_a_fault_in_a_reload_keeps_the_old_configuration(
     def fail(_: Path, **__: object) -> NoReturn:
         raise RuntimeError("details of the fault")
 
-    monkeypatch.setattr(app, "load", fail)
+    monkeypatch.setattr(reload, "load", fail)
     relay.app.reload()
     await relay.log.says("^not reloaded, the configuration stays as it was$")
     assert "details of the fault" in relay.log.text[-1]
@@ -207,8 +207,8 @@ async def test_a_file_that_does_not_answer_is_given_up(
     """It counts as one that cannot be read, and is no longer wanted once it can."""
     upstream.answer_with(OK)
     mount, before = DeadMount(), relay.app.lifecycle.runtime
-    monkeypatch.setattr(app, "RELOAD_SECONDS", 0.01)
-    monkeypatch.setattr(app, "load", mount.hold_up(load))
+    monkeypatch.setattr(reload, "RELOAD_SECONDS", 0.01)
+    monkeypatch.setattr(reload, "load", mount.hold_up(load))
     relay.app.reload()
     await relay.log.says("^not reloaded, the configuration stays as it was$")
     await relay.log.says(r"agent\.yaml:1: cannot be read within 0\.01 s, or a ca_file in it cannot")
@@ -241,7 +241,7 @@ async def test_a_reload_that_is_asked_for_meanwhile_is_made_after_it(
 ) -> None:
     """Once, however often that is: it finds what is in the file by then."""
     mount = DeadMount()
-    monkeypatch.setattr(app, "load", mount.hold_up(load))
+    monkeypatch.setattr(reload, "load", mount.hold_up(load))
     relay.app.reload()
     assert await asyncio.to_thread(mount.asked.wait, FUSE_SECONDS)
     for _ in range(3):

@@ -221,6 +221,10 @@ def test_compose_gets_a_folder_of_its_own_and_a_dotenv(compose: Path, capsys: Ou
     ids = f"RELAY_UID={os.getuid()}\nRELAY_GID={os.getgid()}\n" if os.getuid() else ""
     assert (compose / ".env").read_text() == f"RELAY_CONFIG_DIR=./config\n{ids}"
     assert load(compose / "config/agent.yaml").relays[0].name == "anthropic"
+    ledger = load(compose / "config/agent.yaml").ledger
+    assert ledger is not None
+    assert ledger.path == "/var/lib/relay/ledger.db"  # where compose.yaml has a volume
+    assert "warning" not in out
     assert mode_of(compose / ".env") == 0o600
     assert "wrote     config/agent.yaml\nwrote     .env\n" in out
     assert "next      docker compose --profile headroom up -d\n" in out

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.cli import main
 from relay.telemetry.ledger import writer as writer_module
 from tests.harness.clock import WallClock
 from tests.harness.configuration import Config, both_relays
@@ -20,7 +21,7 @@ from tests.harness.ledger import rows_in, until
 from tests.harness.limits import DOLLARS, SESSION, TOKENS, amounts, limited, refused
 from tests.harness.messages import MESSAGES, request
 from tests.harness.model_answers import MESSAGE_JSON
-from tests.harness.recordings import recorded_answer
+from tests.harness.recordings import recorded_answer, response
 from tests.harness.relay import LocalRelay, Relay, running_relay, update_configuration
 from tests.harness.secrets import OTHER_TOKEN
 from tests.harness.upstream import Upstream
@@ -53,7 +54,7 @@ async def calls(relay: Relay, count: int) -> int:
 
 
 async def reload(relay: LocalRelay, config: Config) -> None:
-    """Put another configuration in force."""
+    """Put another configuration in force; the log begins with that."""
     relay.log.text.clear()
     update_configuration(relay, config)
     relay.app.reload()
@@ -207,6 +208,53 @@ async def test_a_limit_that_a_reload_brings_knows_what_was_spent(
         assert await call(relay) == 402
 
 
+async def test_what_is_forgotten_counts_until_the_relay_is_begun_anew(
+    messages: Upstream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever deletes a person's rows is told so."""
+    config = limited(messages.port, {"usd": DOLLARS, "per": "day"}, ledger=LEDGER)
+    path = tmp_path / "ledger.db"
+    for life in "ab":
+        async with running_relay(tmp_path, config) as relay:
+            assert await call(relay, life) == 200
+            await until(lambda: path.exists() and len(rows_in(path)) == 1)
+            assert main(["usage", "--forget", "client:agent", "--ledger", str(path)]) == 0
+            assert "limits of a relay that runs go on counting" in capsys.readouterr().out
+            assert rows_in(path) == []
+            assert await call(relay, life) == 402
+            relay.app._recorder.settle()
+        assert main(["usage", "--forget", "client:agent", "--ledger", str(path)]) == 0
+
+
+async def test_dollars_of_a_subscription_count(messages: Upstream, tmp_path: Path) -> None:
+    """Notional as they are."""
+    config = limited(
+        messages.port,
+        {"usd": DOLLARS, "per": "day"},
+        grants=[{"name": "claude", "source": {"file": "oauth"}}],
+        ledger=LEDGER,
+    )
+    async with running_relay(tmp_path, config) as relay:
+        assert [await call(relay), await call(relay)] == [200, 402]
+    (row, _) = rows_in(tmp_path / "ledger.db")
+    assert (row["grant"], row["cost"]) == ("claude", round(DOLLARS * 1e6))
+
+
+async def test_a_zone_that_changes_is_said_and_a_restart_cuts_days_anew(
+    messages: Upstream, tmp_path: Path, clock: WallClock
+) -> None:
+    """It is the next day already in Tokyo, to which the call of an hour ago belongs."""
+    config = limited(messages.port, {"usd": DOLLARS, "per": "day"}, ledger=LEDGER)
+    clock.set("2026-11-26 20:00:00")
+    async with running_relay(tmp_path, config) as relay:
+        assert await calls(relay, 1) == 1
+        clock.set("2026-11-26 21:00:00")
+        await reload(relay, config := config | {"timezone": "Asia/Tokyo"})
+        await relay.log.says("^timezone changed: what limits have counted stays in the days of UTC")
+    async with running_relay(tmp_path, config) as relay:
+        assert await call(relay) == 402
+
+
 @asynccontextmanager
 async def two_relays(folder: Path, config: Config) -> AsyncIterator[tuple[LocalRelay, LocalRelay]]:
     """Run two relays on one ledger; leave the first to be stopped by the test."""
@@ -293,8 +341,6 @@ async def test_a_background_response_is_billed_to_who_made_it(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     """Whoever fetches it, in whatever session."""
-    from tests.integration.test_limits import response  # noqa: PLC0415  # moved below
-
     usage = {"input_tokens": 1000, "output_tokens": 2000}
     begun = response(status="queued", output=[], usage=None)
     done = response(status="completed", output=[], usage=usage)

@@ -15,6 +15,7 @@ import pytest
 from relay.cli import FAILED, OK, main
 from relay.commands.doctor import System
 from relay.commands.report import compose
+from relay.commands.report.redaction import Redaction
 from relay.config import ConfigurationError, ListenAddress, load
 from tests.harness.configuration import Config, configuration, write_configuration
 from tests.harness.messages import request
@@ -232,6 +233,27 @@ async def test_hosts_are_told_apart_and_not_named(tmp_path: Path) -> None:
     assert one != two
     assert f"relay a -> https://{one}:1/v1" in text
     assert "    url: https://api.anthropic.com\n" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("api.example is 203.0.113.7", "api.example is 203.0.113.7"),  # for documentation: private
+        ("gateway is 8.8.4.4", "gateway is host-1"),
+        ("gateway is 2607:f8b0:4005:80b::200e, up", "gateway is host-1, up"),
+        ("10:45:00 at 10.84.84.1:8484 and [::1]:9", "10:45:00 at 10.84.84.1:8484 and [::1]:9"),
+        ("GET http://8.8.4.4:1/v1 and 8.8.4.4", "GET http://host-1:1/v1 and host-1"),
+        ("took 1.5 s of 600; aiohttp 3.14.5", "took 1.5 s of 600; aiohttp 3.14.5"),
+        ("model claude-sonnet-4-5-20250929", "model claude-sonnet-4-5-20250929"),
+        ("authorization: Bearer abc, then", "authorization: [redacted]"),
+        ("sent Bearer abc, then", "sent Bearer [redacted], then"),
+        ("ftp://me:it@h/x?y#z", "ftp://host-1/<path>?<query>"),
+        ("me:it@h then", "[redacted] then"),
+    ],
+)
+def test_what_patterns_take_out_and_leave(text: str, shown: str) -> None:
+    """Of addresses those that say whose they are; names of models and figures stay."""
+    assert Redaction({}).apply(text) == shown
 
 
 def test_it_is_one_file_of_its_owners(

@@ -77,3 +77,15 @@ async def test_a_reason_that_changes_is_said_anew(
         with socket.create_server(("127.0.0.1", upstream.port)):
             await relay.log.says("^upstream of relay anthropic: .* answers now$")
         await relay.log.says("^upstream of relay anthropic: nothing answers at ", count=2)
+
+
+async def test_a_reason_is_the_proxys_where_one_is_on_the_way(tmp_path: Path) -> None:
+    """Its name is looked up, and the API's is not."""
+    proxy = "http://nowhere.invalid:3128"
+    claude = {"base_url": "https://api.anthropic.com"}
+    config = configuration(0, claude=claude, egress={"url": proxy})
+    async with running_relay(tmp_path, config) as relay:
+        await relay.log.says(
+            f"^upstream of relay anthropic: {re.escape(claude['base_url'])} cannot be reached: "
+            f"the proxy {re.escape(proxy)}: the name has no address: .*; calls fail until"
+        )

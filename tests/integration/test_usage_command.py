@@ -7,12 +7,15 @@ import io
 import json
 import os
 import re
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -277,6 +280,31 @@ def test_a_copy_can_be_read_elsewhere(
     assert "cannot be written: no such file or directory" in capsys.readouterr().err
     assert usage("--ledger", copy) == 0
     assert "$0.01" in capsys.readouterr().out
+
+
+class ReadOnlyMount(sqlite3.Connection):
+    """A ledger on one, as root meets it: what readers share cannot be written beside it."""
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:  # noqa: ANN401  # as there
+        """Refuse to look at the file."""
+        if sql == "PRAGMA application_id":
+            error = sqlite3.OperationalError("unable to open database file")
+            error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+            raise error
+        return super().execute(sql, *values)
+
+
+def test_where_it_cannot_be_read_it_says_what_to_do(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a mount that is read-only, for example."""
+    fill(path, a_row())
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=ReadOnlyMount))
+    assert usage("--ledger", path) == 1
+    assert (
+        "cannot be read here: its folder must be one that can be written; "
+        "or read what relay usage --export made"
+    ) in capsys.readouterr().err
 
 
 def test_a_person_is_forgotten(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

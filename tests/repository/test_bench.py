@@ -81,13 +81,27 @@ def test_the_cpu_that_a_hop_adds_is_the_relays_alone() -> None:
     assert _of_chains(cases.CALLS_32, chain=301, **values).verdict == "NOT met"
 
 
-def test_the_memory_of_chained_streams_is_that_of_all_and_of_the_relay_itself() -> None:
-    """What a stream takes is measured with more of them."""
+def _own(case: str, peer: str, **samples: Sample) -> Reached:
+    """Return what one of the relays reached that has a target of its own in this case."""
     figures = Figures()
-    sample = {cases.IDLE: 50.0, cases.STREAM: 102.4}
-    figures.samples[cases.MEMORY] = {"chain": [sample]}
-    (found,) = [each for each in reached(figures) if each.target.peer == "chain"]
-    assert (found.figures, found.verdict) == ({"chain": 100}, "met")
+    figures.samples[case] = {name: [sample] for name, sample in samples.items()}
+    (found,) = [each for each in reached(figures) if each.target.peer == peer]
+    return found
+
+
+def test_the_memory_of_chained_streams_is_measured_with_all_of_them() -> None:
+    """The hop's own is another process's."""
+    found = _own(cases.CROWD, "chain", chain={cases.HELD: 512.0})
+    assert (found.figures, found.verdict) == ({"chain": 512}, "met")
+
+
+def test_a_ledger_and_limits_are_compared_with_a_relay_without() -> None:
+    """In the CPU of a call; idle, they have memory of their own."""
+    found = _own(cases.CALLS_32, "limited", relay={cases.CPU: 100}, limited={cases.CPU: 106})
+    assert (found.figures, found.verdict) == ({"limited": 1.06}, "NOT met")
+    memory: Sample = {cases.IDLE: 70.0, cases.STREAM: 1.0}
+    found = _own(cases.MEMORY, "limited", limited=memory)
+    assert (found.figures, found.verdict) == ({"limited": 70}, "met")
 
 
 def test_without_nginx_nothing_is_compared_with_it() -> None:

@@ -87,22 +87,26 @@ export function bytes(value) {
   return /[kMG]$/.test(text) ? `${text.slice(0, -1)} ${text.at(-1)}B` : `${text} B`;
 }
 
-const EXACT = new Intl.DateTimeFormat(undefined, {
-  dateStyle: "medium",
-  timeStyle: "medium",
-});
+// Without Intl, whose first format takes some thirty milliseconds to make.
+const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /** A moment to the second, in the reader's own time zone. */
 export function exact(unix) {
-  return EXACT.format(new Date(unix * 1000));
+  const date = new Date(unix * 1000);
+  const time = [date.getHours(), date.getMinutes(), date.getSeconds()];
+  const day = `${date.getDate()} ${MONTHS[date.getMonth()]} ${date.getFullYear()}`;
+  return `${day}, ${time.map((each) => String(each).padStart(2, "0")).join(":")}`;
 }
 
-const DAYS = {
-  short: new Intl.DateTimeFormat(undefined, { day: "numeric", timeZone: "UTC" }),
-  long: new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeZone: "UTC" }),
-};
+/** A day of the calendar, given as `2026-11-27`. */
+export function day(text) {
+  const date = new Date(text); // midnight in UTC
+  const name = `${DAYS[date.getUTCDay()]} ${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}`;
+  return `${name} ${date.getUTCFullYear()}`;
+}
 
-/** A day of the calendar, given as `2026-11-27`: its number, or all of it. */
-export function day(date, style) {
-  return DAYS[style].format(new Date(date));
+/** The number of a day in its month. */
+export function dayOfMonth(text) {
+  return String(new Date(text).getUTCDate());
 }

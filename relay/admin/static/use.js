@@ -1,7 +1,7 @@
 // Use: what was used and what it cost, by the ledger or since the relay started.
 
 import { arrange, foreign, make, say, show } from "./dom.js";
-import { amount, day, dollars, percent, plain } from "./format.js";
+import { amount, day, dayOfMonth, dollars, percent, plain } from "./format.js";
 import { moment } from "./time.js";
 
 const TITLES = { today: "Today", fortnight: "14 days" };
@@ -105,9 +105,9 @@ function updateDay(row, each, height) {
   const text = `${money(each)}, ${amount(each.calls)} calls, ${amount(input(each))} in, ${amount(each.output)} out`;
   row.column.style.setProperty("--height", String(height));
   row.time.dateTime = each.day;
-  say(row.time, day(each.day, "short"));
+  say(row.time, dayOfMonth(each.day));
   say(row.sums, `: ${text}`);
-  const title = `${day(each.day, "long")}: ${text}`;
+  const title = `${day(each.day)}: ${text}`;
   if (row.title !== title) row.title = title;
 }
 

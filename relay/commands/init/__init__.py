@@ -82,7 +82,13 @@ class Setup:
         settings = self._load()
         lines = [line.partition(" ") for line in await describe(settings)]
         served = [f"serves    {text.strip()}" for word, _, text in lines if word == "relay"]
-        return served + [f"warning   {warning}" for warning in settings.warnings]
+        return served + [f"warning   {warning}" for warning in self._warnings(settings)]
+
+    def _warnings(self, settings: Settings) -> Iterator[str]:
+        """Yield what is hardly meant; the ledger's folder is the container's, not one here."""
+        for warning in settings.warnings:
+            if self._choices.case == "host" or ": ledger.path: " not in warning:
+                yield warning
 
     def next_steps(self) -> Iterator[str]:
         """Yield the commands that come now."""

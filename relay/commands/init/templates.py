@@ -24,6 +24,8 @@ from relay.errors import Api
 CONFIG_FOLDER: Final = "config"
 """A folder of its own: Compose shows the relay a folder, and .env is none of its business."""
 TOKEN_FILE: Final = "relay_token"  # noqa: S105  # a file's name
+LEDGER: Final = "/var/lib/relay/ledger.db"
+"""In the image's folder for it, where compose.yaml has a volume."""
 GATEWAY: Final = "10.84.84.1"
 # compose.yaml mounts the login's folder there.
 _MOUNTED_LOGIN: Final = f"~/.claude/{LOGIN}"
@@ -59,6 +61,8 @@ def _agent_yaml(choices: Choices, found: Found) -> Iterator[str]:
         yield f"egress: {_egress(choices.egress, choices, found)}"
     if choices.case == "host":
         yield from _listening(choices)
+    else:
+        yield f"ledger: {{path: {LEDGER}}}  # who used what, and at what cost: relay usage"
 
 
 def _egress(egress: WayOut, choices: Choices, found: Found) -> str:

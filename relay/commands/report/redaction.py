@@ -36,6 +36,10 @@ _PREFIX: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:sk-|pk-|AIza|AKIA|ASIA|gh[a-z]_|github_pat_|glpat-|xox[a-z]-|hf_|eyJ|"
     r"relay-[A-Za-z0-9_-]{16})[A-Za-z0-9_.+/=-]*"
 )
+# What an IP address may be; whether it is one is asked of the library.
+_IP: Final = re.compile(
+    r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4})(?![\w:])"
+)
 _UUID: Final = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
 _RUN: Final = re.compile(r"[A-Za-z0-9_+=-]{10,}")
 _PART: Final = re.compile(r"[A-Za-z0-9]+")
@@ -97,12 +101,21 @@ class Redaction:
         """Return the text without what is known, and without what looks like it."""
         # URLs before the rest, while they are whole: what is known may be a part of one.
         text = self.known_out(_URL.sub(lambda found: self.url(found[0]), text))
+        text = _IP.sub(lambda found: self._address(found[0]), text)
         text = _USER.sub(REDACTED, text)
         text = _HEADER.sub(rf"\1: {REDACTED}", text)
         text = _SCHEME.sub(rf"\1 {REDACTED}", text)
         text = _PREFIX.sub(REDACTED, text)
         text = _UUID.sub(REDACTED, text)
         return _RUN.sub(lambda found: REDACTED if looks_random(found[0]) else found[0], text)
+
+    def _address(self, text: str) -> str:
+        """Return what stands for an IP address, and what is none as it is."""
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            return text
+        return self.hide_host(text)
 
     def url(self, text: str) -> str:
         """Return a URL's scheme, host and port; of its path no more than what is well known."""

@@ -30,7 +30,7 @@ _PAGE_LIMIT_BYTES: Final = 16 * 1024 * 1024
 # Labels that say what a sample is of, and nothing of whom.
 _LABELS: Final = (
     *("relay", "operation", "outcome", "code", "hop", "grant", "state", "result", "reason"),
-    *("version", "le", "credential"),
+    "version",
 )
 _SAMPLES: Final = (
     *("relay_build_info", "relay_requests_total", "relay_requests_in_flight"),

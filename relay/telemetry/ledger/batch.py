@@ -11,9 +11,10 @@ import contextlib
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
-from relay.telemetry.ledger.row import FILL, INSERT, Row
+from relay.telemetry.ledger.row import FILL, INSERT, INSERT_TOGETHER, TOGETHER, Row
 
 REFUSED: Final = "rejected"
 """The outcome of a call that the relay refused."""
@@ -55,7 +56,7 @@ class Batches:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             calls = [row for row in rows if row.outcome != REFUSED and row.calls]
-            self._connection.executemany(INSERT, calls)
+            self._insert(calls)
             self._connection.executemany(FILL, [row._asdict() for row in rows if not row.calls])
             added = len(calls) + self._refuse(row for row in rows if row.outcome == REFUSED)
             self._connection.execute("COMMIT")
@@ -65,6 +66,13 @@ class Batches:
                 self._connection.execute("ROLLBACK")
             raise
         return added
+
+    def _insert(self, rows: list[Row]) -> None:
+        whole = len(rows) - len(rows) % TOGETHER
+        for start in range(0, whole, TOGETHER):
+            values = list(chain.from_iterable(rows[start : start + TOGETHER]))
+            self._connection.execute(INSERT_TOGETHER, values)
+        self._connection.executemany(INSERT, rows[whole:])
 
     def _refuse(self, rows: Iterable[Row]) -> int:
         added, changed = 0, {}

@@ -43,8 +43,10 @@ class Bill(NamedTuple):
     @property
     def spent(self) -> Spent:
         """What limits count."""
-        stated = sum(self.tokens[kind] or 0 for kind in _COUNTED)
-        return Spent((self.cost or 0) + self.estimate, stated + self.estimate_tokens)
+        tokens = self.estimate_tokens
+        for kind in _COUNTED:
+            tokens += self.tokens[kind] or 0
+        return Spent((self.cost or 0) + self.estimate, tokens)
 
     @property
     def had_cache(self) -> bool | None:
@@ -56,6 +58,7 @@ class Bill(NamedTuple):
 
 
 _NO_TOKENS: Final[Mapping[str, int | None]] = dict.fromkeys((*TOKEN_TYPES, "reasoning"))
+_NONE_USED: Final[Mapping[str, int | None]] = dict.fromkeys(_NO_TOKENS, 0)
 FREE_OF_CHARGE: Final = Bill(None, None, _NO_TOKENS, 0, 0)
 
 
@@ -105,18 +108,19 @@ def bill_attempt(record: CallRecord, prices: Prices, *, had_cache: bool = False)
     usage = record.usage
     if not may_cost(record):
         return FREE_OF_CHARGE._replace(model=None if usage is None else usage.model)
+    if usage is not None and is_complete(record, usage):
+        cost, unpriced = _price(record, usage, prices)
+        tokens = _tokens(usage, complete=True)
+        return Bill(usage.model, usage.tier, tokens, cost, round(unpriced * _MICRO))
     model, tier = (None, None) if usage is None else (usage.model, usage.tier)
     unstated = by_size(record, had_cache=had_cache)
     estimate = _cost_of(record, prices, model, unstated, tier) if unstated else 0.0
     counted = sum(count for kind, count in unstated.items() if kind in _COUNTED)
     if usage is None:
         return Bill(None, None, _NO_TOKENS, None, round(estimate * _MICRO), counted)
-    complete = is_complete(record, usage)
     cost, unpriced = _price(record, usage, prices)
-    if not usage.tokens and not complete:
-        cost = None
     return Bill(
-        *(model, tier, _tokens(usage, complete=complete), cost),
+        *(model, tier, _tokens(usage, complete=False), cost if usage.tokens else None),
         round((unpriced + estimate) * _MICRO),
         counted,
     )
@@ -134,10 +138,9 @@ def bill_later(record: CallRecord, prices: Prices) -> Bill | None:
 
 def _tokens(usage: Usage, *, complete: bool) -> dict[str, int | None]:
     """Return the tokens by type; what a whole statement does not name, there was none of."""
-    stated, absent = usage.tokens, 0 if complete else None
-    tokens: dict[str, int | None] = {kind: stated.get(kind, absent) for kind in TOKEN_TYPES}
-    tokens["reasoning"] = usage.reasoning_tokens or absent
-    return tokens
+    absent = _NONE_USED if complete else _NO_TOKENS
+    reasoning = usage.reasoning_tokens or absent["reasoning"]
+    return {**absent, **usage.tokens, "reasoning": reasoning}
 
 
 def _price(record: CallRecord, usage: Usage, prices: Prices) -> tuple[int | None, float]:

@@ -58,7 +58,12 @@ class Row(NamedTuple):
 
 
 _NAMES: Final = ", ".join(f'"{name}"' for name in Row._fields)
-INSERT: Final = f"INSERT INTO calls ({_NAMES}) VALUES ({', '.join('?' * len(Row._fields))})"  # noqa: S608  # the names are those above
+_VALUES: Final = f"({', '.join('?' * len(Row._fields))})"
+INSERT: Final = f"INSERT INTO calls ({_NAMES}) VALUES {_VALUES}"  # noqa: S608  # the names are those above
+TOGETHER: Final = 64
+"""How many rows one statement puts in, where there are as many."""
+INSERT_TOGETHER: Final = f"{INSERT}{f', {_VALUES}' * (TOGETHER - 1)}"
+"""A row takes a third of the time so: the library lets go of its lock for each statement."""
 _FILLED: Final = (
     *("model", "input", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_unknown"),
     *("output", "reasoning", "tier", "cost", "estimate", "estimate_tokens"),
@@ -75,38 +80,39 @@ def row_of(record: CallRecord, prices: Prices, ended: float) -> Row:
     """Return a call that is over; ``ended`` is when, in Unix seconds."""
     bill, usage, chain = bill_of(record, prices), record.usage, record.chain
     tokens = bill.tokens
+    # In the columns' order, and without their names, which would take twice as long.
     return Row(
-        time=ended,
-        relay=_name(record.relay),
-        client=_name(record.client),
-        grant=_id(record.grant),
-        session_id=_id(record.session_id),
-        agent_id=_id(record.agent_id),
-        parent_agent_id=_id(record.parent_agent_id),
-        operation=record.operation,
-        model=bill.model,
-        status=record.status,
-        outcome=record.outcome,
-        reason=record.rejection,
-        error_type=None if usage is None else usage.error_type,
-        duration=_microseconds(record.duration),
-        first_token=_seconds(record.time_to_first_token),
-        input=tokens["input"],
-        cache_read=tokens["cache_read"],
-        cache_write_5m=tokens["cache_write_5m"],
-        cache_write_1h=tokens["cache_write_1h"],
-        cache_write_unknown=tokens["cache_write_unknown"],
-        output=tokens["output"],
-        reasoning=tokens["reasoning"],
-        tier=bill.tier,
-        cost=bill.cost,
-        estimate=bill.estimate,
-        estimate_tokens=bill.estimate_tokens,
-        request_id=_id(record.request_id),
-        request_bytes=record.request_bytes,
-        response_bytes=record.response_bytes,
-        legs=None if chain is None else len(chain.attempts),
-        hops=None if chain is None else _hops(record),
+        ended,
+        _name(record.relay),
+        _name(record.client),
+        record.grant[:NAME_LIMIT] or None,
+        record.session_id[:NAME_LIMIT] or None,
+        record.agent_id[:NAME_LIMIT] or None,
+        record.parent_agent_id[:NAME_LIMIT] or None,
+        record.operation,
+        bill.model,
+        record.status,
+        record.outcome,
+        record.rejection,
+        None if usage is None else usage.error_type,
+        _microseconds(record.duration),
+        _seconds(record.time_to_first_token),
+        tokens["input"],
+        tokens["cache_read"],
+        tokens["cache_write_5m"],
+        tokens["cache_write_1h"],
+        tokens["cache_write_unknown"],
+        tokens["output"],
+        tokens["reasoning"],
+        bill.tier,
+        bill.cost,
+        bill.estimate,
+        bill.estimate_tokens,
+        record.request_id[:NAME_LIMIT] or None,
+        record.request_bytes,
+        record.response_bytes,
+        None if chain is None else len(chain.attempts),
+        None if chain is None else _hops(record),
     )
 
 
@@ -138,10 +144,6 @@ def _hops(record: CallRecord) -> str | None:
 
 def _name(label: str) -> str | None:
     return None if label == UNKNOWN else label[:NAME_LIMIT]
-
-
-def _id(text: str) -> str | None:
-    return text[:NAME_LIMIT] or None
 
 
 def _microseconds(seconds: float) -> float:

@@ -46,7 +46,8 @@ class Sessions:
 
     def peek(self, client: str, session: str) -> Session:
         """Return the same, without taking it for a call."""
-        return self._sessions.get((client, session), Session())
+        found = self._sessions.get((client, session))
+        return Session() if found is None else found
 
     def latest(self) -> Iterator[tuple[str, str, Session]]:
         """Yield those that are known, each with its client and identifier, the last used first."""

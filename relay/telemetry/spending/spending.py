@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 from relay.config import LimitSettings, Settings
 from relay.config.limits import ALL, counts_use
-from relay.telemetry.spending.sessions import Sessions
+from relay.telemetry.spending.sessions import SESSIONS_KEPT, Sessions
 from relay.telemetry.spending.sums import NOTHING, Calendar, Spent, Sums
 from relay.telemetry.spending.words import amount_of, spoken
 
@@ -32,6 +32,11 @@ _SESSIONS_SHOWN: Final = 20
 _SESSIONS_LOOKED_AT: Final = 1_000
 _MICRO: Final = 1_000_000
 _RATIO: Final = attrgetter("ratio")
+
+_RECUT: Final = (
+    "timezone changed: what limits have counted stays in the days of %s until a restart, "
+    "which cuts them anew by the ledger"
+)
 
 log = logging.getLogger("relay")
 
@@ -109,24 +114,30 @@ class Spending:
         self._limits: dict[str, tuple[LimitSettings, ...]] = {}
         self._counting: set[str] = set()
         """Who is under a limit of dollars or tokens, of its own or of all."""
+        self._by_session: set[str] = set()
+        """Who is under a limit of sessions."""
+        self._lines: dict[Account, Sequence[_Line]] = {}
+        """The limits of dollars and tokens that accounts are under which called lately."""
         self._told: OrderedDict[tuple[object, ...], None] = OrderedDict()
         self._in_flight: Counter[str] = Counter()
 
     def configure(self, settings: Settings) -> None:
         """Have these limits in force; what was spent stays."""
         if str(self.calendar.zone) != settings.timezone:
+            if self.counts_use:
+                log.warning(_RECUT, self.calendar.zone)
             self.calendar = Calendar(ZoneInfo(settings.timezone))
         owners = {each.name: each.rules.limits for each in settings.owners}
         self._limits = owners | {ALL: settings.limits}
+        self._lines.clear()
         self._counting = {
             label
             for label, limits in self._limits.items()
             if counts_use((*limits, *settings.limits))
         }
-        for label, limits in self._limits.items():
-            for limit in limits:
-                if limit.per is not None:
-                    self.reached.setdefault((label, limit.name), 0)
+        self._by_session = {label for label, limit in self.lines() if limit.per == "session"}
+        for label, limit in self.lines():
+            self.reached.setdefault((label, limit.name), 0)
 
     # Who is under what
 
@@ -156,9 +167,7 @@ class Spending:
         self, account: Account, moment: float, spent: Spent, *, cached: bool | None = None
     ) -> None:
         """Count what a call used that ended at a moment; ``cached`` None where it did not say."""
-        keys = self.calendar.keys(moment)
-        for client in (account.client, ALL):
-            self._sums.add(client, keys, spent)
+        self.restore(account.client, moment, spent)
         session = self._sessions.find(account.client, account.session, moment)
         session.spent = session.spent.plus(spent)
         if cached is not None:
@@ -169,8 +178,7 @@ class Spending:
 
     def correct(self, account: Account, moment: float, by: Spent) -> None:
         """Change what a call counted for that ended at a moment."""
-        for client in (account.client, ALL):
-            self._sums.add(client, self.calendar.keys(moment), by)
+        self.restore(account.client, moment, by)
         session = self._sessions.peek(account.client, account.session)
         # Else the ledger, which knows it by now, is yet to be asked.
         if session.complete or session.since <= moment:
@@ -188,8 +196,7 @@ class Spending:
 
     async def complete_session(self, account: Account) -> None:
         """See that all is known of what a session spent, where that matters."""
-        limits = (*self.limits_of(account.label), *self.limits_of(ALL))
-        if all(limit.per != "session" for limit in limits):
+        if account.label not in self._by_session and ALL not in self._by_session:
             return
         self.settle()  # what is over by now is known before a session begins
         session = self._sessions.find(account.client, account.session, time.time())
@@ -231,8 +238,16 @@ class Spending:
                 return self._state(line, now)
         return None
 
-    def _lines_of(self, account: Account) -> Iterator[_Line]:
-        """Yield the limits of dollars and tokens that an account is under."""
+    def _lines_of(self, account: Account) -> Sequence[_Line]:
+        """Return the limits of dollars and tokens that an account is under."""
+        lines = self._lines.get(account)
+        if lines is None:
+            if len(self._lines) >= SESSIONS_KEPT:
+                self._lines.clear()
+            lines = self._lines[account] = list(self._find_lines(account))
+        return lines
+
+    def _find_lines(self, account: Account) -> Iterator[_Line]:
         for limit in self.limits_of(account.label):
             if limit.per is not None:
                 session = account.session if limit.per == "session" else None
@@ -284,15 +299,16 @@ class Spending:
 
     def full(self, account: Account) -> bool:
         """Whether there are as many calls in flight as may be, of the client or of all."""
-        return any(
-            limit.kind == "at_once" and self._in_flight[owner] >= limit.amount
-            for owner, label in ((account.client, account.label), (ALL, ALL))
-            for limit in self.limits_of(label)
-        )
+        for owner, label in ((account.client, account.label), (ALL, ALL)):
+            for limit in self.limits_of(label):
+                if limit.per is None and self._in_flight[owner] >= limit.amount:
+                    return True
+        return False
 
     def enter(self, account: Account) -> None:
         """Count a call in flight."""
-        self._in_flight.update((account.client, ALL))
+        for owner in (account.client, ALL):
+            self._in_flight[owner] += 1
 
     def leave(self, account: Account) -> None:
         """Count it out."""

@@ -46,40 +46,65 @@ NOTHING: Final = Spent()
 class _Sum:
     micro: int = 0
     tokens: int = 0
-    used: int = 0
-    """When it was added to last, by a count of all additions."""
+
+
+class _Client:
+    """One client's sums; what is added to the periods of now is added up before."""
+
+    __slots__ = ("_keys", "_micro", "_sums", "_tokens")
+
+    def __init__(self) -> None:
+        self._sums: dict[str, _Sum] = {}
+        """By period, the one that was added to last at the end."""
+        self._keys: Keys = {}
+        self._micro = self._tokens = 0
+        """What is yet to be added to the sums of the periods that these keys name."""
+
+    def add(self, keys: Keys, spent: Spent) -> None:
+        if keys is not self._keys:
+            self._settle()
+            self._keys = keys
+        self._micro += spent.micro
+        self._tokens += spent.tokens
+
+    def of(self, key: str) -> Spent:
+        if self._micro or self._tokens:
+            self._settle()
+        found = self._sums.get(key)
+        return NOTHING if found is None else Spent(found.micro, found.tokens)
+
+    def _settle(self) -> None:
+        sums = self._sums
+        for key in self._keys.values():
+            known = sums.pop(key, None) or _Sum()
+            known.micro += self._micro
+            known.tokens += self._tokens
+            sums[key] = known
+        self._micro = self._tokens = 0
+        while len(sums) > _PERIODS_KEPT:
+            del sums[next(iter(sums))]
 
 
 class Sums:
     """What each client has spent in each period."""
 
     def __init__(self) -> None:
-        self._clients: OrderedDict[str, dict[str, _Sum]] = OrderedDict()
-        self._additions = 0
+        self._clients: OrderedDict[str, _Client] = OrderedDict()
 
     def add(self, client: str, keys: Keys, spent: Spent) -> None:
         """Add to a client's sums of the periods that these are the keys of."""
-        sums = self._clients.get(client)
-        if sums is None:
-            sums = self._clients[client] = {}
+        known = self._clients.get(client)
+        if known is None:
+            known = self._clients[client] = _Client()
+            if len(self._clients) > _CLIENTS_KEPT:
+                self._clients.popitem(last=False)
         self._clients.move_to_end(client)
-        self._additions += 1
-        for key in keys.values():
-            known = sums.get(key)
-            if known is None:
-                known = sums[key] = _Sum()
-            known.micro += spent.micro
-            known.tokens += spent.tokens
-            known.used = self._additions
-        while len(sums) > _PERIODS_KEPT:
-            del sums[min(sums, key=lambda key: sums[key].used)]
-        if len(self._clients) > _CLIENTS_KEPT:
-            self._clients.popitem(last=False)
+        known.add(keys, spent)
 
     def of(self, client: str, key: str) -> Spent:
         """Return what a client has spent in a period."""
-        found = self._clients.get(client, {}).get(key)
-        return NOTHING if found is None else Spent(found.micro, found.tokens)
+        known = self._clients.get(client)
+        return NOTHING if known is None else known.of(key)
 
 
 class Calendar:

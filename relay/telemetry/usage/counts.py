@@ -150,9 +150,10 @@ class Tally:
     def _find(self, usage: object, shape: Shape) -> tuple[dict[str, int], bool]:
         """Return the counts of a usage object, and whether all could be read."""
         found: dict[str, int] = {}
-        readable = _find_counts(usage, shape.counts, found)
+        names, further = shape
+        readable = _find_counts(usage, names, found)
         if isinstance(usage, dict):
-            for key, counts in shape.details.items():
+            for key, counts in further.items():
                 details = usage.get(key)
                 if details is not None and not _find_counts(details, counts, found):
                     readable = False
@@ -247,10 +248,12 @@ def _find_counts(value: object, names: Mapping[str, str], found: dict[str, int])
     readable = True
     for key, name in names.items():
         count = value.get(key)
+        if count is None:
+            continue
         if type(count) is float and count.is_integer():
             count = int(count)  # some serialisers write 10.0
         if type(count) is int and 0 <= count <= _COUNT_LIMIT:  # true and false are no counts
             found[name] = count
-        elif count is not None:
+        else:
             readable = False
     return readable

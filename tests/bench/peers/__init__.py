@@ -5,7 +5,7 @@ All do the same work: they check the token in ``x-api-key``, put the key in its 
 with one thread, writes a line of log for each call to a file, and keeps connections to the
 upstreams. ``direct`` is none: it is the way without a peer, which the others are compared with.
 ``chain`` is the relay once more, with a hop: an nginx that does nothing but send on to the return
-address, so that calls cross the relay twice.
+address, so that calls cross the relay twice; ``limited`` is the relay with a ledger and limits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ HAPROXY: Final = "haproxy"
 AIOHTTP: Final = "aiohttp"
 RELAY: Final = "relay"
 CHAIN: Final = "chain"
-ALL: Final = (DIRECT, NGINX, HAPROXY, AIOHTTP, RELAY, CHAIN)
+LIMITED: Final = "limited"
+RELAYS: Final = (RELAY, CHAIN, LIMITED)
+"""Those that are this project's own."""
+ALL: Final = (DIRECT, NGINX, HAPROXY, AIOHTTP, *RELAYS)
 CALLS: Final = "calls"
 STREAMS: Final = "streams"
 HERE: Final = Path(__file__).parent
@@ -109,11 +112,22 @@ def hop(setting: Setting) -> list[str]:
 
 
 def _relay(setting: Setting) -> list[str]:
+    return _serve(setting, {"relays": _relays(setting)})
+
+
+def _limited(setting: Setting) -> list[str]:
+    limits = [
+        {"usd": 1_000_000, "per": "day"},
+        {"tokens": 10**12, "per": "hour"},
+        {"at_once": 9999},
+    ]
+    ledger = {"path": str(setting.folder / "ledger.db")}
+    return _serve(setting, {"relays": _relays(setting), "ledger": ledger, "limits": limits})
+
+
+def _relays(setting: Setting) -> dict[str, dict[str, object]]:
     upstreams = {CALLS: setting.upstreams.calls, STREAMS: setting.upstreams.streams}
-    relays: dict[str, dict[str, object]] = {
-        name: {"url": f"http://127.0.0.1:{port}"} for name, port in upstreams.items()
-    }
-    return _serve(setting, {"relays": relays})
+    return {name: {"url": f"http://127.0.0.1:{port}"} for name, port in upstreams.items()}
 
 
 def _chain(setting: Setting) -> list[str]:
@@ -149,4 +163,5 @@ COMMANDS: Final[dict[str, Callable[[Setting], list[str]]]] = {
     AIOHTTP: _aiohttp,
     RELAY: _relay,
     CHAIN: _chain,
+    LIMITED: _limited,
 }

@@ -10,7 +10,12 @@ from relay.admin.overview import as_json, legs_by_relay, percentile
 from relay.admin.rows import TEXT_LIMIT, ended_row, running_row
 from relay.telemetry.call import CallRecord
 from relay.telemetry.usage import Meter
-from tests.harness.model_answers import MESSAGE_STREAM, MESSAGE_TOKENS
+from tests.harness.model_answers import (
+    MESSAGE_STREAM,
+    MESSAGE_TOKENS,
+    message_start,
+    text_delta,
+)
 
 # Four times what is promised of it: here coverage looks on at each line.
 SECONDS = 0.040
@@ -54,6 +59,17 @@ def test_output_is_estimated_until_it_is_stated() -> None:
     assert (row["output"], row["estimated"]) == (1_000, True)
     record.response_bytes = 0
     assert "estimated" not in running_row(record)
+
+
+def test_where_the_text_is_counted_it_is_what_limits_count() -> None:
+    """Four characters a token, whatever is around them."""
+    record = streaming()
+    record.meter = Meter("messages", 200, b"text/event-stream", sizes=True)
+    record.meter.feed(message_start(), 0.0)
+    for _ in range(100):
+        record.meter.feed(text_delta("eight ch"), 0.0)
+    row = running_row(record)
+    assert (row["output"], row["estimated"]) == (200, True)
 
 
 def test_what_does_not_stream_is_not_estimated() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -54,11 +55,15 @@ class Pipe(LineWriter):
         return self.writes[-1]
 
 
-def recorder_to(pipe: Pipe, registry: CollectorRegistry | None = None) -> Recorder:
+def recorder_to(
+    pipe: Pipe,
+    registry: CollectorRegistry | None = None,
+    count: Callable[[CallRecord], None] = lambda _: None,
+) -> Recorder:
     """Return a recorder whose lines go to this pipe."""
     logging.getLogger().handlers[:] = [Journal(pipe, JsonFormatter())]
     logging.getLogger("relay").setLevel(logging.INFO)
-    return Recorder(Metrics(registry or CollectorRegistry()), RecentCalls())
+    return Recorder(Metrics(registry or CollectorRegistry()), RecentCalls(), count)
 
 
 def call(path: str) -> CallRecord:
@@ -194,6 +199,36 @@ async def test_lines_that_nobody_took_are_counted() -> None:
         pipe.dropped = dropped
         recorder.settle()
         assert registry.get_sample_value("relay_log_lines_dropped_total") == expected
+
+
+async def test_what_calls_cost_is_counted_once_and_before_the_rest_of_them() -> None:
+    """By whoever looks at a limit: it writes no line, and the line comes all the same."""
+    pipe, counted = Pipe(), list[str]()
+    recorder = recorder_to(pipe, count=lambda record: counted.append(record.path))
+    recorder.end(call("/1"))
+    recorder.count()
+    recorder.count()
+    recorder.end(call("/2"))
+    assert (counted, pipe.writes) == (["/1"], [])
+    recorder.settle()
+    assert counted == ["/1", "/2"]
+    assert [paths_in(text) for text in pipe.writes] == [["/1", "/2"]]
+
+
+async def test_what_is_said_while_calls_are_counted_loses_none() -> None:
+    """A message has the calls before it written, those that are being counted included."""
+    pipe, counted = Pipe(), list[str]()
+
+    def count(record: CallRecord) -> None:
+        counted.append(record.path)
+        logging.getLogger("relay").warning("a limit")
+
+    recorder = recorder_to(pipe, count=count)
+    for path in ("/1", "/2"):
+        recorder.end(call(path))
+    recorder.count()
+    assert counted == ["/1", "/2"]
+    assert paths_in("".join(pipe.writes)) == ["/1", "/2", "a limit", "a limit"]
 
 
 async def test_attempts_say_what_they_have_to_once_the_call_is_over() -> None:

@@ -97,6 +97,16 @@ def test_costs_are_summed_where_there_are_prices() -> None:
     assert (row(report, "clients")["cost_usd"], row(report, "clients")["unpriced"]) == (0.12, 1)
 
 
+def test_a_service_that_costs_more_is_counted_so() -> None:
+    """As in the ledger, and in the metrics."""
+    use, record = Use(), answered()
+    assert record.usage is not None
+    record.usage = record.usage._replace(tier="fast")
+    use.price(Prices())
+    use.take(record)
+    assert row(use.report(), "clients")["cost_usd"] == 0.24
+
+
 def test_the_latest_sessions_are_kept() -> None:
     """However many there are, memory is bounded, and no more are shown than one reads."""
     use = Use()

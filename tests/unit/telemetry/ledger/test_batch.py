@@ -9,7 +9,7 @@ import pytest
 
 from relay.telemetry.ledger.batch import Batches
 from relay.telemetry.ledger.file import LedgerFile
-from relay.telemetry.ledger.row import Row
+from relay.telemetry.ledger.row import TOGETHER, Row
 from tests.harness.ledger import a_row, rows_in
 
 
@@ -19,10 +19,11 @@ def refused(moment: float, client: str = "agent", reason: str = "path", **change
     return a_row(**changes)
 
 
-def test_calls_are_written_in_order(file: LedgerFile, path: Path) -> None:
-    """Each as a row."""
-    assert Batches(file.connection).write([a_row(model=str(n)) for n in range(3)]) == 3
-    assert [row["model"] for row in rows_in(path)] == ["0", "1", "2"]
+@pytest.mark.parametrize("count", [3, TOGETHER - 1, TOGETHER, 2 * TOGETHER + 1])
+def test_calls_are_written_in_order(file: LedgerFile, path: Path, count: int) -> None:
+    """Each as a row, however many one statement takes."""
+    assert Batches(file.connection).write([a_row(model=str(n)) for n in range(count)]) == count
+    assert [row["model"] for row in rows_in(path)] == [str(n) for n in range(count)]
 
 
 def test_a_batch_is_written_whole_or_not_at_all(file: LedgerFile, path: Path) -> None:

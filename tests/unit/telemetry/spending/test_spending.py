@@ -185,3 +185,14 @@ def test_pages_show_what_is_used(tmp_path: Path) -> None:
     ]
     sessions = [each["session"] for each in shown[2:]]
     assert sessions == [f"s{number}" for number in range(29, 9, -1)]
+
+
+def test_pages_look_at_the_sessions_that_called_last(tmp_path: Path) -> None:
+    """A thousand of ten thousand: else a page that is open would hold calls up each second."""
+    spending = limited(tmp_path, "[{tokens: 10, per: session}]")
+    now = time.time()
+    for number in range(1_500):
+        spending.add(AGENT._replace(session=f"s{number}"), now, Spent(0, 1_500 - number))
+    shown = [state.session for state in spending.shown([("agent", "agent")])]
+    assert shown == [f"s{number}" for number in range(500, 520)]
+    assert len(list(spending.states([("agent", "agent")]))) == 1_500
