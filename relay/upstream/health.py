@@ -57,8 +57,10 @@ class UpstreamState:
         """A call failed: before it reached the upstream, or there."""
         if isinstance(error, UpstreamUnreachable | UpstreamConnectTimeout):
             cause = error.__cause__
-            if isinstance(cause, NoWay):
-                self._know(up=False, reason=str(cause), beyond=cause.beyond_connect)
+            if isinstance(cause, NoWay) and cause.unconnected is not None:
+                self._know(up=False, reason=self._of_first(_why(cause.unconnected)))
+            elif isinstance(cause, NoWay):
+                self._know(up=False, reason=str(cause), beyond=True)
             else:
                 beyond = isinstance(cause, ssl.SSLError)
                 self._know(up=False, reason=explain(error), beyond=beyond)
@@ -88,13 +90,17 @@ class UpstreamState:
             if reason == NO_DESCRIPTOR:  # nothing was learnt
                 self._known_at = time.monotonic()
                 return
-            if reason and self._proxy is not None:
-                reason = f"the proxy {self._proxy}: {reason}"
-            self._know(up=False, reason=reason)
+            self._know(up=False, reason=self._of_first(reason))
             return
         # What failed beyond a connect, as TLS, only a call can mend.
         up = not self._beyond_connect
         self._know(up=up, reason="" if up else self.reason, beyond=self._beyond_connect)
+
+    def _of_first(self, reason: str) -> str:
+        """Return why there is no connection, as of the proxy where that is who was not reached."""
+        if self._proxy is None or reason in ("", NO_DESCRIPTOR):
+            return reason
+        return f"the proxy {self._proxy}: {reason}"
 
     @property
     def _asked(self) -> str:

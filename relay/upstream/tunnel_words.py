@@ -5,14 +5,11 @@ What a proxy says is another's: it is cut, escaped, and known secrets are taken 
 
 from __future__ import annotations
 
-import errno
 import re
-import socket
 import ssl
 from typing import TYPE_CHECKING, Final, Literal
 
 from relay.http.message import ResponseHead
-from relay.upstream.dial import NO_DESCRIPTOR
 
 if TYPE_CHECKING:
     from relay.upstream.tunnel import Tunnel
@@ -46,14 +43,19 @@ class Refused(NotOpened):
 
 
 class NoWay(Exception):
-    """What is wrong with the way out, and the remedy; both empty where nobody answered."""
+    """What is wrong with the way out, and the remedy.
 
-    def __init__(self, text: str, remedy: str = "", *, beyond_connect: bool = True) -> None:
+    Both are empty where there is no connection to the proxy: a bare one would show why.
+    """
+
+    def __init__(
+        self, text: str, remedy: str = "", *, unconnected: Exception | None = None
+    ) -> None:
         super().__init__(text)
         self.text = text
         self.remedy = remedy
-        self.beyond_connect = beyond_connect
-        """Whether a bare connection to the proxy would not show it."""
+        self.unconnected = unconnected
+        """Why there is no connection to the proxy."""
 
     def __str__(self) -> str:
         return f"{self.text}; {self.remedy}" if self.remedy else self.text
@@ -61,21 +63,18 @@ class NoWay(Exception):
 
 def why_not(tunnel: Tunnel, error: Exception, limit_seconds: float) -> NoWay:
     """Return why a tunnel was not opened within its limit."""
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return NoWay(NO_DESCRIPTOR, beyond_connect=False)
     if isinstance(error, NotOpened):
         return _not_opened(tunnel, error)
+    if tunnel.step == "connect":
+        return NoWay("", unconnected=error)
     if isinstance(error, TimeoutError):
         return _silent(tunnel, limit_seconds)
     if isinstance(error, ssl.SSLError):
         return _no_tls(tunnel, error)
-    if tunnel.step == "connect":
-        return _not_connected(tunnel, error)
     return NoWay(f"{_proxy(tunnel)} ends the connection {_WHEN[tunnel.step]}", _SEE_ITS_LOG)
 
 
 _WHEN: Final[dict[Step, str]] = {
-    "connect": "at once",
     "proxy tls": "at a TLS hello",
     "CONNECT": "at CONNECT",
     "tls": "during the TLS handshake that goes through it",
@@ -87,23 +86,13 @@ def _proxy(tunnel: Tunnel) -> str:
     return f"the proxy {tunnel.egress.address}"
 
 
-def _not_connected(tunnel: Tunnel, error: Exception) -> NoWay:
-    if isinstance(error, socket.gaierror | UnicodeError):
-        reason = getattr(error, "strerror", None) or "unknown"
-        text = f"the name of {_proxy(tunnel)} has no address: {reason.lower()}"
-        return NoWay(text, beyond_connect=False)
-    return NoWay("", beyond_connect=False)
-
-
 def _silent(tunnel: Tunnel, limit_seconds: float) -> NoWay:
     what = {
-        "connect": "takes no connection",
         "proxy tls": "does not answer a TLS hello",
         "CONNECT": f"does not answer CONNECT {tunnel.authority}",
         "tls": f"opens a way to {tunnel.authority}, and no TLS handshake ends",
     }[tunnel.step]
-    text = f"{_proxy(tunnel)} {what} within {limit_seconds:g} s"
-    return NoWay(text, beyond_connect=tunnel.step != "connect")
+    return NoWay(f"{_proxy(tunnel)} {what} within {limit_seconds:g} s")
 
 
 def _no_tls(tunnel: Tunnel, error: ssl.SSLError) -> NoWay:

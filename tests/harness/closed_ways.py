@@ -130,9 +130,9 @@ def named(name: str) -> str:
 
 
 ELSEWHERE = {
-    "nowhere": "the name of the proxy http://proxy.corp.invalid has no address: \\w+",
+    "nowhere": "the proxy http://proxy.corp.invalid: the name has no address: \\w+",
     "refused": r"nothing answers at http://127\.0\.0\.1:\d+, the proxy on the way to https://",
-    "full": r"the proxy \S+ takes no connection within 0.5 s",
+    "full": r"the proxy \S+: no connection in time; calls fail",
     "silent-proxy-tls": r"the proxy \S+ does not answer a TLS hello within 0.5 s",
     "plain-proxy": r"TLS with the proxy \S+ fails: wrong version number",
     "strange-proxy": (
