@@ -93,6 +93,10 @@ def check_chain(stack: Stack) -> None:
     shown = stack.docker("exec", "-T", "demo-headroom", "python", "-c", SEEN)
     assert f"'{PASS_BEGINS}" in shown
     assert key not in shown
+    report = stack.docker("exec", "-T", "relay", "relay", "doctor", "--report=-")
+    assert "anthropic/headroom: calls come back from it" in report
+    assert "operation=messages model=claude-sonnet-4-5 status=200 outcome=ok" in report
+    assert key not in report
 
 
 def test_without_a_key_the_stack_says_what_is_missing_and_recovers() -> None:
