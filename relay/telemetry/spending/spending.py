@@ -11,6 +11,7 @@ import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from heapq import nlargest
 from itertools import islice
 from operator import attrgetter
@@ -19,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from relay.config import LimitSettings, Settings
 from relay.config.limits import ALL, counts_use
-from relay.telemetry.spending.sessions import SESSIONS_KEPT, Sessions
+from relay.telemetry.spending.sessions import SESSIONS_KEPT, Session, Sessions
 from relay.telemetry.spending.sums import NOTHING, Calendar, Spent, Sums
 from relay.telemetry.spending.words import amount_of, spoken
 
@@ -120,6 +121,8 @@ class Spending:
         """The limits of dollars and tokens that accounts are under which called lately."""
         self._told: OrderedDict[tuple[object, ...], None] = OrderedDict()
         self._in_flight: Counter[str] = Counter()
+        self._readings: set[asyncio.Future[Spent | None]] = set()
+        """Of sessions, from the ledger."""
 
     def configure(self, settings: Settings) -> None:
         """Have these limits in force; what was spent stays."""
@@ -200,32 +203,33 @@ class Spending:
             return
         self.settle()  # what is over by now is known before a session begins
         session = self._sessions.find(account.client, account.session, time.time())
-        if not session.complete:
-            found = await self._find_spent(account, session.since)
+        if not session.complete and self.read_session is not None:
+            wanted = self.read_session(account.client, account.session, session.since)
+            reading = asyncio.ensure_future(wanted)
+            self._readings.add(reading)
+            reading.add_done_callback(self._readings.discard)
+            await asyncio.wait({reading}, timeout=SESSION_SECONDS)
             # Another call of the session may have come to know meanwhile.
             if not session.complete:
-                session.complete = True
-                session.spent = session.spent.plus(found)
+                self._take_read(account, session, reading)
+        session.complete = True
 
-    async def _find_spent(self, account: Account, before: float) -> Spent:
-        """Return what a session spent before a moment: nothing, where there is no ledger."""
-        if self.read_session is None:
-            return NOTHING
-        found = await self._read(self.read_session(account.client, account.session, before))
-        if found is None:
-            log.warning(
-                "limits: what session %s of client %s spent before could not be read from the "
-                "ledger; it begins at zero",
-                account.session or "without a name",
-                account.client,
-            )
-        return found or NOTHING
-
-    async def _read(self, reading: Awaitable[Spent | None]) -> Spent | None:
-        try:
-            return await asyncio.wait_for(reading, SESSION_SECONDS)
-        except TimeoutError:
-            return None
+    def _take_read(
+        self, account: Account, session: Session, reading: asyncio.Future[Spent | None]
+    ) -> None:
+        """Add what the ledger knows of a session: now, or once it is read."""
+        found = reading.result() if reading.done() else None
+        if found is not None:
+            session.spent = session.spent.plus(found)
+            return
+        log.warning(
+            "limits: what session %s of client %s spent before could not be read from the "
+            "ledger; it begins at zero",
+            account.session or "without a name",
+            account.client,
+        )
+        if not reading.done():
+            reading.add_done_callback(partial(_add_late, session))
 
     # What of limits is used
 
@@ -366,6 +370,12 @@ class Spending:
     def describe(self, clients: Iterable[tuple[str, str]]) -> list[dict[str, str | float | None]]:
         """Return the same as plain data."""
         return [state.fields() for state in self.shown(clients)]
+
+
+def _add_late(session: Session, reading: asyncio.Future[Spent | None]) -> None:
+    """Add what a session spent before to what it has spent since."""
+    found = None if reading.cancelled() else reading.result()
+    session.spent = session.spent.plus(found or NOTHING)
 
 
 def _in_kind(limit: LimitSettings, spent: Spent) -> float:

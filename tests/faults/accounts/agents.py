@@ -33,6 +33,7 @@ class Agents:
     unserved: int = 0
     """Calls that a relay's end cut off, or that came when there was none."""
     _numbers: count[int] = field(default_factory=lambda: count(1))
+    _calling: int = 0
     _over: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _relay: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,6 +57,13 @@ class Agents:
         """Begin no more calls for now."""
         self._relay.clear()
 
+    async def rest(self) -> None:
+        """Begin no more calls, and wait until all that were begun are over."""
+        self.pause()
+        while self._calling:
+            self._changed.clear()
+            await self._changed.wait()
+
     async def have_made(self, calls: int) -> None:
         """Wait until so many calls are over."""
         while len(self.ended) < calls:
@@ -70,7 +78,10 @@ class Agents:
                 break
             plan = plan_of(next(self._numbers), agent)
             self.plans[plan.number] = plan
+            self._calling += 1
             connection = await self._call(plan, connection)
+            self._calling -= 1
+            self._changed.set()
         if connection is not None:
             connection.leave()
 

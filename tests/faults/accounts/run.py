@@ -20,7 +20,7 @@ from tests.faults.accounts.books import Books
 from tests.faults.accounts.plans import CLIENTS, Plan
 from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import Config, both_relays, configuration
-from tests.harness.ledger import rows_in, until
+from tests.harness.ledger import rows_in
 from tests.harness.relay import RelayProcess, relay_process, update_configuration
 
 KILL_SECONDS: Final = 1.0
@@ -126,16 +126,16 @@ class Run:
 
     async def _compare_memory(self, relay: RelayProcess) -> None:
         """Find where limits look at other sums than the ledger's: while nobody calls."""
-        self._agents.pause()
+        await self._agents.rest()
         async with asyncio.timeout(FUSE_SECONDS):
             while await relay.in_flight():  # noqa: ASYNC110  # the relay tells of no end
                 await asyncio.sleep(_POLL_SECONDS)
-        known = await self._in_memory(relay)
-        try:
-            await until(lambda: self._in_file(known) == known)
-        except AssertionError:
-            noted = self._in_file(known)
-            self.findings.append(f"limits look at {known}, and the ledger has {noted}")
+        end = time.monotonic() + FUSE_SECONDS
+        while (known := await self._in_memory(relay)) != (noted := self._in_file(known)):
+            if time.monotonic() > end:
+                self.findings.append(f"limits look at {known}, and the ledger has {noted}")
+                break
+            await asyncio.sleep(_POLL_SECONDS)
         self._agents.go_on()
 
     @staticmethod

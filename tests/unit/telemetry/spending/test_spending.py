@@ -155,6 +155,30 @@ async def test_a_session_that_cannot_be_read_begins_at_zero(
     assert spending.reached_by(AGENT._replace(session="a"), NOW) is None
 
 
+async def test_what_is_read_late_counts_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, whichever of its calls asked; what it spent meanwhile counts too."""
+    monkeypatch.setattr(module, "SESSION_SECONDS", 0.01)
+    spending = limited(tmp_path, "[{usd: 1, per: session}]")
+    answers = asyncio.Event()
+
+    async def read(_: str, __: str, ___: float) -> Spent:
+        await answers.wait()
+        return Spent(600_000, 0)
+
+    spending.read_session = read
+    session = AGENT._replace(session="a")
+    await asyncio.gather(*[spending.complete_session(session) for _ in range(2)])
+    spending.add(session, NOW, Spent(300_000, 0))
+    answers.set()
+    await asyncio.gather(*spending._readings)
+    spending.add(session, NOW, Spent(99_999, 0))
+    assert spending.reached_by(session, NOW) is None
+    spending.add(session, NOW, Spent(1, 0))
+    assert spending.reached_by(session, NOW) is not None
+
+
 def test_calls_at_once_are_of_each_and_of_all(tmp_path: Path) -> None:
     """And those that are over leave their place."""
     spending = limited(tmp_path, "[{at_once: 1}]", "[{at_once: 2}]")
