@@ -104,12 +104,16 @@ class Tracer:
     def take(self, record: CallRecord) -> None:
         """Have the spans of a call that is over sent; without room, count them."""
         trace = record.trace
-        if trace is None or not trace.is_sampled:
+        if trace is None:
             return
         spans = 1 + len(trace.legs)
+        if not trace.is_sampled:
+            trace.forget()
+            return
         waiting = self._put + spans - self._got
         if waiting > self._most:
             self._without_room += spans
+            trace.forget()
             return
         self._put += spans
         self._over.append((record, spans))
@@ -149,6 +153,8 @@ class Tracer:
             record, count = self._over.popleft()
             self._got += count
             spans += spans_of(record, offset)
+            if record.trace is not None:
+                record.trace.forget()
         return spans
 
     def _send(self, spans: Sequence[bytes]) -> None:
