@@ -103,6 +103,7 @@ METRICS: Final = (
     Metric("relay_unpriced_requests_total", "counter", ("relay", "client", "model")),
     # Only where a ledger is.
     Metric("relay_ledger_dropped_total", "counter"),
+    Metric("relay_trace_spans_dropped_total", "counter"),
     # Only where a limit is.
     Metric("relay_limit_used_ratio", "gauge", ("client", "limit")),
     Metric("relay_limit_warn_ratio", "gauge", ("client", "limit")),

@@ -190,6 +190,7 @@ class Relay(Collector):
         self._set("relay_config_last_reload_timestamp_seconds", time.time() - 600)
         self._count("relay_log_lines_dropped_total", int(self._troubled))
         self._count("relay_ledger_dropped_total", 0)
+        self._count("relay_trace_spans_dropped_total", 0)
         used, reached = (1.0, 1) if self._troubled else (0.4, 0)
         for client, limit in (("agent", "usd_day"), ("agent", "usd_session"), ("all", "usd_month")):
             near = 0.9 if client == "all" and self._troubled else used

@@ -51,7 +51,7 @@ def name_of_leg(leg: Leg) -> str:
 
 
 def attributes_of_call(record: CallRecord) -> Attributes:
-    """Return what the server span says: the call as a whole."""
+    """Return what the server span says: tokens are its legs', and would be counted twice."""
     found = _common(record, record.status)
     if record.client != UNKNOWN:
         found["relay.client"] = record.client
@@ -59,7 +59,7 @@ def attributes_of_call(record: CallRecord) -> Attributes:
         found["gen_ai.conversation.id"] = record.session_id
     if record.agent_id:
         found["gen_ai.agent.id"] = record.agent_id
-    return found | _said(record)
+    return found
 
 
 def attributes_of_leg(leg: Leg) -> Attributes:

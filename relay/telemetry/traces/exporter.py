@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,16 +21,12 @@ import requests
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
     SpanKind,
-    Status,
-    StatusCode,
     TraceFlags,
     set_span_in_context,
 )
@@ -38,7 +34,7 @@ from opentelemetry.trace import (
 from relay import __version__, threads
 from relay.http.message import RequestHead
 from relay.telemetry.call import CallRecord
-from relay.telemetry.traces import conventions
+from relay.telemetry.traces.encoding import request_of, resource_of, spans_of
 from relay.telemetry.traces.trace import Parent, Trace, new_span_id, new_trace_id, read_parent
 
 # The defaults of the standard's batch processor: OTEL_BSP_MAX_QUEUE_SIZE and the like.
@@ -48,11 +44,6 @@ DELAY_MILLISECONDS: Final = 5000
 # The SDK's own is ten seconds; a relay that stops does not wait for a collector that is dead.
 CLOSE_SECONDS: Final = 1.0
 QUIET_SECONDS: Final = 60.0
-
-_SCOPE: Final = InstrumentationScope("relay", __version__, conventions.SCHEMA_URL)
-_OK: Final = Status(StatusCode.UNSET)
-_FAILED: Final = Status(StatusCode.ERROR)
-_REMOTE: Final = True
 
 log = logging.getLogger("relay")
 
@@ -65,7 +56,8 @@ class Tracer:
         for name in ("opentelemetry", "urllib3"):
             logging.getLogger(name).propagate = False
         provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
-        self._resource = provider.resource
+        told = {key: str(value) for key, value in provider.resource.attributes.items()}
+        self._resource = resource_of({**told})
         # The default goes by the parent, and takes calls without one: no need to ask for that.
         self._sampler = provider.sampler if environment.get("OTEL_TRACES_SAMPLER") else None
         session = requests.Session()
@@ -104,7 +96,7 @@ class Tracer:
             return parent is None or parent.is_sampled
         context = Context()
         if parent is not None:
-            span = NonRecordingSpan(_context(parent.trace_id, parent.span_id, parent.is_sampled))
+            span = NonRecordingSpan(_context(parent))
             context = set_span_in_context(span, context)
         result = self._sampler.should_sample(context, trace_id, operation, SpanKind.SERVER)
         return result.decision is not Decision.DROP
@@ -112,12 +104,16 @@ class Tracer:
     def take(self, record: CallRecord) -> None:
         """Have the spans of a call that is over sent; without room, count them."""
         trace = record.trace
-        if trace is None or not trace.is_sampled:
+        if trace is None:
             return
         spans = 1 + len(trace.legs)
+        if not trace.is_sampled:
+            trace.forget()
+            return
         waiting = self._put + spans - self._got
         if waiting > self._most:
             self._without_room += spans
+            trace.forget()
             return
         self._put += spans
         self._over.append((record, spans))
@@ -150,72 +146,32 @@ class Tracer:
             while self._over:
                 self._send(self._take_batch())
 
-    def _take_batch(self) -> list[ReadableSpan]:
-        spans: list[ReadableSpan] = []
+    def _take_batch(self) -> list[bytes]:
+        spans: list[bytes] = []
         offset = time.time() - time.perf_counter()
         while self._over and len(spans) < self._batch:
             record, count = self._over.popleft()
             self._got += count
-            spans += spans_of(record, self._resource, offset)
+            spans += spans_of(record, offset)
+            if record.trace is not None:
+                record.trace.forget()
         return spans
 
-    def _send(self, spans: Sequence[ReadableSpan]) -> None:
+    def _send(self, spans: Sequence[bytes]) -> None:
         try:
-            taken = self._exporter.export(spans) is SpanExportResult.SUCCESS
+            # What is public encodes spans itself: see ``encoding``.
+            taken = self._exporter._client.export(request_of(self._resource, spans)).success  # noqa: SLF001
         except Exception:  # noqa: BLE001  # whatever it is, the next ones are tried
             taken = False
         if not taken:
             self._not_taken += len(spans)
 
 
-def spans_of(record: CallRecord, resource: Resource, offset: float) -> Iterator[ReadableSpan]:
-    """Yield a call's spans; ``offset`` is from ``time.perf_counter``'s clock to Unix time."""
-    trace = record.trace
-    if trace is None:
-        return
-    ended = record.finished or record.started
-    parent = trace.parent
-    yield ReadableSpan(
-        name=conventions.name_of_call(record),
-        context=_context(trace.trace_id, trace.span_id, remote=False),
-        parent=None if parent is None else _context(trace.trace_id, parent.span_id),
-        resource=resource,
-        attributes=conventions.attributes_of_call(record),
-        kind=SpanKind.SERVER,
-        status=_FAILED if conventions.is_failure(record) else _OK,
-        start_time=_nanoseconds(record.started + offset),
-        end_time=_nanoseconds(ended + offset),
-        instrumentation_scope=_SCOPE,
+def _context(parent: Parent) -> SpanContext:
+    flags = TraceFlags.SAMPLED if parent.is_sampled else TraceFlags.DEFAULT
+    return SpanContext(
+        parent.trace_id, parent.span_id, is_remote=True, trace_flags=TraceFlags(flags)
     )
-    for leg in trace.legs:
-        own = leg.record
-        yield ReadableSpan(
-            name=conventions.name_of_leg(leg),
-            context=_context(trace.trace_id, leg.span_id, remote=False),
-            parent=_context(trace.trace_id, leg.parent_id, remote=leg.parent_id != trace.span_id),
-            resource=resource,
-            attributes=conventions.attributes_of_leg(leg),
-            kind=SpanKind.CLIENT,
-            status=_FAILED if conventions.is_failure(own) else _OK,
-            start_time=_nanoseconds(leg.started + offset),
-            end_time=_nanoseconds((own.finished or ended) + offset),
-            instrumentation_scope=_SCOPE,
-        )
-
-
-def _context(
-    trace_id: int,
-    span_id: int,
-    is_sampled: bool = True,  # noqa: FBT001, FBT002  # as the SDK's own
-    *,
-    remote: bool = _REMOTE,
-) -> SpanContext:
-    flags = TraceFlags.SAMPLED if is_sampled else TraceFlags.DEFAULT
-    return SpanContext(trace_id, span_id, remote, TraceFlags(flags))
-
-
-def _nanoseconds(moment: float) -> int:
-    return int(moment * 1e9)
 
 
 def _resource() -> Resource:
