@@ -1,9 +1,9 @@
 """The relay beside its peers: ``python -m tests.bench``.
 
 Calls without a peer, through nginx, HAProxy and the relay one would write first, through the
-relay with everything on, and through a chain of it and a hop, in turns. Exit status 1 says that
-a peer gave wrong answers, not that one was slow: a machine that has other things to do makes
-anything slow.
+relay as it is, with a ledger and limits, and through a chain of it and a hop, in turns. Exit
+status 1 says that a peer gave wrong answers, not that one was slow: a machine that has other
+things to do makes anything slow.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="three minutes instead of nine, and rougher")
+    add("--quick", action="store_true", help="four minutes instead of eleven, and rougher")
     add("--only", type=_among(GROUPS), default=GROUPS, help=",".join(GROUPS))
     add("--peers", type=_among(peers.ALL), default=peers.ALL, help=",".join(peers.ALL))
     add("--rounds", type=int, help=f"of each case with each peer; default {ROUNDS}")
