@@ -141,7 +141,7 @@ class Catalogue:
         )
         self.refused = gauge(
             "relay_credential_refused",
-            "Whether the API's last answer to the grant's value was 401 (1) or not (0).",
+            "Whether the API's last answer to the grant's value refused it (1) or not (0).",
             *("relay", "grant"),
         )
         self.expiry = gauge(
