@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _load(options: argparse.Namespace) -> Settings | None:
     """Return the configuration, or None after saying what is wrong with it."""
-    from relay.config import ConfigurationError, find_file, load  # noqa: PLC0415  # see above
+    from relay.config import ConfigurationError, find_file, load
 
     try:
         return load(find_file(options.config, os.environ))
@@ -71,8 +71,8 @@ def _load(options: argparse.Namespace) -> Settings | None:
 
 def _load_to_serve(options: argparse.Namespace) -> Settings | None:
     """Return the same, where what it names is there too."""
-    from relay.config import ConfigurationError  # noqa: PLC0415  # see above
-    from relay.config.ledger import require_ledger_folder  # noqa: PLC0415  # see above
+    from relay.config import ConfigurationError
+    from relay.config.ledger import require_ledger_folder
 
     settings = _load(options)
     if settings is not None:
@@ -85,7 +85,7 @@ def _load_to_serve(options: argparse.Namespace) -> Settings | None:
 
 
 def _explain(error: ConfigurationError) -> None:
-    from relay.config.problems import NoConfiguration  # noqa: PLC0415  # see above
+    from relay.config.problems import NoConfiguration
 
     for line in error.explain():
         _complain(line)
@@ -111,11 +111,11 @@ def _serve(options: argparse.Namespace) -> int:
     settings = _load_to_serve(options)
     if settings is None:
         return UNUSABLE
-    import uvloop  # noqa: PLC0415  # see above
+    import uvloop
 
-    from relay.app import App  # noqa: PLC0415  # see above
-    from relay.downstream.listener import CannotListen  # noqa: PLC0415  # see above
-    from relay.telemetry import access_log  # noqa: PLC0415  # see above
+    from relay.app import App
+    from relay.downstream.listener import CannotListen
+    from relay.telemetry import access_log
 
     access_log.set_up(os.environ.get("RELAY_LOG"))
 
@@ -137,8 +137,8 @@ def _keep_what_is_loaded() -> None:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from relay.commands import init  # noqa: PLC0415  # see above
-    from relay.config import ConfigurationError  # noqa: PLC0415  # see above
+    from relay.commands import init
+    from relay.config import ConfigurationError
 
     flags = init.Flags(
         case=options.case,
@@ -187,7 +187,7 @@ def _check(options: argparse.Namespace) -> int:
     settings = _load(options)
     if settings is None:
         return UNUSABLE
-    from relay.commands.check import describe  # noqa: PLC0415  # see above
+    from relay.commands.check import describe
 
     for line in asyncio.run(describe(settings)):
         _print(line)
@@ -196,14 +196,14 @@ def _check(options: argparse.Namespace) -> int:
 
 def _failure_of(arguments: Sequence[str]) -> str:
     """Return what `relay env` prints of a command line that cannot be used."""
-    from relay.commands.env_formats import NOTATIONS, failure  # noqa: PLC0415  # see above
+    from relay.commands.env_formats import NOTATIONS, failure
 
     words = {word.removeprefix("--format=") for word in arguments}
     return failure(next((name for name in NOTATIONS if name in words), ""))
 
 
 def _env(options: argparse.Namespace) -> int:
-    from relay.commands.env_formats import failure  # noqa: PLC0415  # see above
+    from relay.commands.env_formats import failure
 
     status = FAILED
     try:
@@ -216,10 +216,10 @@ def _env(options: argparse.Namespace) -> int:
 
 
 def _print_environment(options: argparse.Namespace) -> int:
-    from relay.commands import CommandError  # noqa: PLC0415  # see above
-    from relay.commands.agents import OWN_FILE  # noqa: PLC0415  # see above
-    from relay.commands.env import Wish, agent_environment, ambiguities  # noqa: PLC0415  # see above
-    from relay.commands.env_formats import NOTATIONS, SHELLS  # noqa: PLC0415  # see above
+    from relay.commands import CommandError
+    from relay.commands.agents import OWN_FILE
+    from relay.commands.env import Wish, agent_environment, ambiguities
+    from relay.commands.env_formats import NOTATIONS, SHELLS
 
     agent = options.agent or OWN_FILE.get(options.format)
     if OWN_FILE.get(options.format, agent) != agent:
@@ -243,8 +243,8 @@ def _print_environment(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from relay.commands import CommandError, run  # noqa: PLC0415  # see above
-    from relay.commands.env import Wish, ambiguities  # noqa: PLC0415  # see above
+    from relay.commands import CommandError, run
+    from relay.commands.env import Wish, ambiguities
 
     settings = _load_to_serve(options) if options.serve else _load(options)
     if settings is None:
@@ -264,16 +264,16 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _serve_and_run(settings: Settings, wish: Wish, program: Sequence[str]) -> int:
-    import uvloop  # noqa: PLC0415  # see above
+    import uvloop
 
-    from relay.commands.run_serve import serve_and_run  # noqa: PLC0415  # see above
+    from relay.commands.run_serve import serve_and_run
 
     return uvloop.run(serve_and_run(settings, wish, program, os.environ))
 
 
 def _token(options: argparse.Namespace) -> int:
-    from relay.commands import CommandError  # noqa: PLC0415  # see above
-    from relay.commands.token import fresh_token, write_client, write_token  # noqa: PLC0415  # see above
+    from relay.commands import CommandError
+    from relay.commands.token import fresh_token, write_client, write_token
 
     if options.client is None and (options.lasts is not None or options.folder is not None):
         _complain("--for and --folder go with --client")
@@ -310,8 +310,8 @@ def _client_folder(options: argparse.Namespace) -> Path | None:
 
 def _admin_address(options: argparse.Namespace) -> ListenAddress:
     """Return where the admin pages are, as the configuration says if it can be read."""
-    from relay.commands import admin_address as where  # noqa: PLC0415  # see above
-    from relay.config import ConfigurationError, find_file  # noqa: PLC0415  # see above
+    from relay.commands import admin_address as where
+    from relay.config import ConfigurationError, find_file
 
     try:
         configured = where.configured_admin(find_file(options.config, os.environ))
@@ -321,8 +321,8 @@ def _admin_address(options: argparse.Namespace) -> ListenAddress:
 
 
 def _health(options: argparse.Namespace) -> int:
-    from relay.commands import CommandError  # noqa: PLC0415  # see above
-    from relay.commands.health import ask  # noqa: PLC0415  # see above
+    from relay.commands import CommandError
+    from relay.commands.health import ask
 
     try:
         page = "/readyz" if options.ready else "/healthz"
@@ -335,9 +335,9 @@ def _health(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    import shutil  # noqa: PLC0415  # see above
+    import shutil
 
-    from relay.commands import doctor  # noqa: PLC0415  # see above
+    from relay.commands import doctor
 
     if options.from_agent is not None:
         try:
@@ -360,8 +360,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace, system: System) -> int:
     """Write what may be attached to a report; a mistaken configuration is a part of it."""
-    from relay.commands import CommandError, report  # noqa: PLC0415  # see above
-    from relay.config import ConfigurationError, find_file, load  # noqa: PLC0415  # see above
+    from relay.commands import CommandError, report
+    from relay.config import ConfigurationError, find_file, load
 
     file: Path | None = None
     loaded: Settings | ConfigurationError
@@ -384,8 +384,8 @@ def _report(options: argparse.Namespace, system: System) -> int:
 
 
 def _top(options: argparse.Namespace) -> int:
-    from relay.commands import CommandError  # noqa: PLC0415  # see above
-    from relay.commands.top import run  # noqa: PLC0415  # see above
+    from relay.commands import CommandError
+    from relay.commands.top import run
 
     try:
         address = _admin_address(options)
@@ -402,7 +402,7 @@ def _top(options: argparse.Namespace) -> int:
 
 
 def _usage(options: argparse.Namespace) -> int:
-    from relay.commands import CommandError, usage  # noqa: PLC0415  # see above
+    from relay.commands import CommandError, usage
 
     settings = None if options.ledger is not None else _load(options)
     if options.ledger is None and settings is None:
