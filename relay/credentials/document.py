@@ -18,8 +18,6 @@ from relay.credentials.reading import Reading, usable
 VALUE: Final = ("",)
 """The fields of whoever wants the value alone."""
 
-_Object = dict[str, object]
-
 # Where the value is in JSON of programs that say when it ends: any that follows the plainest form,
 # kubectl's plugins (client.authentication.k8s.io/v1), Claude Code's login, and AWS's
 # credential_process (docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html).

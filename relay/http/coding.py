@@ -230,11 +230,6 @@ def _make_codings() -> dict[bytes, _Coding]:
 _CODINGS: Final = _make_codings()
 
 
-def available() -> frozenset[bytes]:
-    """Return the codings that there is a decoder for."""
-    return frozenset(_CODINGS)
-
-
 def decoder_for(content_encoding: bytes) -> Decoder | None:
     """Return a decoder for a body with this Content-Encoding, or None where it is not coded.
 

@@ -82,11 +82,6 @@ class LimitState(NamedTuple):
         """How much of it is used: 1 where the line is reached. Of nothing, all is."""
         return self.used / self.limit.amount if self.limit.amount else 1.0
 
-    @property
-    def is_reached(self) -> bool:
-        """Whether no call may begin."""
-        return self.used >= self.limit.amount
-
     def fields(self) -> dict[str, str | float | None]:
         """Return what pages show of it; of a limit of calls at once, what is in flight."""
         known = {

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.http import coding
-from relay.http.coding import DecodedTooLarge, Undecodable, available, decoder_for, restrict
+from relay.http.coding import DecodedTooLarge, Undecodable, decoder_for, restrict
 from tests.unit.telemetry.usage.samples import CODERS, brotli_compress, bytewise, cut, zstd_compress
 
 CODED = sorted(set(CODERS) - {"identity"})
@@ -166,7 +166,7 @@ def test_many_tiny_members_take_no_more_than_their_share() -> None:
 
 def test_all_codings_of_the_web_can_be_decoded_here() -> None:
     """Brotli and zstd come with the package."""
-    assert available() == {b"gzip", b"x-gzip", b"deflate", b"br", b"zstd"}
+    assert set(coding._make_codings()) == {b"gzip", b"x-gzip", b"deflate", b"br", b"zstd"}
 
 
 def test_codings_whose_library_is_missing_are_not_available(
