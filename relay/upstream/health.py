@@ -22,6 +22,7 @@ from relay.errors import (
     UpstreamUnreachable,
 )
 from relay.upstream.dial import NO_DESCRIPTOR, Dialer, reach
+from relay.upstream.tls import what_tls_says
 from relay.upstream.tunnel_words import NoWay
 
 PROBE_SECONDS: Final = 5.0
@@ -138,7 +139,7 @@ def _why(cause: BaseException | None) -> str:
     if isinstance(cause, TimeoutError):
         return _LATE
     if isinstance(cause, ssl.SSLError):
-        return f"{TLS_FAILED}{_what_tls_says(cause)}"
+        return f"{TLS_FAILED}{what_tls_says(cause)}"
     if isinstance(cause, socket.gaierror | UnicodeError):
         reason = getattr(cause, "strerror", None) or "it cannot be one"
         return f"the name has no address: {reason.lower()}"
@@ -146,10 +147,3 @@ def _why(cause: BaseException | None) -> str:
     if number in (errno.EMFILE, errno.ENFILE):
         return NO_DESCRIPTOR
     return os.strerror(number).lower() if number not in (None, errno.ECONNREFUSED) else ""
-
-
-def _what_tls_says(error: ssl.SSLError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        reason = getattr(error, "verify_message", "unknown")  # only a handshake sets it
-        return f", the certificate is not accepted: {reason}"
-    return f": {(error.reason or 'no handshake').replace('_', ' ').lower()}"

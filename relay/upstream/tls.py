@@ -66,3 +66,11 @@ def may_carry_tls(transport: asyncio.Transport) -> None:
     """
     if isinstance(transport, sslproto._SSLProtocolTransport):  # noqa: SLF001  # there is no other name for it
         vars(transport)["_force_close"] = lambda _: transport.abort()
+
+
+def what_tls_says(error: ssl.SSLError) -> str:
+    """Return why a handshake failed, as the rest of a sentence that says that it did."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = getattr(error, "verify_message", "unknown")  # only a handshake sets it
+        return f", the certificate is not accepted: {reason}"
+    return f": {(error.reason or 'no handshake').replace('_', ' ').lower()}"

@@ -10,6 +10,7 @@ import ssl
 from typing import TYPE_CHECKING, Final, Literal
 
 from relay.http.message import ResponseHead
+from relay.upstream.tls import what_tls_says
 
 if TYPE_CHECKING:
     from relay.upstream.tunnel import Tunnel
@@ -100,12 +101,10 @@ def _no_tls(tunnel: Tunnel, error: ssl.SSLError) -> NoWay:
     if tunnel.step == "tls":
         what = f"TLS with {tunnel.authority} through"
         when = "if the proxy is meant to read TLS, the credential too"
+    text = f"{what} {_proxy(tunnel)} fails{what_tls_says(error)}"
     if isinstance(error, ssl.SSLCertVerificationError):
-        reason = getattr(error, "verify_message", "unknown")  # only a handshake sets it
-        text = f"{what} {_proxy(tunnel)} fails, the certificate is not accepted: {reason}"
         return NoWay(text, f"{when}, name its CA in egress.ca_file")
-    reason = (error.reason or "no handshake").replace("_", " ").lower()
-    return NoWay(f"{what} {_proxy(tunnel)} fails: {reason}")
+    return NoWay(text)
 
 
 def _not_opened(tunnel: Tunnel, error: NotOpened) -> NoWay:
