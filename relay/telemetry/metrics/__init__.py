@@ -18,12 +18,11 @@ from relay.http.grammar import Field
 from relay.telemetry.call import UNKNOWN, CallRecord
 from relay.telemetry.metrics.catalogue import Catalogue
 from relay.telemetry.metrics.costs import CostCounters, Pricing
+from relay.telemetry.metrics.dropped import DroppedCounter
 from relay.telemetry.metrics.families import Families
-from relay.telemetry.metrics.ledger import LedgerCounter
 from relay.telemetry.metrics.limits import LimitGauges
 from relay.telemetry.metrics.spending import Accounts, SpendingMetrics
 from relay.telemetry.metrics.states import HopState, RelayState
-from relay.telemetry.metrics.traces import TraceCounter
 from relay.telemetry.rate_limits import LimitState
 from relay.telemetry.spending import Spending
 from relay.telemetry.usage import Usage
@@ -44,9 +43,9 @@ class Metrics:
         self._limits = LimitGauges(registry)
         self._models: dict[str | None, str] = {None: OTHER}
         self._costs: CostCounters | None = None
-        self._ledger: LedgerCounter | None = None
+        self._ledger: DroppedCounter | None = None
         self._spending: SpendingMetrics | None = None
-        self._traces: TraceCounter | None = None
+        self._traces: DroppedCounter | None = None
 
     def prepare(self, states: Iterable[RelayState], clients: Iterable[str]) -> None:
         """Make the children of these relays, their grants and clients, and let go of others'."""
@@ -72,7 +71,12 @@ class Metrics:
     def watch_ledger(self, dropped: Callable[[], int]) -> None:
         """Show from now on how many calls the ledger lacks."""
         if self._ledger is None:
-            self._ledger = LedgerCounter(Families(self._registry), dropped)
+            self._ledger = DroppedCounter(
+                Families(self._registry),
+                "relay_ledger_dropped_total",
+                "Calls that could not be written to the ledger.",
+                dropped,
+            )
 
     def watch_limits(self, spending: Spending, accounts: Accounts) -> None:
         """Show from now on what of limits is used."""
@@ -82,7 +86,12 @@ class Metrics:
     def watch_traces(self, dropped: Callable[[], int]) -> None:
         """Show from now on how many spans the collector lacks."""
         if self._traces is None:
-            self._traces = TraceCounter(Families(self._registry), dropped)
+            self._traces = DroppedCounter(
+                Families(self._registry),
+                "relay_trace_spans_dropped_total",
+                "Spans that the collector did not take in time.",
+                dropped,
+            )
 
     def begin(self, record: CallRecord) -> None:
         """Count a call of a known relay in, and take what its pieces cost from now on."""
@@ -235,12 +244,9 @@ class Metrics:
         """Set the gauges of the relays there are now, and forget those of others."""
         states = list(states)
         self._keep_only(states)
-        if self._ledger is not None:
-            self._ledger.show()
-        if self._spending is not None:
-            self._spending.show()
-        if self._traces is not None:
-            self._traces.show()
+        for part in (self._ledger, self._spending, self._traces):
+            if part is not None:
+                part.show()
         shown = self._all
         for gauge in (shown.ready, shown.refused, shown.expiry, shown.up, shown.connections):
             gauge.clear()
