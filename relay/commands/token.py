@@ -11,7 +11,7 @@ from typing import Final
 
 from relay.commands import CommandError
 from relay.config.limits import ALL
-from relay.config.schema import NAME_RULE, is_name
+from relay.config.values import NAME_RULE, is_name
 
 TOKEN_BYTES: Final = 32
 

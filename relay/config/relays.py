@@ -12,7 +12,7 @@ from relay.config.egress import read_ways_out
 from relay.config.grants import DeclaredGrant, choose_grant
 from relay.config.hops import listed_hops, read_ca_file, read_headers, read_hops
 from relay.config.problems import Path as FieldPath
-from relay.config.schema import NAME_RULE, Claude, Relay, is_name
+from relay.config.schema import Claude, Relay
 from relay.config.settings import (
     DEFAULT_ALLOW,
     DEFAULT_END,
@@ -22,6 +22,7 @@ from relay.config.settings import (
     RelaySettings,
 )
 from relay.config.validation import Checker
+from relay.config.values import NAME_RULE, is_name
 from relay.config.yaml_document import Data
 from relay.errors import Api
 

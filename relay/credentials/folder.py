@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from relay.config.limits import ALL
-from relay.config.schema import is_name
+from relay.config.values import is_name
 from relay.credentials.looks import RACY_NANOSECONDS, LooksApart, Turn
 from relay.credentials.mounts import may_hang
 from relay.credentials.reading import usable

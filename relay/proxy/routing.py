@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from relay.config.schema import RELAY_NAME
+from relay.config.values import RELAY_NAME
 from relay.errors import PathRefused, UnknownRelay
 from relay.http.memo import Memo
 from relay.http.target import has_segments
