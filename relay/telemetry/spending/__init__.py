@@ -1,9 +1,11 @@
 """What clients have spent, by period and by session: what limits look at.
 
 ``Spending`` takes what each call cost once it is over, and knows who is under which limit;
-`sums` keeps the sums of periods, `sessions` those of sessions. None is ever reset.
+`state` is how a limit of somebody's stands; `sums` keeps the sums of periods, `sessions` those
+of sessions. None is ever reset.
 """
 
-from relay.telemetry.spending.spending import Account, LimitState, Spending
+from relay.telemetry.spending.spending import Spending
+from relay.telemetry.spending.state import Account, LimitState
 
 __all__ = ["Account", "LimitState", "Spending"]

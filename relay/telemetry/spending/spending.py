@@ -15,12 +15,13 @@ from functools import partial
 from heapq import nlargest
 from itertools import islice
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from relay.config import LimitSettings, Settings
 from relay.config.limits import ALL, counts_use
 from relay.telemetry.spending.sessions import SESSIONS_KEPT, Session, Sessions
+from relay.telemetry.spending.state import Account, LimitState, Line, in_kind
 from relay.telemetry.spending.sums import NOTHING, Calendar, Spent, Sums
 from relay.telemetry.spending.words import amount_of, spoken
 
@@ -31,7 +32,6 @@ _TOLD: Final = 20_000
 _SESSIONS_SHOWN: Final = 20
 # Of ten thousand it would take 20 ms, each second that a page is open.
 _SESSIONS_LOOKED_AT: Final = 1_000
-_MICRO: Final = 1_000_000
 _RATIO: Final = attrgetter("ratio")
 
 _RECUT: Final = (
@@ -43,56 +43,6 @@ log = logging.getLogger("relay")
 
 ReadSession = Callable[[str, str, float], Awaitable[Spent | None]]
 """Reads what a client's session spent before a moment from the ledger; None where it cannot."""
-
-
-class Account(NamedTuple):
-    """Whose a call is."""
-
-    client: str
-    label: str
-    """What metrics call the client: of a folder's, the folder."""
-    session: str
-
-
-class _Line(NamedTuple):
-    """A limit of somebody's: as in ``LimitState``."""
-
-    client: str
-    owner: str
-    session: str | None
-    limit: LimitSettings
-
-
-class LimitState(NamedTuple):
-    """A limit of somebody's, and what is used of it."""
-
-    client: str
-    """Whose it is, by the name that metrics have; ``all`` of all together."""
-    owner: str
-    """Who used it: the client itself."""
-    session: str | None
-    limit: LimitSettings
-    used: float
-    """In dollars, tokens or calls."""
-    ends: float | None
-    """When its period ends, in Unix seconds, if it has an end."""
-
-    @property
-    def ratio(self) -> float:
-        """How much of it is used: 1 where the line is reached. Of nothing, all is."""
-        return self.used / self.limit.amount if self.limit.amount else 1.0
-
-    def fields(self) -> dict[str, str | float | None]:
-        """Return what pages show of it; of a limit of calls at once, what is in flight."""
-        known = {
-            "client": self.owner,
-            "session": self.session,
-            "limit": self.limit.name,
-            "most": self.limit.amount,
-            "used": round(self.used, 6),
-            "ends": self.ends,
-        }
-        return {name: value for name, value in known.items() if value is not None}
 
 
 class Spending:
@@ -112,7 +62,7 @@ class Spending:
         """Who is under a limit of dollars or tokens, of its own or of all."""
         self._by_session: set[str] = set()
         """Who is under a limit of sessions."""
-        self._lines: dict[Account, Sequence[_Line]] = {}
+        self._lines: dict[Account, Sequence[Line]] = {}
         """The limits of dollars and tokens that accounts are under which called lately."""
         self._told: OrderedDict[tuple[object, ...], None] = OrderedDict()
         self._in_flight: Counter[str] = Counter()
@@ -172,7 +122,7 @@ class Spending:
             session.cached = cached
         if self.counts_use_of(account.label):
             for line in self._lines_of(account):
-                self._tell(line, moment, _in_kind(line.limit, spent))
+                self._tell(line, moment, in_kind(line.limit, spent))
 
     def correct(self, account: Account, moment: float, by: Spent) -> None:
         """Change what a call counted for that ended at a moment."""
@@ -237,7 +187,7 @@ class Spending:
                 return self._state(line, now)
         return None
 
-    def _lines_of(self, account: Account) -> Sequence[_Line]:
+    def _lines_of(self, account: Account) -> Sequence[Line]:
         """Return the limits of dollars and tokens that an account is under."""
         lines = self._lines.get(account)
         if lines is None:
@@ -246,31 +196,31 @@ class Spending:
             lines = self._lines[account] = list(self._find_lines(account))
         return lines
 
-    def _find_lines(self, account: Account) -> Iterator[_Line]:
+    def _find_lines(self, account: Account) -> Iterator[Line]:
         for limit in self.limits_of(account.label):
             if limit.per is not None:
                 session = account.session if limit.per == "session" else None
-                yield _Line(account.label, account.client, session, limit)
+                yield Line(account.label, account.client, session, limit)
         for limit in self.limits_of(ALL):
             if limit.per == "session":
-                yield _Line(ALL, account.client, account.session, limit)
+                yield Line(ALL, account.client, account.session, limit)
             elif limit.per is not None:
-                yield _Line(ALL, ALL, None, limit)
+                yield Line(ALL, ALL, None, limit)
 
-    def _used(self, line: _Line, moment: float) -> float:
+    def _used(self, line: Line, moment: float) -> float:
         """Return what is used, in the limit's kind, in the period that a moment falls into."""
         if line.session is not None:
-            return _in_kind(line.limit, self._sessions.peek(line.owner, line.session).spent)
+            return in_kind(line.limit, self._sessions.peek(line.owner, line.session).spent)
         assert line.limit.per is not None
         key = self.calendar.keys(moment)[line.limit.per]
-        return _in_kind(line.limit, self._sums.of(line.owner, key))
+        return in_kind(line.limit, self._sums.of(line.owner, key))
 
-    def _state(self, line: _Line, moment: float) -> LimitState:
+    def _state(self, line: Line, moment: float) -> LimitState:
         assert line.limit.per is not None
         ends = self.calendar.end(line.limit.per, moment)
         return LimitState(*line, self._used(line, moment), ends)
 
-    def _tell(self, line: _Line, moment: float, added: float) -> None:
+    def _tell(self, line: Line, moment: float, added: float) -> None:
         """Say that a share of a limit was used up now, once for each period or session."""
         limit, used = line.limit, self._used(line, moment)
         before, warn_at = used - added, limit.warn * limit.amount
@@ -335,7 +285,7 @@ class Spending:
                 if limit.per is None:
                     yield LimitState(label, client, None, limit, self._in_flight[client], None)
                 elif limit.per != "session":
-                    used = _in_kind(limit, self._sums.of(client, keys[limit.per]))
+                    used = in_kind(limit, self._sums.of(client, keys[limit.per]))
                     yield LimitState(label, client, None, limit, used, ends[limit.per])
         yield from self._session_states(labels, sessions)
 
@@ -349,7 +299,7 @@ class Spending:
             return
         for client, session, known in islice(self._sessions.latest(), most):
             for label, limit in limits[labels.get(client, "")]:
-                yield LimitState(label, client, session, limit, _in_kind(limit, known.spent), None)
+                yield LimitState(label, client, session, limit, in_kind(limit, known.spent), None)
 
     def _of_sessions(self, label: str) -> Iterator[LimitSettings]:
         return (limit for limit in self.limits_of(label) if limit.per == "session")
@@ -371,11 +321,6 @@ def _add_late(session: Session, reading: asyncio.Future[Spent | None]) -> None:
     """Add what a session spent before to what it has spent since."""
     found = None if reading.cancelled() else reading.result()
     session.spent = session.spent.plus(found or NOTHING)
-
-
-def _in_kind(limit: LimitSettings, spent: Spent) -> float:
-    """Return what was spent as a limit counts it: in dollars or in tokens."""
-    return spent.micro / _MICRO if limit.kind == "usd" else spent.tokens
 
 
 def _nothing() -> None:

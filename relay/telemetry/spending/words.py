@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING
 
 from relay.config import LimitSettings
 from relay.config.limits import ALL
-
-if TYPE_CHECKING:
-    from relay.telemetry.spending.spending import LimitState
+from relay.telemetry.spending.state import LimitState
 
 
 def amount_of(limit: LimitSettings, amount: float) -> str:
