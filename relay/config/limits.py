@@ -21,8 +21,8 @@ _PERIODS: Final = ", ".join(get_args(Per)[:-1]) + f" or {get_args(Per)[-1]}"
 _FORMS: Final = "{usd: 20, per: day}, {tokens: 1000000, per: session} or {at_once: 8}"
 _DAYS: Final[Mapping[str | None, int]] = {"hour": 1, "day": 1, "week": 7, "month": 31}
 """For how long calls must be kept, so that the period's sum is known after a restart."""
-_MICRO: Final = 1_000_000
-"""The part of a dollar that sums are kept in."""
+MICRO: Final = 1_000_000
+"""Of a dollar: the parts that sums are kept in, in whole numbers."""
 
 
 def read_limits(checker: Checker, path: FieldPath, data: Data) -> tuple[LimitSettings, ...]:
@@ -53,7 +53,7 @@ def _settle(checker: Checker, path: FieldPath, limit: Limit) -> LimitSettings | 
         checker.complain((*path, "per"), f"is required: {_PERIODS}")
         return None
     if limit.usd is not None:
-        return LimitSettings("usd", round(limit.usd * _MICRO) / _MICRO, limit.per, limit.warn)
+        return LimitSettings("usd", round(limit.usd * MICRO) / MICRO, limit.per, limit.warn)
     assert limit.tokens is not None
     return LimitSettings("tokens", limit.tokens, limit.per, limit.warn)
 

@@ -47,7 +47,7 @@ class Sum:
         self.unpriced += other.unpriced
 
 
-class Sums:
+class SumsByName:
     """Sums by name: no more than so many, the longest unused gone first."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Use:
         """Another one whenever there is news."""
         self._since = time.time()
         self._total = Sum()
-        self._models, self._clients, self._sessions = Sums(), Sums(), Sums()
+        self._models, self._clients, self._sessions = SumsByName(), SumsByName(), SumsByName()
 
     def price(self, pricing: Pricing | None) -> None:
         """Estimate costs from now on, or no longer."""

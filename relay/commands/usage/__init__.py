@@ -22,7 +22,7 @@ from relay.config import Settings
 from relay.config.ledger import environment_timezone
 from relay.telemetry.ledger.file import Unusable
 from relay.telemetry.ledger.reader import Reader, reading
-from relay.telemetry.ledger.report import Question, Report, Sums, as_data, report_of, rows_of
+from relay.telemetry.ledger.report import Question, Report, Totals, as_data, report_of, rows_of
 from relay.telemetry.ledger.upkeep import InTheWay, Whom, export, forget
 from relay.telemetry.periods import day_of, first_day
 
@@ -162,7 +162,7 @@ def _zone(reader: Reader, ledger: LedgerPlace) -> ZoneInfo:
 
 
 def _write_csv(report: Report, out: TextIO) -> None:
-    columns = [*report.names, *Sums().figures()]
+    columns = [*report.names, *Totals().figures()]
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows_of(report):

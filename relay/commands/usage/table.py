@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from relay.commands.top.format import amount, percent, plain
-from relay.telemetry.ledger.report import Key, Report, Sums
+from relay.config.limits import MICRO
+from relay.telemetry.ledger.report import Key, Report, Totals
 
 WIDTH: Final = 80
-_MICRO: Final = 1_000_000
 ESTIMATED: Final = "~"
 NOTIONAL: Final = "*"
 UNPRICED: Final = "?"
@@ -60,13 +60,13 @@ def _head(report: Report) -> str:
     return _WEEK if report.name == "weekly" else report.names[0]
 
 
-def _plainly(report: Report) -> Iterator[tuple[Text, Sums]]:
+def _plainly(report: Report) -> Iterator[tuple[Text, Totals]]:
     """Yield each row with its name, and the models below it unless they are the names."""
     for key, sums in _rows(report):
         yield _with_models(plain(key[0]), () if report.names[0] == "model" else sums.models), sums
 
 
-def _rows(report: Report) -> Iterator[tuple[Key, Sums]]:
+def _rows(report: Report) -> Iterator[tuple[Key, Totals]]:
     """Yield the rows that have calls: of those that were refused the legend tells."""
     return ((key, sums) for key, sums in report.rows if sums.calls)
 
@@ -76,25 +76,25 @@ def _with_models(name: str, models: Iterable[str], indent: str = "  ") -> Text:
     return Text("\n".join([name, *(indent + plain(model) for model in short)]))
 
 
-def _cells(sums: Sums) -> list[str]:
+def _cells(sums: Totals) -> list[str]:
     counts = (sums.input, sums.output, sums.cache_write, sums.cache_read)
     share = percent(sums.cache_read_share)
     return [amount(sums.calls), *map(amount, counts), share, money(sums)]
 
 
-def money(sums: Sums) -> str:
+def money(sums: Totals) -> str:
     """Return what calls cost, to the cent, with its marks."""
     marks = (
         (ESTIMATED if sums.estimate else "")
         + (NOTIONAL if sums.notional else "")
         + (UNPRICED if sums.unpriced else "")
     )
-    return f"${sums.money / _MICRO:,.2f}{marks}"
+    return f"${sums.money / MICRO:,.2f}{marks}"
 
 
-def _legend(total: Sums) -> Iterator[str]:
+def _legend(total: Totals) -> Iterator[str]:
     if total.estimate:
-        estimate = f"${total.estimate / _MICRO:,.2f}"
+        estimate = f"${total.estimate / MICRO:,.2f}"
         yield f"{ESTIMATED} with {estimate} estimated, of calls whose usage or price is unknown"
     if total.notional:
         yield f"{NOTIONAL} notional: a subscription is not billed by tokens"
@@ -107,9 +107,9 @@ def _legend(total: Sums) -> Iterator[str]:
 # Agents
 
 
-def _agents(report: Report) -> Iterator[tuple[Text, Sums | None]]:
+def _agents(report: Report) -> Iterator[tuple[Text, Totals | None]]:
     """Yield each session, and below it its agents as a tree."""
-    sessions: dict[str | None, dict[str | None, Sums]] = {}
+    sessions: dict[str | None, dict[str | None, Totals]] = {}
     for (agent, session, _), sums in _rows(report):
         sessions.setdefault(session, {})[agent] = sums
     for session, agents in sessions.items():
@@ -121,7 +121,7 @@ def _agents(report: Report) -> Iterator[tuple[Text, Sums | None]]:
             )
 
 
-def _tree(agents: dict[str | None, Sums]) -> Iterator[tuple[int, str | None]]:
+def _tree(agents: dict[str | None, Totals]) -> Iterator[tuple[int, str | None]]:
     """Yield agents below whom they say is their parent; whatever they say, each once."""
     children: dict[str | None, list[str]] = {}
     for agent, sums in agents.items():

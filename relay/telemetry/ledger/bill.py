@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from relay.config.limits import MICRO
 from relay.telemetry.call import CallRecord
 from relay.telemetry.ledger.size import by_size, is_complete
 from relay.telemetry.operations import FREE_OPERATIONS
@@ -20,7 +21,6 @@ from relay.telemetry.usage import TOKEN_TYPES, Usage
 if TYPE_CHECKING:
     from relay.telemetry.prices import Prices
 
-_MICRO: Final = 1_000_000
 # The relay's own word for these: nothing of the call went on.
 _NOT_SENT: Final = frozenset({"rejected", "no_credential"})
 _COUNTED: Final = tuple(kind for kind in TOKEN_TYPES if kind != "cache_read")
@@ -111,17 +111,17 @@ def bill_attempt(record: CallRecord, prices: Prices, *, had_cache: bool = False)
     if usage is not None and is_complete(record, usage):
         cost, unpriced = _price(record, usage, prices)
         tokens = _tokens(usage, complete=True)
-        return Bill(usage.model, usage.tier, tokens, cost, round(unpriced * _MICRO))
+        return Bill(usage.model, usage.tier, tokens, cost, round(unpriced * MICRO))
     model, tier = (None, None) if usage is None else (usage.model, usage.tier)
     unstated = by_size(record, had_cache=had_cache)
     estimate = _cost_of(record, prices, model, unstated, tier) if unstated else 0.0
     counted = sum(count for kind, count in unstated.items() if kind in _COUNTED)
     if usage is None:
-        return Bill(None, None, _NO_TOKENS, None, round(estimate * _MICRO), counted)
+        return Bill(None, None, _NO_TOKENS, None, round(estimate * MICRO), counted)
     cost, unpriced = _price(record, usage, prices)
     return Bill(
         *(model, tier, _tokens(usage, complete=False), cost if usage.tokens else None),
-        round((unpriced + estimate) * _MICRO),
+        round((unpriced + estimate) * MICRO),
         counted,
     )
 
@@ -132,7 +132,7 @@ def bill_later(record: CallRecord, prices: Prices) -> Bill | None:
     if usage is None or usage.missing is not None or not usage.tokens:
         return None
     cost, unpriced = _price(record, usage, prices)
-    estimate = round(unpriced * _MICRO)
+    estimate = round(unpriced * MICRO)
     return Bill(usage.model, usage.tier, _tokens(usage, complete=True), cost, estimate, 0)
 
 
@@ -158,7 +158,7 @@ def _price(record: CallRecord, usage: Usage, prices: Prices) -> tuple[int | None
             unpriced += prices.unknown_cost(record.api, tokens, model=model, tier=usage.tier)
         elif total is not None:
             total += cost
-    return None if total is None else round(total * _MICRO), unpriced
+    return None if total is None else round(total * MICRO), unpriced
 
 
 def _cost_of(

@@ -16,15 +16,15 @@ from heapq import nlargest
 from pathlib import Path
 from typing import Final
 
+from relay.config.limits import MICRO
 from relay.telemetry.ledger.reader import Group, Ids, Reader, reading
-from relay.telemetry.ledger.report import Sums
+from relay.telemetry.ledger.report import Totals
 from relay.telemetry.periods import day_of, midnight
 
 DAYS: Final = 14
 SHOWN: Final = 20
 """Rows of each table at most."""
 WHOLE_SECONDS: Final = 600.0
-_MICRO: Final = 1_000_000
 _COLUMNS: Final = ("client", "session_id")
 
 Figures = dict[str, object]
@@ -32,20 +32,20 @@ Figures = dict[str, object]
 
 @dataclass(slots=True)
 class _Tables:
-    """Sums of some calls: of all, by model, by client, by session."""
+    """Totals of some calls: of all, by model, by client, by session."""
 
-    total: Sums = field(default_factory=Sums)
-    models: dict[str | None, Sums] = field(default_factory=dict)
-    clients: dict[str | None, Sums] = field(default_factory=dict)
-    sessions: dict[str | None, Sums] = field(default_factory=dict)
+    total: Totals = field(default_factory=Totals)
+    models: dict[str | None, Totals] = field(default_factory=dict)
+    clients: dict[str | None, Totals] = field(default_factory=dict)
+    sessions: dict[str | None, Totals] = field(default_factory=dict)
 
     def add(self, group: Group) -> None:
         """Take the sums of further calls."""
         client, session = group.keys
         self.total.add(group)
-        self.models.setdefault(group.model, Sums()).add(group)
-        self.clients.setdefault(client, Sums()).add(group)
-        self.sessions.setdefault(session, Sums()).add(group)
+        self.models.setdefault(group.model, Totals()).add(group)
+        self.clients.setdefault(client, Totals()).add(group)
+        self.sessions.setdefault(session, Totals()).add(group)
 
     def describe(self, name: str) -> Figures:
         """Return them as the page shows them: what cost most, and the sessions used last."""
@@ -69,7 +69,7 @@ class Fortnight:
         self._last = 0
         """The last row that is in the sums."""
         self._of_today = self._of_all = _Tables()
-        self._days: dict[date, Sums] = {}
+        self._days: dict[date, Totals] = {}
 
     def read(self, now: float) -> Figures:
         """Return what the ledger says at a time, in Unix seconds.
@@ -94,7 +94,7 @@ class Fortnight:
     def _begin(self, today: date) -> None:
         self._today, self._read_at, self._last = today, time.monotonic(), 0
         self._of_today, self._of_all = _Tables(), _Tables()
-        self._days = {today - timedelta(days=back): Sums() for back in reversed(range(DAYS))}
+        self._days = {today - timedelta(days=back): Totals() for back in reversed(range(DAYS))}
 
     def _take(self, reader: Reader, today: date, ids: Ids) -> None:
         """Add these rows."""
@@ -119,26 +119,27 @@ class Fortnight:
 
 
 def _rows(
-    sums: Mapping[str | None, Sums], order: Callable[[tuple[str | None, Sums]], tuple[float, ...]]
+    sums: Mapping[str | None, Totals],
+    order: Callable[[tuple[str | None, Totals]], tuple[float, ...]],
 ) -> list[Figures]:
     """Return the first rows, of what is more than refused calls."""
     used = (each for each in sums.items() if each[1].calls)
     return [_row(*each) for each in nlargest(SHOWN, used, key=order)]
 
 
-def _size(named: tuple[str | None, Sums]) -> tuple[float, ...]:
+def _size(named: tuple[str | None, Totals]) -> tuple[float, ...]:
     return named[1].money, named[1].calls
 
 
-def _last(named: tuple[str | None, Sums]) -> tuple[float, ...]:
+def _last(named: tuple[str | None, Totals]) -> tuple[float, ...]:
     return (named[1].last,)
 
 
-def _row(name: str | None, sums: Sums) -> Figures:
+def _row(name: str | None, sums: Totals) -> Figures:
     return {"name": name, **_figures(sums)}
 
 
-def _figures(sums: Sums) -> Figures:
+def _figures(sums: Totals) -> Figures:
     """Return what `relay usage` would show of them."""
     return {
         "calls": sums.calls,
@@ -146,8 +147,8 @@ def _figures(sums: Sums) -> Figures:
         "cache_read": sums.cache_read,
         "cache_write": sums.cache_write,
         "output": sums.output,
-        "cost_usd": sums.money / _MICRO,
-        "estimate_usd": sums.estimate / _MICRO,
+        "cost_usd": sums.money / MICRO,
+        "estimate_usd": sums.estimate / MICRO,
         "is_notional": sums.notional > 0,
         "unpriced": sums.unpriced,
     }

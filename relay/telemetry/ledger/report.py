@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, fields
 from datetime import date, datetime, tzinfo
 from typing import Final, NamedTuple
 
+from relay.config.limits import MICRO
 from relay.telemetry.ledger.reader import Group, Reader
 from relay.telemetry.periods import PERIODS, day_of, first_day, midnight
 
-_MICRO: Final = 1_000_000
 Key = tuple[str | None, ...]
 Figures = Mapping[str, str | int | float | list[str] | None]
 
@@ -40,7 +40,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 
 @dataclass(slots=True)
-class Sums:
+class Totals:
     """What some calls come to; money in micro-dollars."""
 
     calls: int = 0
@@ -87,15 +87,15 @@ class Sums:
             "cache_write": self.cache_write,
             "output": self.output,
             "reasoning": self.reasoning,
-            "cost_usd": self.cost / _MICRO,
+            "cost_usd": self.cost / MICRO,
             "unpriced_calls": self.unpriced,
-            "estimate_usd": self.estimate / _MICRO,
+            "estimate_usd": self.estimate / MICRO,
             "refused": self.refused,
             "models": sorted(self.models),
         }
 
 
-_COUNTS: Final = tuple(each.name for each in fields(Sums) if each.type == "int")
+_COUNTS: Final = tuple(each.name for each in fields(Totals) if each.type == "int")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,8 @@ class Report:
     name: str
     since: datetime
     timezone: str
-    rows: list[tuple[Key, Sums]]
-    total: Sums
+    rows: list[tuple[Key, Totals]]
+    total: Totals
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -132,10 +132,10 @@ def report_of(reader: Reader, question: Question, zone: tzinfo, now: float) -> R
     """
     kind = KINDS[question.report]
     start = midnight(_first_day(reader, question, day_of(now, zone), zone), zone)
-    rows: dict[Key, Sums] = {}
-    total = Sums()
+    rows: dict[Key, Totals] = {}
+    total = Totals()
     for group in reader.groups(kind.columns, start, zone, question.client):
-        rows.setdefault(_key(kind, group), Sums()).add(group)
+        rows.setdefault(_key(kind, group), Totals()).add(group)
         total.add(group)
     return Report(
         question.report,
@@ -157,10 +157,10 @@ def _key(kind: Kind, group: Group) -> Key:
     return group.keys if kind.columns else (PERIODS[kind.names[0]](group.day),)
 
 
-def _in_order(kind: Kind, rows: dict[Key, Sums]) -> list[tuple[Key, Sums]]:
+def _in_order(kind: Kind, rows: dict[Key, Totals]) -> list[tuple[Key, Totals]]:
     if "parent" in kind.names:
         return _agents_in_order(rows)
-    by: Callable[[tuple[Key, Sums]], tuple[float | str, ...]] = _by_time
+    by: Callable[[tuple[Key, Totals]], tuple[float | str, ...]] = _by_time
     if kind.by_size:
         by = _by_size
     elif not kind.columns:
@@ -168,34 +168,34 @@ def _in_order(kind: Kind, rows: dict[Key, Sums]) -> list[tuple[Key, Sums]]:
     return sorted(rows.items(), key=by)
 
 
-def _by_size(row: tuple[Key, Sums]) -> tuple[float | str, ...]:
+def _by_size(row: tuple[Key, Totals]) -> tuple[float | str, ...]:
     key, sums = row
     return -sums.money, -sums.calls, key[0] or ""
 
 
-def _by_time(row: tuple[Key, Sums]) -> tuple[float | str, ...]:
+def _by_time(row: tuple[Key, Totals]) -> tuple[float | str, ...]:
     key, sums = row
     return sums.last, key[0] or ""
 
 
-def _by_name(row: tuple[Key, Sums]) -> tuple[float | str, ...]:
+def _by_name(row: tuple[Key, Totals]) -> tuple[float | str, ...]:
     return (row[0][0] or "",)
 
 
-def _agents_in_order(rows: dict[Key, Sums]) -> list[tuple[Key, Sums]]:
+def _agents_in_order(rows: dict[Key, Totals]) -> list[tuple[Key, Totals]]:
     """Return agents by session, the one used last at the end; in each the main one first."""
     used: dict[str | None, float] = {}
     for (_, session), sums in rows.items():
         used[session] = max(used.get(session, 0.0), sums.last)
 
-    def place(row: tuple[Key, Sums]) -> tuple[float | str | bool, ...]:
+    def place(row: tuple[Key, Totals]) -> tuple[float | str | bool, ...]:
         (agent, session), sums = row
         return used[session], session or "", agent is not None, sums.last, agent or ""
 
     return [(_with_parent(key, sums), sums) for key, sums in sorted(rows.items(), key=place)]
 
 
-def _with_parent(key: Key, sums: Sums) -> Key:
+def _with_parent(key: Key, sums: Totals) -> Key:
     return (*key, sums.parent)
 
 
@@ -215,5 +215,5 @@ def rows_of(report: Report) -> list[Figures]:
     return [_named(report.names, key, sums) for key, sums in report.rows]
 
 
-def _named(names: Iterable[str], key: Key, sums: Sums) -> Figures:
+def _named(names: Iterable[str], key: Key, sums: Totals) -> Figures:
     return {**dict(zip(names, key, strict=True)), **sums.figures()}

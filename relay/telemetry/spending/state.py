@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from relay.config import LimitSettings
+from relay.config.limits import MICRO
 from relay.telemetry.spending.sums import Spent
-
-_MICRO: Final = 1_000_000
 
 
 class Account(NamedTuple):
@@ -62,4 +61,4 @@ class LimitState(NamedTuple):
 
 def in_kind(limit: LimitSettings, spent: Spent) -> float:
     """Return what was spent as a limit counts it: in dollars or in tokens."""
-    return spent.micro / _MICRO if limit.kind == "usd" else spent.tokens
+    return spent.micro / MICRO if limit.kind == "usd" else spent.tokens
