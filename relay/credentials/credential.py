@@ -139,7 +139,7 @@ class Credential:
         """Return the value, and what goes into further headers: all of one reading."""
         for value in self._values:
             reading = value.reading
-            if reading.value is None or (reading.expires_at is not None and reading.has_ended):
+            if reading.value is None or reading.has_ended:
                 continue
             if reading is not self._taken:
                 self._take(reading, reading.value)

@@ -26,6 +26,8 @@ ID_LIMIT: Final = 128
 """Characters: an OpenMetrics exemplar holds no more, name and value together."""
 UNKNOWN: Final = "none"
 """The label of a relay, client or code that is not known."""
+GOOD_OUTCOMES: Final = frozenset({"ok", "client_abort"})
+"""Nothing failed: that an agent leaves is its own affair."""
 # No spaces, which would make fields of their own on a line for people, and no quotes and
 # backslashes, which not everything that reads exemplars can unescape.
 _IDENTIFIER: Final = re.compile(rb"[!#-\[\]-~]+")
@@ -170,7 +172,7 @@ class CallRecord:
         """Have the meter read the rest, and say whether the answer was as good as it went."""
         assert self.finished is not None
         self.usage = meter.finish(self._end(), self.finished)
-        if self.outcome in ("ok", "client_abort") and self.usage.stream_error:
+        if self.outcome in GOOD_OUTCOMES and self.usage.stream_error:
             self.outcome = "stream_error"  # agents leave when they read of it
         elif self.outcome == "ok" and self.usage.unusable:
             self.outcome = "upstream_error"

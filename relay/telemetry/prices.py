@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from relay.errors import Api
 from relay.telemetry.factors import Factors
 from relay.telemetry.said import Said
+from relay.telemetry.usage import CACHE_WRITES, INPUT_TYPES
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices, Usage
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
 Overrides = Mapping[str, Mapping[str, float]]
 """By model, dollars per million tokens by type."""
 
-_CACHE_TYPES: Final = ("cache_read", "cache_write_5m", "cache_write_1h", "cache_write_unknown")
-_INPUT_TYPES: Final = ("input", *_CACHE_TYPES)
+_CACHE_TYPES: Final = ("cache_read", *CACHE_WRITES)
 # Prices by type, as the package names them. What nobody knows the lifetime of was most likely
 # written for five minutes, the default of the API; so the list has it.
 _PRICE_KEYS: Final = {
@@ -300,7 +300,7 @@ def _first_tier(price: Price) -> float:
 
 def _covers(prices: ModelPrice, tokens: Mapping[str, int]) -> bool:
     """Whether there is a price for each direction that has tokens."""
-    has_input = any(tokens.get(kind) for kind in _INPUT_TYPES)
+    has_input = any(tokens.get(kind) for kind in INPUT_TYPES)
     has_output = bool(tokens.get("output"))
     return (prices.input_mtok is not None or not has_input) and (
         prices.output_mtok is not None or not has_output
@@ -311,9 +311,9 @@ def _usage(tokens: Mapping[str, int], web_searches: int) -> Usage:
     """Return totals, as the package wants them: each includes what is stated beside it."""
     from genai_prices import Usage  # noqa: PLC0415  # takes memory: only where wanted
 
-    written = [tokens.get(kind, 0) for kind in _CACHE_TYPES[1:]]
+    written = [tokens.get(kind, 0) for kind in CACHE_WRITES]
     return Usage(
-        input_tokens=sum(tokens.get(kind, 0) for kind in _INPUT_TYPES),
+        input_tokens=sum(tokens.get(kind, 0) for kind in INPUT_TYPES),
         cache_read_tokens=tokens.get("cache_read", 0),
         cache_write_tokens=sum(written),
         cache_write_5m_tokens=written[0],

@@ -10,14 +10,13 @@ from __future__ import annotations
 from typing import Final
 
 from relay.telemetry.call import CallRecord
-from relay.telemetry.usage import Usage
+from relay.telemetry.usage import INPUT_TYPES, Usage
 
 CHARACTERS_PER_TOKEN: Final = 4
 """https://platform.claude.com/docs/en/about-claude/glossary#tokens says about 3.5, of English."""
 MOST_INPUT: Final = 200_000
 """Tokens: the context of most models. A request may hold images, and attachments."""
 _METERED: Final = frozenset({"messages", "chat_completions", "responses", "embeddings"})
-_INPUT: Final = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_unknown")
 
 
 def is_complete(record: CallRecord, usage: Usage) -> bool:
@@ -35,7 +34,7 @@ def by_size(record: CallRecord, *, had_cache: bool) -> dict[str, int]:
         return {}
     stated = {} if usage is None else usage.tokens
     unstated = {}
-    if not any(stated.get(kind) for kind in _INPUT):
+    if not any(stated.get(kind) for kind in INPUT_TYPES):
         tokens = min(record.request_bytes // CHARACTERS_PER_TOKEN, MOST_INPUT)
         unstated["cache_read" if had_cache else "input"] = tokens
     if usage is not None:

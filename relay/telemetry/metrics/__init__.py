@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 
 from relay.http.grammar import Field
-from relay.telemetry.call import UNKNOWN, CallRecord
+from relay.telemetry.call import GOOD_OUTCOMES, UNKNOWN, CallRecord
 from relay.telemetry.metrics.catalogue import Catalogue
 from relay.telemetry.metrics.costs import CostCounters, Pricing
 from relay.telemetry.metrics.dropped import DroppedCounter
@@ -31,7 +31,6 @@ __all__ = ["HopState", "Metrics", "RelayState"]
 
 MODEL_LIMIT: Final = 32
 OTHER: Final = "other"
-_GOOD_OUTCOMES: Final = frozenset({"ok", "client_abort"})
 
 
 class Metrics:
@@ -146,7 +145,7 @@ class Metrics:
         """Observe how long a call took; a refused one's time says nothing of any API."""
         relay, request_id = record.relay, record.request_id
         self._observe_request_overhead(record)
-        outcome_class = "ok" if record.outcome in _GOOD_OUTCOMES else "error"
+        outcome_class = "ok" if record.outcome in GOOD_OUTCOMES else "error"
         duration = self._all.duration[relay, record.operation, outcome_class]
         if request_id:
             duration.observe_example(request_id, record.duration, time.time() - record.age)

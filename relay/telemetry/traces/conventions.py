@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from relay.telemetry.call import UNKNOWN
+from relay.telemetry.call import GOOD_OUTCOMES, UNKNOWN
 from relay.telemetry.traces.trace import Leg
+from relay.telemetry.usage import CACHE_WRITES
 
 if TYPE_CHECKING:
     from relay.telemetry.call import CallRecord
@@ -27,13 +28,11 @@ _OPERATIONS: Final[Mapping[str, str]] = {
     "responses": "chat",
     "embeddings": "embeddings",
 }
-_CACHE_WRITES: Final = ("cache_write_5m", "cache_write_1h", "cache_write_unknown")
-_GOOD: Final = frozenset({"ok", "client_abort"})
 
 
 def is_failure(record: CallRecord) -> bool:
     """Whether what became of it is an error."""
-    return record.outcome not in _GOOD
+    return record.outcome not in GOOD_OUTCOMES
 
 
 def name_of_call(record: CallRecord) -> str:
@@ -107,7 +106,7 @@ def _tokens(tokens: Mapping[str, int]) -> Attributes:
     if not tokens:
         return {}
     read = tokens.get("cache_read", 0)
-    written = sum(tokens.get(kind, 0) for kind in _CACHE_WRITES)
+    written = sum(tokens.get(kind, 0) for kind in CACHE_WRITES)
     found: Attributes = {
         "gen_ai.usage.input_tokens": tokens.get("input", 0) + read + written,
         "gen_ai.usage.output_tokens": tokens.get("output", 0),

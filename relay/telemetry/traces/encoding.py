@@ -9,7 +9,7 @@ tests read them by the classes that are published for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from struct import Struct
 from typing import Final
 
@@ -72,7 +72,7 @@ def _with_length(tag: bytes, data: bytes) -> bytes:
     return tag + bytes(groups) + data
 
 
-def resource_of(attributes: Attributes) -> Resource:
+def resource_of(attributes: Mapping[str, Value]) -> Resource:
     """Return what is said of the process."""
     told = [KeyValue(key=key, value=_any(value)) for key, value in attributes.items()]
     return Resource(attributes=told)

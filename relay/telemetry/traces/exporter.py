@@ -57,7 +57,7 @@ class Tracer:
             logging.getLogger(name).propagate = False
         provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         told = {key: str(value) for key, value in provider.resource.attributes.items()}
-        self._resource = resource_of({**told})
+        self._resource = resource_of(told)
         # The default goes by the parent, and takes calls without one: no need to ask for that.
         self._sampler = provider.sampler if environment.get("OTEL_TRACES_SAMPLER") else None
         session = requests.Session()

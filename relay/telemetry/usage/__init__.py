@@ -7,7 +7,9 @@ sockets, clocks or metrics, and nothing that an answer may hold can make them ra
 """
 
 from relay.telemetry.usage.counts import (
+    CACHE_WRITES,
     ERROR_TYPES,
+    INPUT_TYPES,
     SERVER_TOOLS,
     TOKEN_TYPES,
     Missing,
@@ -18,7 +20,9 @@ from relay.telemetry.usage.meter import Meter
 from relay.telemetry.usage.statement import End, Usage
 
 __all__ = [
+    "CACHE_WRITES",
     "ERROR_TYPES",
+    "INPUT_TYPES",
     "SERVER_TOOLS",
     "TOKEN_TYPES",
     "End",

@@ -46,14 +46,9 @@ class Shape(NamedTuple):
     """The same for members that are objects with counts of their own."""
 
 
-TOKEN_TYPES: Final = (
-    "input",
-    "cache_read",
-    "cache_write_5m",
-    "cache_write_1h",
-    "cache_write_unknown",
-    "output",
-)
+CACHE_WRITES: Final = ("cache_write_5m", "cache_write_1h", "cache_write_unknown")
+INPUT_TYPES: Final = ("input", "cache_read", *CACHE_WRITES)
+TOKEN_TYPES: Final = (*INPUT_TYPES, "output")
 SERVER_TOOLS: Final = ("web_search", "web_fetch")
 ERROR_TYPES: Final = (
     "invalid_request_error",
