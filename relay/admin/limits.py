@@ -1,4 +1,4 @@
-"""Clients' own limits as the page shows them: those nearest to their line, in the order of all."""
+"""Limits as the page shows them: those nearest to their line, client by client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SESSIONS_SHOWN: Final = 5
 
 
 def limit_rows(spending: Spending, accounts: Iterable[tuple[str, str]]) -> list[Row]:
-    """Return the limits of these clients."""
+    """Return the limits of these clients, and of all together."""
     known = spending.shown(accounts)
     others = [state for state in known if state.session is None]
     sessions = [state for state in known if state.session is not None and state.used]

@@ -22,6 +22,8 @@ from relay.config.validation import Checker
 from relay.config.yaml_document import Data
 
 KEY: Final = "egress"
+PROXY_VARIABLES: Final = ("https_proxy", "HTTPS_PROXY")
+"""What names a proxy to others, and is never obeyed here; as curl has it the first goes before."""
 _EXAMPLE: Final = 'for example {url: "http://proxy.corp:3128"}'
 
 

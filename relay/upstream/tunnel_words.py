@@ -46,7 +46,7 @@ class Refused(NotOpened):
 class NoWay(Exception):
     """What is wrong with the way out, and the remedy.
 
-    Both are empty where there is no connection to the proxy: a bare one would show why.
+    Both are empty where the proxy itself is not reached: ``unconnected`` is why.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class NoWay(Exception):
         self.text = text
         self.remedy = remedy
         self.unconnected = unconnected
-        """Why there is no connection to the proxy."""
+        """Why there is no connection to the proxy, which a bare one would show as well."""
 
     def __str__(self) -> str:
         return f"{self.text}; {self.remedy}" if self.remedy else self.text

@@ -17,6 +17,7 @@ from relay.commands.doctor import path
 from relay.commands.doctor.findings import Finding, Findings, fail, note, ok, warn
 from relay.commands.doctor.host import System
 from relay.config import EgressSettings, RelaySettings
+from relay.config.egress import PROXY_VARIABLES
 from relay.upstream.egress import Egress
 from relay.upstream.tls import tls_context
 from relay.upstream.tunnel import Tunnel
@@ -29,7 +30,6 @@ _CHECKS: Final[dict[Step, str]] = {
     "CONNECT": "CONNECT",
     "tls": "tls",
 }
-_VARIABLES: Final = ("HTTPS_PROXY", "https_proxy")
 
 
 async def reach(relay: RelaySettings, settings: EgressSettings, system: System) -> Findings:
@@ -158,7 +158,7 @@ def variable_note(
     relay: RelaySettings, finding: Finding, environment: Mapping[str, str] = os.environ
 ) -> Finding | None:
     """Return that a proxy may be missing on the way, where a step failed without one."""
-    name = next((each for each in _VARIABLES if environment.get(each)), None)
+    name = next((each for each in PROXY_VARIABLES if environment.get(each)), None)
     if finding.level != "FAIL" or name is None or relay.upstream.is_loopback:
         return None
     text = f"${name} is set here, which the relay does not follow"

@@ -12,12 +12,11 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from relay.config import parse_proxy
+from relay.config.egress import PROXY_VARIABLES
 
 NONE: Final = "none"
 """What ``--egress`` says for straight."""
 SECRET_NAME: Final = "proxy"  # noqa: S105  # a file's name
-# As curl and Node have it: the lower-case one goes before.
-_VARIABLES: Final = ("https_proxy", "HTTPS_PROXY")
 _EXCEPTIONS: Final = ("no_proxy", "NO_PROXY")
 
 
@@ -34,7 +33,7 @@ class WayOut:
 
 def named_by(environment: Mapping[str, str]) -> WayOut | None:
     """Return the proxy for ``https`` that the environment names."""
-    name = next((each for each in _VARIABLES if environment.get(each, "").strip()), None)
+    name = next((each for each in PROXY_VARIABLES if environment.get(each, "").strip()), None)
     if name is None:
         return None
     text = environment[name].strip()

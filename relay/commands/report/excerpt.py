@@ -37,10 +37,7 @@ _KEYS: Final = frozenset(
         *_ADDRESSES,
         *_FILES,
         *SECTIONS,
-        "source",
-        "env",
-        "json",
-        "command",
+        *("source", "json", "command"),
     }
     | {"allow", "hops", "headers", "token", "format", "add", "idle", "connect", "write"}
     | {"request_body", "factors", "unknown", "keep_days", "max_mb", "usd", "tokens", "at_once"}

@@ -1,8 +1,8 @@
 """Traces: a server span for each call, a client span for each of its legs.
 
-``trace`` is what a call knows of its own, ``conventions`` what spans say, ``exporter`` sends them.
-The last imports OpenTelemetry's SDK, and is itself imported only where the standard variables ask
-for traces: elsewhere neither memory nor a call pays for them.
+``trace`` is what a call knows of its own, ``conventions`` what spans say, ``encoding`` their bytes,
+``exporter`` sends them. The last two import OpenTelemetry's packages, and are themselves imported
+only where the standard variables ask for traces: elsewhere neither memory nor a call pays for them.
 """
 
 from __future__ import annotations
