@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -115,17 +114,6 @@ async def test_the_answer_goes_no_further(relay: LocalRelay, proxies: Proxies) -
 
 
 # Before and behind CONNECT
-
-
-@pytest.fixture(scope="module")
-def full_port() -> Iterator[int]:
-    """A port whose listener accepts nobody, for its queue is full."""
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        port = full.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):
-            yield port
 
 
 async def test_each_step_has_words_of_its_own(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -55,17 +55,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         authority.issue("expired", "IP:127.0.0.1", "-days", "-1"),
         Authority(folder, "other").issue("stranger", "IP:127.0.0.1"),
     )
-
-
-@pytest.fixture(scope="module")
-def full_port() -> Iterator[int]:
-    """A port whose listener accepts nobody, for its queue is full."""
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        port = full.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):
-            yield port
 
 
 Upstreams = dict[str, Upstream]

@@ -1,8 +1,22 @@
-"""A listener that takes part in no handshake."""
+"""Listeners that nobody gets anywhere with: one accepts no connection, one takes part in no TLS."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def accepting_nobody(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """Listen with a queue that is full, so that what comes is dropped; yield the port."""
+    with socket.socket() as full:
+        full.bind((host, port))
+        full.listen(0)
+        port = full.getsockname()[1]
+        with socket.create_connection((host, port)):
+            yield port
 
 
 class NoTls:

@@ -20,6 +20,7 @@ from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import configuration
 from tests.harness.messages import OK, request
 from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.silence import accepting_nobody
 from tests.harness.upstream import Upstream
 from tests.integration.diagnosis import answer, api, diagnosed, openly
 
@@ -34,11 +35,8 @@ SOON_SECONDS = 3.0
 @pytest.fixture
 def port(upstream: Upstream) -> Iterator[int]:
     """The upstream's port, at which another address drops what comes: its queue is full."""
-    with socket.socket() as full:
-        full.bind((SILENT, upstream.port))
-        full.listen(0)
-        with socket.create_connection((SILENT, upstream.port)):
-            yield upstream.port
+    with accepting_nobody(SILENT, upstream.port) as port:
+        yield port
 
 
 def rows(port: int, *hosts: str) -> list[Row]:

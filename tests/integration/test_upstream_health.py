@@ -18,15 +18,11 @@ REASON = "{url} cannot be reached: %s; calls fail until that is mended"
 
 
 @pytest.fixture
-def ports() -> Iterator[dict[str, int]]:
-    """A port that nobody listens on, and one whose listener accepts nobody: its queue is full."""
-    with socket.socket() as closed, socket.socket() as full:
-        for each in (closed, full):
-            each.bind(("127.0.0.1", 0))
-        full.listen(0)
-        found = {"closed": closed.getsockname()[1], "full": full.getsockname()[1]}
-        with socket.create_connection(("127.0.0.1", found["full"])):
-            yield found
+def ports(full_port: int) -> Iterator[dict[str, int]]:
+    """A port that nobody listens on, and one whose listener accepts nobody."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        yield {"closed": closed.getsockname()[1], "full": full_port}
 
 
 @pytest.mark.parametrize(

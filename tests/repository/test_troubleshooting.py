@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from errno import ECONNREFUSED
@@ -119,17 +119,6 @@ async def upstream() -> AsyncIterator[Upstream]:
     """What the relays forward to."""
     async with running_upstream() as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def full_port() -> Iterator[int]:
-    """A port whose listener accepts nobody, for its queue is full."""
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        port = full.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):
-            yield port
 
 
 def closed_port() -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from pathlib import Path
 
 from relay import errors
@@ -40,34 +39,29 @@ def matches(row: str, line: str) -> bool:
     return re.search(".*".join(re.escape(part) for part in row.split("…")), line) is not None
 
 
-async def test_every_line_of_the_log(tmp_path: Path) -> None:
+async def test_every_line_of_the_log(full_port: int, tmp_path: Path) -> None:
     """What is provoked stands there, each in one row; and no row is of what is not."""
     issued = issue(tmp_path)
     (tmp_path / "name").write_text("corp-relay")
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        port = full.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):
-            async with (
-                playing(CASES | BARE) as proxies,
-                failing_elsewhere(issued, port) as relays,
-            ):
-                relays |= {named(each): relay_by(issued, proxies[each].url) for each in proxies}
-                url = proxies["bare"].url
-                relays["bare"] = relay_by(issued, url, credential=None)
-                relays["half"] = relay_by(issued, url, credential={"file": "name"})
-                relays["late"] = relay_by(issued, url, credential={"file": "late"})
-                timeouts = {"connect": CONNECT_SECONDS}
-                config = configuration(0, claude=None, relays=relays, timeouts=timeouts)
-                async with running_relay(tmp_path, config) as relay:
-                    calls = (request(f"/relay/{name}/v1/messages") for name in relays)
-                    await asyncio.gather(*map(relay.ask, calls))
-                    lines = [(await relay.log.says(f"^({MISSING}.*)"))[1]]
-                    lines.append((await relay.log.says(f"^(value of {MISSING}.*no colon.*)"))[1])
-                    for name in [*ELSEWHERE, *map(named, CASES), "bare", "half"]:
-                        found = await relay.log.says(f"^(upstream of relay {name}: .*)")
-                        lines.append(found[1])
+    async with (
+        playing(CASES | BARE) as proxies,
+        failing_elsewhere(issued, full_port) as relays,
+    ):
+        relays |= {named(each): relay_by(issued, proxies[each].url) for each in proxies}
+        url = proxies["bare"].url
+        relays["bare"] = relay_by(issued, url, credential=None)
+        relays["half"] = relay_by(issued, url, credential={"file": "name"})
+        relays["late"] = relay_by(issued, url, credential={"file": "late"})
+        timeouts = {"connect": CONNECT_SECONDS}
+        config = configuration(0, claude=None, relays=relays, timeouts=timeouts)
+        async with running_relay(tmp_path, config) as relay:
+            calls = (request(f"/relay/{name}/v1/messages") for name in relays)
+            await asyncio.gather(*map(relay.ask, calls))
+            lines = [(await relay.log.says(f"^({MISSING}.*)"))[1]]
+            lines.append((await relay.log.says(f"^(value of {MISSING}.*no colon.*)"))[1])
+            for name in [*ELSEWHERE, *map(named, CASES), "bare", "half"]:
+                found = await relay.log.says(f"^(upstream of relay {name}: .*)")
+                lines.append(found[1])
     listed = rows()
     for line in lines:
         assert [row for row in listed if matches(row, line)], line
