@@ -610,8 +610,8 @@ async def test_refreshed_command_runs_at_once_and_only_once_at_a_time(
 
 async def test_closed_command_is_ended(clock: Clock, runs: Runs) -> None:
     """Nothing runs on behind the relay's back."""
+    command().close()
     value = command()
-    value.close()
     value.refresh()
     result = await runs.next()
     value.close()
