@@ -53,6 +53,7 @@ _SCOPE: Final = InstrumentationScope("relay", __version__, conventions.SCHEMA_UR
 _OK: Final = Status(StatusCode.UNSET)
 _FAILED: Final = Status(StatusCode.ERROR)
 _REMOTE: Final = True
+_SILENT: Final = logging.NullHandler()
 
 log = logging.getLogger("relay")
 
@@ -61,9 +62,13 @@ class Tracer:
     """Begins the traces of calls, and takes them once they are over."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        # Their loggers write from the thread that sends: what went wrong is said by `report`.
+        # Their loggers write from the thread that sends, and quote headers that they cannot read,
+        # which may be a key: what went wrong is said by `report`. Without a handler of its own a
+        # logger that propagates nothing writes to standard error.
         for name in ("opentelemetry", "urllib3"):
-            logging.getLogger(name).propagate = False
+            logger = logging.getLogger(name)
+            logger.propagate = False
+            logger.addHandler(_SILENT)
         provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         self._resource = provider.resource
         # The default goes by the parent, and takes calls without one: no need to ask for that.
@@ -84,8 +89,7 @@ class Tracer:
         self._is_closed = False
         self._said = 0
         self._quiet_until = 0.0
-        parts = urlsplit(self._exporter._endpoint)  # noqa: SLF001  # nothing public tells it
-        self._collector = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+        self._collector = _place(self._exporter._endpoint)  # noqa: SLF001  # nothing public tells it
         self._thread = threads.start(self._send_all)
 
     @property
@@ -144,9 +148,11 @@ class Tracer:
     # The thread that sends
 
     def _send_all(self) -> None:
-        while not self._is_closed:
+        is_closed = False
+        while not is_closed:
             self._wake.wait(self._delay_seconds)
             self._wake.clear()
+            is_closed = self._is_closed  # what is taken before that is sent yet
             while self._over:
                 self._send(self._take_batch())
 
@@ -225,6 +231,14 @@ def _resource() -> Resource:
     if not name or name.startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: "relay"}))
     return resource.merge(Resource({SERVICE_VERSION: __version__}))
+
+
+def _place(endpoint: str) -> str:
+    """Return a URL's host and port, without a user; those that cannot be are sending's to fail."""
+    try:
+        return urlsplit(endpoint).netloc.rpartition("@")[2]
+    except ValueError:
+        return "no address"
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:
