@@ -94,10 +94,7 @@ class App:
         """
         _raise_descriptor_limit()
         self._handle_signals()
-        background = [
-            asyncio.create_task(self._tick()),
-            asyncio.create_task(self._reload_on_demand()),
-        ]
+        background = [asyncio.create_task(self._tick())]
         try:
             await self._ledger.wait_until_read()
             await self._pages.open(self.lifecycle.runtime.settings.admin)
@@ -106,6 +103,8 @@ class App:
             self.lifecycle.runtime.start()
             self._introduce()
             self._supervisor.ready()
+            # Not before: what is read then would be started twice, and said to serve too early.
+            background.append(asyncio.create_task(self._reload_on_demand()))
             background.append(asyncio.create_task(self._load_pages(on_loaded)))
             await self._stop.wait()
             await self._drain()

@@ -76,6 +76,7 @@ async def describe(settings: Settings) -> list[str]:
         name = f"value of credential for the proxy {egress.address}"
         await egress.look()
         lines += [f"warning   {name}: {each}" for each in egress.remarks]
+        egress.close()
     return lines
 
 

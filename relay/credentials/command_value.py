@@ -68,12 +68,13 @@ class CommandValue:
         """How many runs in a row have brought no later end."""
         self._failed_since: float | None = None
         self._failure = ""
+        self._closed = False
 
     @property
     def reading(self) -> Reading:
         """The value now, or why there is none; one that has ended is still shown."""
         if self._is_due:
-            self._start()
+            self.refresh()
         return self._reading
 
     @property
@@ -133,15 +134,18 @@ class CommandValue:
 
     async def settle(self) -> None:
         """Wait for a run, where there is no value and one is due."""
-        if (self._reading.value is None or self._reading.has_ended) and self._is_due:
+        lacks = self._reading.value is None or self._reading.has_ended
+        if lacks and self._is_due and not self._closed:
             await asyncio.shield(self._start())
 
     def refresh(self) -> None:
-        """Run it again now."""
-        self._start()
+        """Run it again now, unless it is closed: whoever looks back at a call may still ask."""
+        if not self._closed:
+            self._start()
 
     def close(self) -> None:
         """End what runs, and run nothing more."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         if self._run is not None:

@@ -87,10 +87,11 @@ def _value_of(
     fields: tuple[str, ...],
 ) -> Value:
     if isinstance(source, EnvSource):
-        reading, folder = read_environment(source, environment), environment.get(KEPT_VARIABLES)
+        reading = read_environment(source, environment, fields)
+        folder = environment.get(KEPT_VARIABLES)
         if reading.problem != NOT_SET or not folder:
             return FixedValue(reading)
-        return KeptVariable(FileSource(file=f"{folder}/{source.env}"), on_read)
+        return KeptVariable(FileSource(file=f"{folder}/{source.env}"), on_read, fields)
     if isinstance(source, FileSource):
         return FileValue(source, on_read, fields)
     return CommandValue(source, on_read, fields)

@@ -71,7 +71,7 @@ def read_document(
     try:
         found = _known(text, source, fields)
         if found is None:
-            return _plain(text, words)
+            return _plain(text, words, len(fields) - 1)
         value, *further = _texts(found, source, fields, words)
     except _Unusable as unusable:
         return Reading(problem=str(unusable))
@@ -81,14 +81,14 @@ def read_document(
     return Reading(value, further=tuple(further), expires_at=end, end_is_unread=unread)
 
 
-def _plain(text: str, words: _Words) -> Reading:
-    """Return the text itself as the value."""
+def _plain(text: str, words: _Words, further: int) -> Reading:
+    """Return the text itself as the value, and as so many further ones."""
     if not text.strip():
         return Reading(problem=words.empty)
     value = usable(text)
     if value is None:
         return Reading(problem=words.unusable)
-    return Reading(value, expires_at=end_of_web_token(value))
+    return Reading(value, further=(value,) * further, expires_at=end_of_web_token(value))
 
 
 def _known(text: str, source: FileSource | CommandSource, fields: tuple[str, ...]) -> _Found | None:

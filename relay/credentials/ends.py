@@ -32,7 +32,8 @@ def read_end(data: object) -> float | None:
 
 
 def _of_number(number: float) -> float | None:
-    if not math.isfinite(number):
+    # No float holds every whole number that JSON can say.
+    if abs(number) >= _LATEST * 1000 or not math.isfinite(number):
         return None
     return _shown(number / 1000 if number >= _LEAST_MILLISECONDS else number)
 

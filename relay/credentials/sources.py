@@ -34,11 +34,18 @@ def describe(source: EnvSource | FileSource | CommandSource) -> str:
     return f"{place} ({source.json_path})" if source.json_path else place
 
 
-def read_environment(source: EnvSource, environment: Mapping[str, str]) -> Reading:
-    """Read a variable; an empty one has no value."""
+def read_environment(
+    source: EnvSource, environment: Mapping[str, str], fields: tuple[str, ...] = VALUE
+) -> Reading:
+    """Read a variable; an empty one has no value.
+
+    For several fields it is looked into as a file is: see ``document``.
+    """
     text = environment.get(source.env, "")
     if not text.strip():
         return Reading(problem=NOT_SET)
+    if fields != VALUE:
+        return read_document(text, FileSource(file=source.env), fields)
     value = usable(text)
     return Reading(value) if value else Reading(problem="holds characters that no header may")
 

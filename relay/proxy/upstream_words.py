@@ -58,7 +58,8 @@ class UpstreamWords:
 
 def shown(message: str, secrets: Iterable[bytes]) -> str:
     """Return another's message as the log may have it: no secret, one line, and not much of it."""
-    for secret in secrets:
+    # The longest first: one may be a part of another.
+    for secret in sorted(secrets, key=len, reverse=True):
         message = message.replace(secret.decode("ascii"), "[redacted]")
     message = without_keys(message)
     cut = "..." if len(message) > _SHOWN else ""

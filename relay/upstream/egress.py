@@ -56,6 +56,11 @@ class Egress:
         if self.credential is not None:
             self.credential.refused()
 
+    def close(self) -> None:
+        """Stop what runs in the background for its credential."""
+        if self.credential is not None:
+            self.credential.close()
+
     @property
     def remarks(self) -> list[Remark]:
         """What is wrong with its credential by the looks of it."""

@@ -23,7 +23,8 @@ _SHOWN: Final = 120
 # Where proxies say more than by a status: RFC 9209, and Squid.
 _DETAILS: Final = (b"proxy-status", b"x-squid-error")
 # Several may stand on one line: a scheme is behind a comma as its parameters are, but without "=".
-_QUOTED: Final = re.compile(rb'"(?:\\.|[^"\\])*"')
+# A quote that nothing closes takes the rest: looking on behind each would take seconds.
+_QUOTED: Final = re.compile(rb'"(?:\\.|[^"\\])*"?')
 _SCHEME: Final = re.compile(rb"(?:^|,)\s*([A-Za-z][A-Za-z0-9-]{0,19})(?=\s+[^\s=]|\s*(?:,|$))")
 
 
@@ -125,8 +126,9 @@ def _refused(tunnel: Tunnel, head: ResponseHead) -> NoWay:
         text = f"{_proxy(tunnel)} refuses a way to {tunnel.authority}: {said}"
         return NoWay(text, "see to its rules, and to its log")
     schemes = _schemes(head)
-    if schemes and "basic" not in map(str.lower, schemes):
-        text = f"{_proxy(tunnel)} wants to be told who asks by {', '.join(schemes)}: {said}"
+    if schemes and b"basic" not in map(bytes.lower, schemes):
+        told = _shown(tunnel, b", ".join(schemes))
+        text = f"{_proxy(tunnel)} wants to be told who asks by {told}: {said}"
         return NoWay(text, "the relay says it by Basic alone: have it allow that, or this host")
     credential = tunnel.egress.credential
     if credential is None:
@@ -138,20 +140,24 @@ def _refused(tunnel: Tunnel, head: ResponseHead) -> NoWay:
     return NoWay(text, "put another there")
 
 
-def _schemes(head: ResponseHead) -> list[str]:
+def _schemes(head: ResponseHead) -> list[bytes]:
     """Return the ways in which a proxy wants to be told who asks (RFC 9110 §11.7.1)."""
     values = head.values(b"proxy-authenticate")
     plain = (_QUOTED.sub(b'""', value) for value in values)
-    found = (name.decode() for value in plain for name in _SCHEME.findall(value))
+    found = (name for value in plain for name in _SCHEME.findall(value))
     return list(dict.fromkeys(found))
 
 
 def _said(tunnel: Tunnel, head: ResponseHead) -> str:
     """Return what a proxy says in its answer: its status, and words that may be shown."""
     words = [head.reason, *(value for name in _DETAILS for value in head.values(name)[:1])]
-    text = b", ".join(filter(None, words))
+    shown = _shown(tunnel, b", ".join(filter(None, words)))
+    return f"{head.status} {shown!a}" if shown else str(head.status)
+
+
+def _shown(tunnel: Tunnel, text: bytes) -> str:
+    """Return a proxy's text without secrets, and not much of it."""
     for secret in tunnel.egress.secrets:
         text = text.replace(secret, b"[redacted]")
     shown = text.decode("latin-1")
-    cut = "..." if len(shown) > _SHOWN else ""
-    return f"{head.status} {shown[:_SHOWN] + cut!a}" if shown else str(head.status)
+    return shown[:_SHOWN] + "..." if len(shown) > _SHOWN else shown

@@ -60,6 +60,21 @@ CASES = {
         "wants to be told who asks by Negotiate, NTLM, Digest: 407",
         lasting=True,
     ),
+    "schemes without end": Case(
+        WANTS % b", ".join(b"Scheme-%d" % number for number in range(1000)),
+        r"wants to be told who asks by Scheme-0, [^:]{90,110}\.\.\.: 407 ",
+        lasting=True,
+    ),
+    "a scheme that is the password": Case(
+        WANTS % b"NTLM, %b" % PROXY_PASSWORD.encode(),
+        r"wants to be told who asks by NTLM, \[redacted\]: 407 ",
+        lasting=True,
+    ),
+    "quotes without end": Case(
+        WANTS % (b'Negotiate realm="a, Basic ' + b'\\"' * 8000),
+        "wants to be told who asks by Negotiate: 407",
+        lasting=True,
+    ),
     "the last on a line": Case(
         WANTS % b'Negotiate, Digest realm="corp", nonce="c", Basic realm="corp"',
         r"refuses the credential from \S+/proxy: 407",

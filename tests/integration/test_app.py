@@ -27,6 +27,8 @@ from relay.credentials.command_value import CommandValue
 from relay.credentials.file import FileValue
 from relay.downstream.connections import Connections
 from relay.proxy import forward
+from relay.supervisor import Supervisor
+from relay.telemetry.ledger import Ledger
 from relay.upstream import health
 from relay.upstream.dial import Dialer
 from relay.upstream.tls import tls_context
@@ -758,6 +760,30 @@ async def test_all_is_loaded_once_the_pages_are(
     async with asyncio.timeout(FUSE_SECONDS):
         await running.run(go_on)
     assert order == ["pages", "all"]
+
+
+async def test_a_reload_asked_for_during_the_start_comes_after_it(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while a ledger is read: what supervises the relay must not hear of readiness before."""
+    running = App(load(write_configuration(tmp_path, configuration(upstream.port))))
+    order = []
+
+    async def read_slowly(_: Ledger) -> None:
+        running.reload()
+        for _turn in range(10):
+            await asyncio.sleep(0)
+
+    def say(_: Supervisor, what: str) -> None:
+        order.append(what.partition("\n")[0])
+        if order.count("READY=1") == 2:
+            running.stop()
+
+    monkeypatch.setattr(Ledger, "wait_until_read", read_slowly)
+    monkeypatch.setattr(Supervisor, "_tell", say)
+    async with asyncio.timeout(FUSE_SECONDS):
+        await running.run()
+    assert order == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
 
 
 async def test_the_start_says_what_is_served(two_relays: LocalRelay, upstream: Upstream) -> None:

@@ -242,6 +242,20 @@ async def test_what_an_upstream_says_is_made_harmless(upstream: Upstream, tmp_pa
     assert "refused: 401, [redacted]" in found.text
 
 
+async def test_what_goes_into_further_headers_is_harmless_too(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """All that the grant's source gives is secret, and not its first field alone."""
+    (tmp_path / "login").write_text(json.dumps({"token": KEY, "account": "tenant-of-mine"}))
+    headers = {"authorization": "Bearer {token}", "x-account": "{account}"}
+    grant = {"name": "corp", "source": {"file": "login"}, "headers": headers}
+    relays = {"r": {"url": f"http://127.0.0.1:{upstream.port}", "grant": "corp"}}
+    config = openly(upstream.port, grants=[grant], claude=None, relays=relays)
+    upstream.answer_with(answer(302, b"", "location: http://h/tenant-of-mine"))
+    found = (await diagnosed(tmp_path, config)).the("path")
+    assert "http://h/[redacted]" in found.text
+
+
 async def test_a_missing_credential_does_not_hide_the_rest(
     upstream: Upstream, tmp_path: Path
 ) -> None:

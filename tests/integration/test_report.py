@@ -149,6 +149,31 @@ async def test_no_planted_secret_is_in_it(
     assert text.count("operation=messages") >= len(STRANGE)
 
 
+async def test_no_value_of_a_source_is_in_it(upstream: Upstream, tmp_path: Path) -> None:
+    """Not a further header's, nor a part of a proxy's credential, though they look like names."""
+    account, password = "tenant-of-mine", "proxy-word"
+    (tmp_path / "login").write_text(json.dumps({"token": KEY, "account": account}))
+    (tmp_path / "way").write_text(f"relay-of-mine:{password}")
+    headers = {"authorization": "Bearer {token}", "x-account": "{account}"}
+    near = {"url": f"http://127.0.0.1:{upstream.port}", "grant": "corp", "api": "anthropic"}
+    far = {"url": "https://api.anthropic.com", "grant": "corp", "api": "anthropic"}
+    config = configuration(
+        upstream.port,
+        grants=[{"name": "corp", "source": {"file": "login"}, "headers": headers}],
+        claude=None,
+        relays={"near": near, "far": far},
+        egress={"url": "http://127.0.0.1:1", "credential": {"file": "way"}},
+    )
+    async with running_relay(tmp_path, config) as relay:
+        for said in (account, password):
+            upstream.answer_with(api(models=answer(), messages=answer(200, message(said))))
+            await relay.ask(request("/relay/near/v1/messages"))
+        await relay.log.calls(2)
+        text = await reported(tmp_path, config, ListenAddress("127.0.0.1", relay.admin_port))
+    assert text.count("model=[redacted]") == 2
+    assert [each for each in (account, password) if each in text] == []
+
+
 @pytest.mark.parametrize("secret", [KEY, TOKEN, *STRANGE[:1], WORDS["password"], WORDS["query"]])
 @pytest.mark.parametrize(
     "wrong",

@@ -176,6 +176,7 @@ async def test_a_dead_collector_costs_spans_and_nothing_else(
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://user:secret@127.0.0.1:{silent.port}",
             "OTEL_BSP_SCHEDULE_DELAY": "10",
             "OTEL_BSP_MAX_QUEUE_SIZE": "20",
+            "OTEL_EXPORTER_OTLP_HEADERS": "x-team: secret",  # it should be an equals sign
         }
         async with relay_process(tmp_path, configuration(upstream.port), environment) as relay:
             agent = await relay.agent()
@@ -187,6 +188,20 @@ async def test_a_dead_collector_costs_spans_and_nothing_else(
             assert said[1] == str(silent.port)
             assert sum((await relay.samples("relay_trace_spans_dropped_total")).values()) > 40
             assert not any("secret" in line for line in relay.log.text)
+            assert not any("OpenTelemetry" in line for line in relay.log.text)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[::1", "127.0.0.1:4318", "?"])
+async def test_a_collector_that_cannot_be_one_costs_spans_and_nothing_else(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """A variable that is wrong keeps no relay from serving."""
+    upstream.answer_with(OK)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    async with running_relay(tmp_path, configuration(upstream.port)) as relay:
+        assert (await relay.ask(request())).status == 200
+        await relay.log.says(r"^the collector at .* did not take 2 spans; calls go on$")
 
 
 async def test_without_the_variables_a_trace_passes_as_it_came(

@@ -69,7 +69,7 @@ async def _surroundings(settings: Settings, system: System) -> Findings:
 
 
 def _values(credentials: list[Credential]) -> list[str]:
-    return [(credential.value() or b"").decode() for credential in credentials]
+    return [each.decode() for credential in credentials for each in credential.values() or ()]
 
 
 async def _noting(

@@ -39,8 +39,7 @@ async def reach(relay: RelaySettings, settings: EgressSettings, system: System) 
         async for finding in _reach(relay, egress, system):
             yield finding
     finally:
-        if egress.credential is not None:
-            egress.credential.close()
+        egress.close()
 
 
 async def _reach(relay: RelaySettings, egress: Egress, system: System) -> Findings:

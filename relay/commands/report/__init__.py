@@ -26,6 +26,7 @@ from relay.commands.report.excerpt import excerpt
 from relay.commands.report.redaction import Redaction
 from relay.commands.report.running import Section, look
 from relay.config import ConfigurationError, ListenAddress, Settings
+from relay.upstream.egress import Egress
 
 _LIBRARIES: Final = ("aiohttp", "pydantic", "PyYAML", "prometheus-client", "uvloop", "orjson")
 _NOT_READ: Final = "(cannot be read)"
@@ -138,5 +139,14 @@ async def _hide_values(settings: Settings, redaction: Redaction) -> None:
     grants, clients = await credentials_of(settings)
     extras = [each.credential for each in await extras_of(settings)]
     for credential in (*grants, *clients, *extras):
-        redaction.hide((credential.value() or b"").decode())
+        _hide(credential.values() or (), redaction)
         credential.close()
+    for egress in map(Egress, settings.egresses):
+        await egress.look()
+        _hide(egress.secrets, redaction)
+        egress.close()
+
+
+def _hide(values: Iterable[bytes], redaction: Redaction) -> None:
+    for value in values:
+        redaction.hide(value.decode())

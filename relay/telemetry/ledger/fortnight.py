@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Final
 
 from relay.config.limits import MICRO
-from relay.telemetry.ledger.reader import Group, Ids, Reader, reading
+from relay.telemetry.ledger.reader import OTHERS, Group, Ids, Reader, reading
 from relay.telemetry.ledger.report import Totals
 from relay.telemetry.periods import day_of, midnight
 
 DAYS: Final = 14
 SHOWN: Final = 20
 """Rows of each table at most."""
+SESSIONS: Final = 1_000
+"""How many of a day's are looked at: names are agents' own words, and may be as many as calls."""
 WHOLE_SECONDS: Final = 600.0
 _COLUMNS: Final = ("client", "session_id")
 
@@ -45,7 +47,13 @@ class _Tables:
         self.total.add(group)
         self.models.setdefault(group.model, Totals()).add(group)
         self.clients.setdefault(client, Totals()).add(group)
-        self.sessions.setdefault(session, Totals()).add(group)
+        if session != OTHERS:
+            self.sessions.setdefault(session, Totals()).add(group)
+
+    def forget(self) -> None:
+        """Keep of the sessions those that were used last."""
+        if len(self.sessions) > SESSIONS:
+            self.sessions = dict(nlargest(SESSIONS, self.sessions.items(), key=_last))
 
     def describe(self, name: str) -> Figures:
         """Return them as the page shows them: what cost most, and the sessions used last."""
@@ -99,11 +107,14 @@ class Fortnight:
     def _take(self, reader: Reader, today: date, ids: Ids) -> None:
         """Add these rows."""
         since = midnight(min(self._days), self._zone)
-        for group in reader.groups(_COLUMNS, since, self._zone, None, ids=ids):
+        found = reader.groups(_COLUMNS, since, self._zone, None, ids=ids, sessions=SESSIONS)
+        for group in found:
             self._of_all.add(group)
             self._days[min(group.day, today)].add(group)  # a later one is a clock's that was wrong
             if group.day >= today:
                 self._of_today.add(group)
+        self._of_all.forget()
+        self._of_today.forget()
 
     def _describe(self, *, is_unused: bool) -> Figures:
         return {

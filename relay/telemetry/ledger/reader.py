@@ -52,6 +52,14 @@ _SUMS: Final = f"""
 Ids = tuple[int, int]
 """Of rows: those after the first, up to the second."""
 ALL_IDS: Final[Ids] = (0, 2**63 - 1)
+OTHERS: Final = ""
+"""Stands for the sessions that are not told apart; none is called so."""
+_SESSION: Final = (
+    "CASE WHEN session_id IS NULL OR session_id IN ("
+    f"SELECT session_id {{those}} AND outcome != '{REFUSED}' "
+    "GROUP BY 1 ORDER BY max(time) DESC LIMIT ?6"
+    f") THEN session_id ELSE '{OTHERS}' END"
+)  # made of what stands above
 
 
 class Group(NamedTuple):
@@ -111,10 +119,13 @@ class Reader:
         client: str | None,
         *,
         ids: Ids = ALL_IDS,
+        sessions: int | None = None,
     ) -> Iterator[Group]:
         """Yield sums of each day's calls from a moment on, by these columns and the model.
 
-        With ``ids`` only of the rows that were written after one and up to another.
+        With ``ids`` only of the rows that were written after one and up to another. ``sessions`` is
+        how many of a day's are told apart by ``session_id``, those that were used last: their names
+        are agents' own words, and there may be as many as calls.
         """
         moment = self._next(since)
         while moment is not None:
@@ -122,7 +133,8 @@ class Reader:
             start, end = min(moment, midnight(day, zone)), midnight(next_day(day), zone)
             if end <= moment:  # the time of a clock that was wrong, in no day that has a date
                 end = math.inf
-            for row in self._sums(columns, (max(since, start), end, client, *ids)):
+            values = (max(since, start), end, client, *ids)
+            for row in self._sums(columns, values, sessions):
                 yield _group(day, len(columns), row)
             moment = self._next(end)
 
@@ -133,18 +145,26 @@ class Reader:
         return first
 
     def _sums(
-        self, columns: tuple[str, ...], values: tuple[float, float, str | None, int, int]
+        self,
+        columns: tuple[str, ...],
+        values: tuple[float, float, str | None, int, int],
+        sessions: int | None,
     ) -> list[tuple[Any, ...]]:
-        by = "".join(f"{column}, " for column in columns)
         # What has a plus is found by no index: rows after one are few, and stand at the end.
         row, time = ("id", "+time") if values[3] else ("+id", "time")
-        statement = (
-            f"SELECT {by}{_SUMS} FROM calls "  # noqa: S608  # names of columns, the code's own
-            f"WHERE {time} >= ?1 AND {time} < ?2 AND {row} > ?4 AND {row} <= ?5 "
+        those = (
+            f"FROM calls WHERE {time} >= ?1 AND {time} < ?2 AND {row} > ?4 AND {row} <= ?5 "
             "AND (?3 IS NULL OR client = ?3) "
-            f"GROUP BY {by}model"
         )
-        return self._connection.execute(statement, values).fetchall()
+        parameters: tuple[object, ...] = values
+        if sessions is not None:
+            parameters = (*values, sessions)
+            told = _SESSION.format(those=those)
+            columns = tuple(told if each == "session_id" else each for each in columns)
+        selected = "".join(f"{each}, " for each in columns)
+        by = "".join(f"{number}, " for number in range(1, len(columns) + 1))
+        statement = f"SELECT {selected}{_SUMS} {those} GROUP BY {by}model"
+        return self._connection.execute(statement, parameters).fetchall()
 
 
 def _group(day: date, keys: int, row: tuple[Any, ...]) -> Group:

@@ -45,6 +45,8 @@ DELAY_MILLISECONDS: Final = 5000
 CLOSE_SECONDS: Final = 1.0
 QUIET_SECONDS: Final = 60.0
 
+_SILENT: Final = logging.NullHandler()
+
 log = logging.getLogger("relay")
 
 
@@ -52,9 +54,13 @@ class Tracer:
     """Begins the traces of calls, and takes them once they are over."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        # Their loggers write from the thread that sends: what went wrong is said by `report`.
+        # Their loggers write from the thread that sends, and quote headers that they cannot read,
+        # which may be a key: what went wrong is said by `report`. Without a handler of its own a
+        # logger that propagates nothing writes to standard error.
         for name in ("opentelemetry", "urllib3"):
-            logging.getLogger(name).propagate = False
+            logger = logging.getLogger(name)
+            logger.propagate = False
+            logger.addHandler(_SILENT)
         provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         told = {key: str(value) for key, value in provider.resource.attributes.items()}
         self._resource = resource_of(told)
@@ -76,8 +82,7 @@ class Tracer:
         self._is_closed = False
         self._said = 0
         self._quiet_until = 0.0
-        parts = urlsplit(self._exporter._endpoint)  # noqa: SLF001  # nothing public tells it
-        self._collector = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+        self._collector = _place(self._exporter._endpoint)  # noqa: SLF001  # nothing public tells it
         self._thread = threads.start(self._send_all)
 
     @property
@@ -140,9 +145,11 @@ class Tracer:
     # The thread that sends
 
     def _send_all(self) -> None:
-        while not self._is_closed:
+        is_closed = False
+        while not is_closed:
             self._wake.wait(self._delay_seconds)
             self._wake.clear()
+            is_closed = self._is_closed  # what is taken before that is sent yet
             while self._over:
                 self._send(self._take_batch())
 
@@ -181,6 +188,14 @@ def _resource() -> Resource:
     if not name or name.startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: "relay"}))
     return resource.merge(Resource({SERVICE_VERSION: __version__}))
+
+
+def _place(endpoint: str) -> str:
+    """Return a URL's host and port, without a user; those that cannot be are sending's to fail."""
+    try:
+        return urlsplit(endpoint).netloc.rpartition("@")[2]
+    except ValueError:
+        return "no address"
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -212,3 +212,21 @@ async def test_further_values_change_with_the_value(clock: Clock, runs: Runs) ->
     await finish(runs, value, Reading(OLD, further=("two",)))
     assert credential.values() == (OLD.encode(), b"two")
     assert credential.version == version + 1
+
+
+async def test_nothing_is_run_once_it_is_closed(clock: Clock, runs: Runs) -> None:
+    """A configuration that a reload has left is asked once more, for what its last call said."""
+    value = CommandValue(SOURCE, lambda _: None)
+    value.refresh()
+    await finish(runs, value, Reading(OLD, expires_at=clock.now + 60))
+    value.refresh()  # has not come to its end
+    await runs.next()
+    clock.now += 55
+    value.close()
+    assert value.reading.value == OLD
+    value.refresh()
+    clock.now += 60
+    await value.settle()
+    assert value._run is not None
+    assert value._run.cancelling()
+    assert runs.count == 2

@@ -4,6 +4,7 @@ Time is the test's: the modules' clock is replaced, so that nothing here has to 
 """
 
 import asyncio
+import json
 import os
 import threading
 import time
@@ -610,8 +611,8 @@ async def test_refreshed_command_runs_at_once_and_only_once_at_a_time(
 
 async def test_closed_command_is_ended(clock: Clock, runs: Runs) -> None:
     """Nothing runs on behind the relay's back."""
+    command().close()
     value = command()
-    value.close()
     value.refresh()
     result = await runs.next()
     value.close()
@@ -938,3 +939,29 @@ def test_storm_of_401s_is_one_reload(secret: Secret, clock: Clock, reads: list[F
         assert credential.value() == OLD.encode()
     assert len(reads) == 2
     assert told == ["unchanged"]
+
+
+# Several headers
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize(
+    ("text", "fields", "values"),
+    [
+        (OLD, ("", ""), (OLD, OLD)),
+        (json.dumps({"token": OLD, "account": "a-1"}), ("token", "account"), (OLD, "a-1")),
+        (json.dumps({"token": OLD}), ("token", "account"), None),
+        (OLD, ("token", "account"), None),
+    ],
+)
+def test_a_variable_fills_several_headers(
+    tmp_path: Path, text: str, fields: tuple[str, ...], values: tuple[str, ...] | None, kept: bool
+) -> None:
+    """All of them or none: what names fields is never sent whole."""
+    (tmp_path / "CORP").write_text(text)
+    environment = {"RELAY_VARIABLES": str(tmp_path)} if kept else {"CORP": text}
+    credential = Credential("corp", (EnvSource(env="CORP"),), environment, fields=fields)
+    wanted = None if values is None else tuple(each.encode() for each in values)
+    assert credential.values() == wanted
+    assert (credential.explain() == "") == (values is not None)
+    assert OLD not in credential.explain()

@@ -172,3 +172,11 @@ def test_no_secret_is_in_a_repr() -> None:
     source = FileSource(file="/x", json_path="tokens")
     shown = repr(read_document(json.dumps(TOKENS), source, BOTH))
     assert not any(secret in shown for secret in (VALUE_TEXT, ACCOUNT, REFRESH))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_plain_text_goes_into_each_header(source: FileSource | CommandSource) -> None:
+    """Where none of them names a field."""
+    assert read_document(f"{VALUE_TEXT}\n", source, ("", "")) == Reading(
+        VALUE_TEXT, further=(VALUE_TEXT,)
+    )

@@ -37,6 +37,7 @@ def test_a_moment_is_understood_in_every_spelling(spelling: object) -> None:
     "data",
     [
         *(None, True, False, 0, -1, float("nan"), float("inf"), 1e300, [], {}),
+        pytest.param(10**400, id="more than a float holds"),
         *(
             "",
             "soon",

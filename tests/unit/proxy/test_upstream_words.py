@@ -125,3 +125,9 @@ def test_message_is_in_no_repr_of_a_call() -> None:
     """It may hold what the agent sent."""
     record = answered(502, error("what was sent"))
     assert "what was sent" not in repr(record)
+
+
+def test_a_secret_that_begins_another_leaves_nothing_of_it() -> None:
+    """As a proxy's password may, or one of a grant's further values."""
+    secrets = (TOKEN.encode(), f"{TOKEN}-of-mine".encode())
+    assert shown(f"bad {TOKEN}-of-mine", secrets) == "'bad [redacted]'"

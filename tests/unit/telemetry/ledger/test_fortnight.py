@@ -178,6 +178,24 @@ def test_tables_have_an_end(book: Book) -> None:
     assert names(span["sessions"]) == [f"s{SHOWN + 4 - number}" for number in range(SHOWN)]
 
 
+def test_sessions_without_end_take_no_memory(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent may name a new one in each call: those used last are told apart, all are counted."""
+    monkeypatch.setattr(fortnight, "SESSIONS", 3)
+    yesterday = [at("2026-11-25", session_id=f"y{number}") for number in range(9)]
+    refused = at(f"{TODAY} 11:00", session_id="refused", outcome="rejected")
+    book.write(*yesterday, at(TODAY, session_id=None), refused)
+    for number in range(9):
+        book.write(at(f"{TODAY} 0{number}:00", session_id=f"s{number}"))
+        book.read()
+    for _ in range(2):
+        (today, everything) = book.read()["spans"]
+        assert (today["total"]["calls"], everything["total"]["calls"]) == (10, 19)
+        assert names(today["sessions"])[:3] == names(everything["sessions"])[:3]
+        assert names(today["sessions"])[:3] == ["s8", "s7", "s6"]
+        assert len(book.fortnight._of_all.sessions) <= 3
+        monkeypatch.setattr(fortnight, "WHOLE_SECONDS", 0.0)
+
+
 def test_a_ledger_that_is_not_there_is_said(tmp_path: Path) -> None:
     """In the words of `relay usage`."""
     with pytest.raises(Unusable, match="is not there"):
