@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.acceptance.agents.programs import programs
-from tests.acceptance.sdks.opencode import PLUGINS
+from tests.acceptance.sdks.opencode import PLUGINS, REGISTRY
 from tests.acceptance.sdks.provider import Provider, running_provider
 from tests.harness.configuration import Config, both_relays
 from tests.harness.secrets import KEY, OAUTH, OPENAI_KEY, TOKEN
@@ -62,7 +62,8 @@ async def user(provider: Provider, tmp_path: Path) -> AsyncIterator[Run]:
     async with running_upstream() as outside:
         outside.answer_with(b"HTTP/1.1 403 X\r\ncontent-length: 0\r\n\r\n")
         proxy = f"http://127.0.0.1:{outside.port}"
-        run.environment = KEYS | {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "TERM": "xterm"}
+        run.environment = KEYS | REGISTRY
+        run.environment |= {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "TERM": "xterm"}
         for name, program in programs().items():
             mark = tmp_path / "started"
             run.program(name, f"#!/bin/sh\n: > '{mark}'\nexec '{program}' \"$@\"\n")

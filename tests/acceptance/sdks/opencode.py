@@ -25,8 +25,10 @@ FUSE_SECONDS: Final = 150.0
 CALLS: Final = 2
 """For a first prompt: one for the answer, and one for the session's title."""
 
-PLUGINS: Final = b"CONNECT registry.npmjs.org:443 HTTP/1.1"
-"""It asks npm for its package of plugins, and works without."""
+REGISTRY: Final = {"npm_config_registry": "http://plugins.test"}
+"""Where it is told to look for packages: at a name that nobody has."""
+PLUGINS: Final = b"GET http://plugins.test/@opencode-ai%2fplugin HTTP/1.1"
+"""It asks there for its package of plugins, and works without."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Opencode:
 
     def _environment(self) -> dict[str, str]:
         outside = f"http://127.0.0.1:{self.outside.port}"
-        return {
+        return REGISTRY | {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "HTTP_PROXY": outside,
