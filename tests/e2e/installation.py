@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from tests.e2e.stack import Stack
 
 CALL: Final = (
@@ -19,6 +21,15 @@ CALL: Final = (
     " headers={'authorization': 'Bearer ' + t, 'content-type': 'application/json'});"
     "print(u.urlopen(q, timeout=20).status, os.getcwd())"
 )
+
+
+def stand_as_a_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have none of the product's variables, and a folder that the container's user gets into."""
+    for name in [*os.environ]:
+        if name.startswith(("RELAY_", "ANTHROPIC_", "CLAUDE_", "OPENAI_", "COMPOSE_")):
+            monkeypatch.delenv(name)
+    for each in (folder, *folder.parents[:2]):
+        each.chmod(0o755)
 
 
 class Installation:

@@ -19,7 +19,7 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.installation import Installation
+from tests.e2e.installation import Installation, stand_as_a_user
 from tests.e2e.stack import PROJECT, Agent, Stack, eventually, free_ports, get
 from tests.e2e.test_streaming import MESSAGES, STREAM, standin
 
@@ -170,11 +170,7 @@ class Upgrade(Installation):
 @pytest.fixture
 def upgrade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Upgrade]:
     """The earlier version is set up, and nothing of it runs."""
-    for name in [*os.environ]:
-        if name.startswith(("RELAY_", "ANTHROPIC_", "CLAUDE_", "OPENAI_", "COMPOSE_")):
-            monkeypatch.delenv(name)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # the container's user must get in
+    stand_as_a_user(tmp_path, monkeypatch)
     stack = Stack(IMAGE, tmp_path, [])
     upgrade = Upgrade(stack)
     upgrade.initialise()

@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from relay.cli import main
-from tests.e2e.installation import Installation
+from tests.e2e.installation import Installation, stand_as_a_user
 from tests.e2e.stack import AGENT_IMAGE, PROJECT, Stack
 
 KEY: Final = "sk-ant-api03-e2eFirstTerminal000000000000000000000000AA"
@@ -40,11 +40,7 @@ HOSTILE_VARIABLES: Final = (
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     """The stand-in is up, the relay is not; the sandbox has Python in Claude Code's place."""
-    for name in [*os.environ]:
-        if name.startswith(("RELAY_", "ANTHROPIC_", "CLAUDE_", "OPENAI_", "COMPOSE_")):
-            monkeypatch.delenv(name)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # the container's user must get in
+    stand_as_a_user(tmp_path, monkeypatch)
     stack = Stack("relay-e2e-variables", tmp_path, ["demo"])
     stack.docker("build", "relay", "demo-api")
     for image, name in (
