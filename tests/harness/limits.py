@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from tests.harness.configuration import Config, configuration
 from tests.harness.peer import Answer
+from tests.harness.recordings import response
 from tests.harness.relay import Relay
+from tests.harness.upstream import Upstream
 
 # Of claude-opus-4-8, with two searches: see tests/unit/telemetry/ledger/test_bill.py.
 DOLLARS: Final = 0.020451
@@ -42,3 +44,11 @@ async def amounts(relay: Relay) -> dict[tuple[str, str], float]:
         name = each["limit"] if "session" not in each else f"{each['limit']} {each['session']}"
         found[each["client"], name.strip()] = each["used"]
     return found
+
+
+def answer_in_background(upstream: Upstream) -> None:
+    """Have a response be queued by POST, and be there by GET: 1,000 tokens in, 2,000 out."""
+    usage = {"input_tokens": 1000, "output_tokens": 2000}
+    begun = response(status="queued", output=[], usage=None)
+    done = response(status="completed", output=[], usage=usage)
+    upstream.answer_with(lambda sent: begun if sent.method == b"POST" else done)

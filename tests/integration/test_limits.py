@@ -20,7 +20,15 @@ from relay.telemetry.ledger.writer import Writer
 from tests.harness.chain import running_chain
 from tests.harness.configuration import Config, both_relays, configuration
 from tests.harness.ledger import a_row, rows_in, until
-from tests.harness.limits import DOLLARS, SESSION, TOKENS, limited, refused, used
+from tests.harness.limits import (
+    DOLLARS,
+    SESSION,
+    TOKENS,
+    answer_in_background,
+    limited,
+    refused,
+    used,
+)
 from tests.harness.messages import CHAT, EVENTS, MESSAGES, OK, chunk, request
 from tests.harness.model_answers import (
     BLOCK_START,
@@ -30,7 +38,7 @@ from tests.harness.model_answers import (
     message_start,
     text_delta,
 )
-from tests.harness.recordings import recorded_answer, response
+from tests.harness.recordings import recorded_answer
 from tests.harness.relay import Relay, running_relay, update_configuration
 from tests.harness.secrets import TOKEN
 from tests.harness.upstream import Upstream
@@ -418,10 +426,7 @@ async def test_a_background_response_is_billed_when_it_is_fetched(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     """In the place of what it was taken for, and once."""
-    usage = {"input_tokens": 1000, "output_tokens": 2000}
-    begun = response(status="queued", output=[], usage=None)
-    done = response(status="completed", output=[], usage=usage)
-    upstream.answer_with(lambda sent: begun if sent.method == b"POST" else done)
+    answer_in_background(upstream)
     config = limited(
         upstream.port,
         {"tokens": 3_000, "per": "day"},

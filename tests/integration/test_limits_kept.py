@@ -18,10 +18,18 @@ from relay.telemetry.ledger import writer as writer_module
 from tests.harness.clock import WallClock
 from tests.harness.configuration import Config, both_relays
 from tests.harness.ledger import rows_in, until
-from tests.harness.limits import DOLLARS, SESSION, TOKENS, amounts, limited, refused
+from tests.harness.limits import (
+    DOLLARS,
+    SESSION,
+    TOKENS,
+    amounts,
+    answer_in_background,
+    limited,
+    refused,
+)
 from tests.harness.messages import MESSAGES, request
 from tests.harness.model_answers import MESSAGE_JSON
-from tests.harness.recordings import recorded_answer, response
+from tests.harness.recordings import recorded_answer
 from tests.harness.relay import LocalRelay, Relay, running_relay, update_configuration
 from tests.harness.secrets import OTHER_TOKEN
 from tests.harness.upstream import Upstream
@@ -341,10 +349,7 @@ async def test_a_background_response_is_billed_to_who_made_it(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     """Whoever fetches it, in whatever session."""
-    usage = {"input_tokens": 1000, "output_tokens": 2000}
-    begun = response(status="queued", output=[], usage=None)
-    done = response(status="completed", output=[], usage=usage)
-    upstream.answer_with(lambda sent: begun if sent.method == b"POST" else done)
+    answer_in_background(upstream)
     limits = [{"tokens": 3_000, "per": "day"}, {"tokens": 3_000, "per": "session"}]
     config = limited(upstream.port, *limits, ledger=LEDGER, **both_relays(upstream.port))
     config["clients"].append({"name": "other", "token": {"file": "other_token"}})
