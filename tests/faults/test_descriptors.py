@@ -103,6 +103,19 @@ async def test_nothing_spins(scarce: RelayProcess, upstream: Upstream) -> None:
     await check_served(scarce, upstream)
 
 
+async def test_agents_wait_until_there_is_one(scarce: RelayProcess, upstream: Upstream) -> None:
+    """Nobody is turned away, and it is said once for all of them."""
+    crowd = await use_up(scarce)
+    late = await scarce.agent()
+    await late.send(request())
+    upstream.answer_with(OK)
+    await scarce.log.says("connections wait to be accepted: too many open files")
+    await leave(crowd)
+    assert (await late.answer()).status == 200
+    assert str(scarce.log.text).count("connections wait to be accepted") == 1
+    await check_served(scarce, upstream)
+
+
 async def test_a_call_without_a_descriptor_for_its_upstream(
     scarce: RelayProcess, upstream: Upstream
 ) -> None:
