@@ -42,7 +42,7 @@ DEFAULT_RETURNS: Final = "127.0.0.1:8485"
 PLACES: Final = ("agent.yaml", "/etc/relay/agent.yaml")
 SECRETS_FOLDER: Final = "/run/secrets"
 DEFAULT_CLIENT: Final = "agent"
-TOKEN_VARIABLE: Final = "RELAY_TOKEN"  # noqa: S105  # a variable's name, not a token
+TOKEN_VARIABLE: Final = "RELAY_TOKEN"
 
 
 def find_file(path: str | None, environment: Mapping[str, str]) -> Path:

@@ -125,7 +125,7 @@ class HopSettings:
     upstream: UpstreamAddress
     if_down: Literal["fail", "skip"] = "fail"
     """What becomes of a call that cannot be handed to it: an error, or the next leg."""
-    pass_: Literal["client", "call"] | Sources = "client"  # noqa: S105  # a kind, not a password
+    pass_: Literal["client", "call"] | Sources = "client"
     """What it gets in the credential's place: a pass of each client or call, or one of its own."""
     headers: tuple[HeaderSettings, ...] = ()
     """What it wants for itself; taken off what it sends on."""
