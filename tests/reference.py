@@ -18,7 +18,8 @@ from typing import Final
 
 from relay.commands.arguments import parser
 from relay.config import schema
-from relay.config.settings import DEFAULT_ALLOW, built_in_grant
+from relay.config.built_in_grants import BUILT_IN_GRANTS, built_in_grant
+from relay.config.settings import DEFAULT_ALLOW
 
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 PAGES: Final = (DOCS / "configuration.md", DOCS / "commands.md")
@@ -118,7 +119,7 @@ def _allow() -> str:
 def _grants() -> str:
     """Return the built-in grants: where the credential is looked for, and how it is sent."""
     rows = []
-    for name in schema.BUILT_IN_GRANTS:
+    for name in BUILT_IN_GRANTS:
         grant = built_in_grant(name, None, ("secrets",))
         places = [
             f"`{source.model_dump(exclude_none=True).popitem()[1]}`" for source in grant.sources
