@@ -1,4 +1,4 @@
-"""Writes the tables of docs/ from what they describe: the schema, the defaults, the commands.
+"""Writes the tables of the pages from what they describe: the schema, the defaults, the commands.
 
 A table stands between ``<!-- from NAME -->`` and ``<!-- end -->``; all around it is written by
 hand. `python -m tests.reference` writes them anew, and a test fails while one is out of date.
@@ -22,7 +22,7 @@ from relay.config.built_in_grants import BUILT_IN_GRANTS, built_in_grant
 from relay.config.settings import DEFAULT_ALLOW
 
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
-PAGES: Final = (DOCS / "configuration.md", DOCS / "commands.md")
+PAGES: Final = (DOCS.parent / "README.md", DOCS / "configuration.md", DOCS / "commands.md")
 
 _BLOCK: Final = re.compile(r"(?<=<!-- from )(\S+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _WORDS: Final = {

@@ -20,6 +20,8 @@ from typing import Final, Self, TypeVar
 from testcontainers.compose import DockerCompose
 from testcontainers.core.container import DockerContainer
 
+from relay.config import GRANT_VARIABLES
+
 PROJECT: Final = Path(__file__).resolve().parents[2]
 AGENT_IMAGE: Final = "python:3.13-slim-trixie"
 FUSE_SECONDS: Final = 60.0
@@ -27,9 +29,7 @@ _ASK_AGAIN_SECONDS: Final = 0.1
 
 # Whatever the person who runs the tests has set for a stack of their own.
 _FOREIGN_VARIABLES: Final = (
-    "ANTHROPIC_API_KEY",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-    "OPENAI_API_KEY",
+    *GRANT_VARIABLES.values(),
     "COMPOSE_FILE",
     "COMPOSE_PROFILES",
 )

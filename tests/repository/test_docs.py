@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from relay.commands.arguments import parser
-from relay.config import DEFAULT_ADMIN, load
+from relay.config import DEFAULT_ADMIN, GRANT_VARIABLES, load
 from relay.config.loading import DEFAULT_LISTEN, DEFAULT_RETURNS, SECTIONS
 from tests.harness import ROOT
 from tests.reference import PAGES, written_anew
@@ -164,13 +164,14 @@ def test_every_variable_of_the_relay_is_listed() -> None:
 
 
 def test_every_variable_of_the_compose_file_is_listed() -> None:
-    """With its default, where that is a text of its own."""
+    """With its default, where that is a text of its own; it hands on what each grant may be."""
     compose = (ROOT / "compose.yaml").read_text("utf-8")
     defaults: dict[str, str] = {}
     for name, default in re.findall(r"(?<!\$)\$\{([A-Z_]+)(?::?-([^}]*))?", compose):
         defaults.setdefault(name, default)
     rows = listed(section_of_configuration("## Variables of `compose.yaml`"))
     assert set(rows) == set(defaults) - OF_THE_SHELL
+    assert set(GRANT_VARIABLES.values()) <= set(rows)
     plain = {name: default for name, default in defaults.items() if name in rows}
     plain = {name: default for name, default in plain.items() if "$" not in default}
     assert {name: rows[name] for name in plain} == plain
