@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -212,3 +213,14 @@ def test_every_part_of_the_tests_is_explained() -> None:
     assert parts
     rows = re.findall(r"^\| `(\w+)` \|", FILES["CONTRIBUTING.md"], re.MULTILINE)
     assert set(rows) == set(parts[1].split("|"))
+
+
+def test_the_drawing_of_packages_is_the_contract_of_imports() -> None:
+    """From top to bottom, and so are the rows of the table below it."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    layers = [re.findall(r"\w+", layer) for layer in contracts["contracts"][0]["layers"]][1:]
+    code = FILES["docs/how-it-works.md"].split("\n## The code\n")[1]
+    named = [name for layer in layers for name in layer]
+    drawing = re.findall(r"^```\n(.*?)^```", code, re.MULTILINE | re.DOTALL)[0]
+    assert [re.findall(r"\w+", line[:23]) for line in drawing.splitlines()] == layers
+    assert re.findall(r"^\| `(\w+)` \|", code, re.MULTILINE) == named
