@@ -38,7 +38,7 @@ class Exchange(ABC):
         self._lifecycle = lifecycle
         self._runtime: Runtime = lifecycle.runtime
         """The configuration that it is handled by to its end."""
-        self._connection = connection
+        self._agent = connection.transport
         self._request = request
         self._record = CallRecord()
         self._continued = False
@@ -58,8 +58,8 @@ class Exchange(ABC):
             keep = await self._fail(RelayFault())
         finally:
             self._end()
-        if not self._connection.writable:
-            await self._connection.catch_up(self._lifecycle.runtime.settings.timeouts.write)
+        if not self._agent.writable:
+            await self._agent.catch_up(self._lifecycle.runtime.settings.timeouts.write)
         return keep
 
     @abstractmethod
@@ -89,7 +89,7 @@ class Exchange(ABC):
         if max_body is not None and head.length is not None and head.length > max_body:
             raise BodyTooLarge
         if expects_continue(head):
-            self._connection.write(answer.CONTINUE)
+            self._agent.write(answer.CONTINUE)
             self._continued = True
         return AgentBody(
             self._request,
@@ -101,7 +101,7 @@ class Exchange(ABC):
     def _writer(self, head: RequestHead, reply: Reply, way: Way = DIRECT) -> ResponseWriter:
         self._request.head = None  # an answer may take minutes: what asked is not kept as long
         return ResponseWriter(
-            self._connection,
+            self._agent,
             head,
             reply,
             self._record,
@@ -115,12 +115,12 @@ class Exchange(ABC):
         """Answer with the error, or break off an answer that has begun."""
         self._record.failed(error)
         if self._reply is not None:
-            await self._connection.break_off(self._runtime.settings.timeouts.write)
+            await self._agent.break_off(self._runtime.settings.timeouts.write)
             return False
         head = self._request.head
         close = error.closes or self._is_last(head)
         head_only = head is not None and head.method == b"HEAD"
-        self._connection.write(
+        self._agent.write(
             answer.own_answer(
                 error,
                 self._record.api,
@@ -139,7 +139,7 @@ class Exchange(ABC):
         """Say that the relay is there, to who asks for no more; return whether to go on."""
         close = self._is_last(head)
         told = list(headers)
-        self._connection.write(answer.plain_answer(200, told, b"", head_only=True, close=close))
+        self._agent.write(answer.plain_answer(200, told, b"", head_only=True, close=close))
         return not close
 
     def _is_last(self, head: RequestHead | None) -> bool:

@@ -82,7 +82,7 @@ class Call(Exchange):
         route = find_relay(target, self._runtime.routes)
         if is_probe(head.method, target):
             self._measured = False  # no call: Claude Code asks whether anybody is there
-            port = self._connection.local_port
+            port = self._agent.local_port
             return self._answer_empty(head, prove(head, self._runtime.clients, port))
         self._begin(route, target, head)
         await self._admit(head, target, route)
@@ -111,7 +111,7 @@ class Call(Exchange):
         self._record.method = head.method.decode("ascii")
         check_target(head.method, head.target)
         self._record.path = head.target.partition(b"?")[0].decode("ascii")
-        self._runtime.access.check_host(head, self._connection.local_address)
+        self._runtime.access.check_host(head, self._agent.local_address)
         self._runtime.access.check_origin(head)
         return split_target(head.target)
 

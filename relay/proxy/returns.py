@@ -127,7 +127,7 @@ class Leg(Exchange):
         """End it at once: its call is over."""
         if self._task is not None:
             self._task.cancel()
-        self._connection.abort()
+        self._agent.abort()
 
     async def _relay(self) -> bool:
         self._task = asyncio.current_task()
@@ -210,7 +210,7 @@ class Leg(Exchange):
             self._returns.say_too_much(came_from.place, target.operation, call.record.operation)
             raise
         self._from = came_from
-        self._connection.is_excused = came_from.patience.may_take_nothing
+        self._agent.is_excused = came_from.patience.may_take_nothing
         if not call.probe:
             self._metrics.begin_leg(record)
 

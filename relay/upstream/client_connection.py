@@ -1,8 +1,7 @@
 """One connection to an upstream, and what the event loop says of it.
 
-This is the relay's sending side, behind one seam: ``Connection.begin`` takes a prepared head
-and a body and returns what waits for the response's head; ``Reply`` then pushes the body.
-What is said on it is a ``exchange``, one at a time.
+``Connection.begin`` takes a prepared head and a body and returns what waits for the response's
+head; ``Reply`` then pushes the body. What is said on it for one call is an ``Http1Exchange``.
 
 Knows nothing of grants, routes or the agent; ``pool`` decides which connection is used.
 """

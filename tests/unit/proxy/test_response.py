@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from relay.downstream.connections import Connections
 from relay.downstream.server_connection import Request as IncomingRequest
 from relay.downstream.server_connection import ServerConnection
+from relay.downstream.transport import AgentTransport
 from relay.errors import UpstreamTruncated
 from relay.http.chunked import ChunkReader
 from relay.http.grammar import Field
@@ -196,7 +197,7 @@ async def relay_in_memory(
         record.answered(reply.head)
         record.meter = record.meter if tap else None
         head = request_head()
-        await ResponseWriter(downstream, head, reply, record, write_seconds=9).run()
+        await ResponseWriter(downstream.transport, head, reply, record, write_seconds=9).run()
         reply.close()
         record.succeeded()
 
@@ -309,7 +310,7 @@ async def test_while_the_agent_takes_nothing_the_upstream_is_not_silent(
     clock = Clock()
     monkeypatch.setattr(response, "time", clock)
     monkeypatch.setattr(call, "time", clock)
-    monkeypatch.setattr(ServerConnection, "untaken", 0)
+    monkeypatch.setattr(AgentTransport, "untaken", 0)
     agent = ServerConnection(Nobody(), Connections())
     agent.connection_made(Wire())
     connection = Connection(lambda _: None, lambda _: None)
@@ -319,7 +320,7 @@ async def test_while_the_agent_takes_nothing_the_upstream_is_not_silent(
     connection.data_received(answer_head(STREAM) + chunk(message_events()[0]))
     reply = await begun
     record.answered(reply.head)
-    writer = ResponseWriter(agent, request_head(), reply, record, write_seconds=9)
+    writer = ResponseWriter(agent.transport, request_head(), reply, record, write_seconds=9)
     running = asyncio.create_task(writer.run())
     await asyncio.sleep(0)  # its first turn, to where it waits for more
     clock.now += 2.0
