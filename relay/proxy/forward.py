@@ -18,12 +18,12 @@ from relay.http.grammar import Field
 from relay.http.headers import serialize
 from relay.http.message import RequestHead, ResponseHead
 from relay.proxy.credential_injection import Injection
-from relay.proxy.extra_headers import Headers
+from relay.proxy.extra_headers import ExtraHeaders
 from relay.proxy.routing import Target
 from relay.telemetry.call import CallRecord
 from relay.upstream.client_connection import Connection
 from relay.upstream.egress import Egress
-from relay.upstream.interface import Body, Limits, Patience, Reply
+from relay.upstream.interface import Body, Patience, Reply, TimeLimits
 from relay.upstream.pool import Pool
 from relay.upstream.tls import tls_context
 from relay.upstream.tunnel import TunnelPool
@@ -43,7 +43,7 @@ class Sender:
     ) -> None:
         self._prefix = peer.upstream.prefix
         self._host_line = b"Host: %b\r\n" % peer.upstream.authority
-        self._limits = Limits(timeouts.headers, timeouts.idle, timeouts.write)
+        self._limits = TimeLimits(timeouts.headers, timeouts.idle, timeouts.write)
         self._pool = _pool(peer, timeouts.connect, egress)
 
     async def connect(self, record: CallRecord) -> Connection:
@@ -112,7 +112,7 @@ class Forwarder(Sender):
         super().__init__(relay, timeouts, egress)
         self.credential = credential
         self._egress = egress
-        self.headers = Headers(relay.headers)
+        self.headers = ExtraHeaders(relay.headers)
         self._injection = Injection(
             relay.grant, anthropic=relay.api == "anthropic", extra=self.headers.names
         )

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from relay.errors import UpstreamTimeout, UpstreamUnreachable
 from relay.upstream.deadline import Deadline
 from relay.upstream.http1 import Http1Exchange
-from relay.upstream.interface import Body, Limits, Patience, Reply
+from relay.upstream.interface import Body, Patience, Reply, TimeLimits
 from relay.upstream.tls import has_ended
 
 
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
         self,
         head: bytes,
         body: Body,
-        limits: Limits,
+        limits: TimeLimits,
         patience: Patience | None = None,
         *,
         bodiless: bool,

@@ -26,7 +26,7 @@ from relay.http.chunked import LAST_CHUNK, chunk
 from relay.http.headers import wants_close
 from relay.http.message import ResponseHead
 from relay.http.parser import ResponseHeadReader
-from relay.upstream.interface import Body, Limits, Patience, Reply, Sink
+from relay.upstream.interface import Body, Patience, Reply, Sink, TimeLimits
 
 if TYPE_CHECKING:
     from relay.upstream.client_connection import Connection
@@ -41,7 +41,12 @@ class Http1Exchange:
     """A request that goes out, and the reply to it."""
 
     def __init__(
-        self, connection: Connection, limits: Limits, patience: Patience | None, *, bodiless: bool
+        self,
+        connection: Connection,
+        limits: TimeLimits,
+        patience: Patience | None,
+        *,
+        bodiless: bool,
     ) -> None:
         self._connection = connection
         self._deadline = connection.deadline

@@ -25,7 +25,7 @@ from relay.telemetry import call
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics
 from relay.upstream.client_connection import Connection
-from relay.upstream.interface import Limits
+from relay.upstream.interface import TimeLimits
 from tests.harness import FUSE_SECONDS
 from tests.harness.messages import CHAT, MESSAGES, chunk
 from tests.harness.model_answers import (
@@ -193,7 +193,7 @@ async def relay_in_memory(
     record = CallRecord(method="POST", operation=operation)
 
     async def run() -> None:
-        reply = await upstream.begin(b"", NoBody(), Limits(9, 9, 9), bodiless=False)
+        reply = await upstream.begin(b"", NoBody(), TimeLimits(9, 9, 9), bodiless=False)
         record.answered(reply.head)
         record.meter = record.meter if tap else None
         head = request_head()
@@ -316,7 +316,7 @@ async def test_while_the_agent_takes_nothing_the_upstream_is_not_silent(
     connection = Connection(lambda _: None, lambda _: None)
     connection.connection_made(Wire())
     record = CallRecord(method="POST", operation="messages")
-    begun = connection.begin(b"", NoBody(), Limits(9, 9, 9), bodiless=False)
+    begun = connection.begin(b"", NoBody(), TimeLimits(9, 9, 9), bodiless=False)
     connection.data_received(answer_head(STREAM) + chunk(message_events()[0]))
     reply = await begun
     record.answered(reply.head)
