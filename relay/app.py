@@ -28,6 +28,7 @@ from relay.proxy.handler import Calls
 from relay.proxy.hop import Memory
 from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.problems import ProblemLog, subjects_of
+from relay.proxy.readiness import states_of
 from relay.proxy.returns import Returns
 from relay.proxy.runtime import Runtime
 from relay.reload import Loader, prices_of, say_why_not
@@ -67,7 +68,7 @@ class App:
         self._loader = Loader(Path(settings.file), self._metrics.credential_read, memory)
         self._use = Use()
         self._put_prices_in_force(settings, prices_of(settings))
-        self._metrics.prepare(self.lifecycle.runtime.states(), self.lifecycle.runtime.client_names)
+        self._metrics.prepare(states_of(runtime), runtime.client_names)
         self._metrics.loaded()
         self._history = RecentCalls()
         observers = [self._use.take]
@@ -219,7 +220,7 @@ class App:
         runtime = loaded.runtime
         self._open_returns(loaded.settings)
         self._put_prices_in_force(loaded.settings, loaded.prices)
-        self._metrics.prepare(runtime.states(), runtime.client_names)
+        self._metrics.prepare(states_of(runtime), runtime.client_names)
         self.lifecycle.runtime = runtime
         runtime.start()
         before.retire()
