@@ -97,9 +97,9 @@ class App:
         background = [asyncio.create_task(self._tick())]
         try:
             await self._ledger.wait_until_read()
-            await self._pages.open(self.lifecycle.runtime.settings.admin)
-            await self._open_returns(self.lifecycle.runtime.settings)
-            await self._agents.open(self.lifecycle.runtime.settings.listen)
+            self._pages.open(self.lifecycle.runtime.settings.admin)
+            self._open_returns(self.lifecycle.runtime.settings)
+            self._agents.open(self.lifecycle.runtime.settings.listen)
             self.lifecycle.runtime.start()
             self._introduce()
             self._supervisor.ready()
@@ -125,14 +125,14 @@ class App:
         except Exception:
             log.exception("a fault of the relay")
 
-    async def _open_returns(self, settings: Settings) -> None:
+    def _open_returns(self, settings: Settings) -> None:
         """Listen for hops that come back, from the first configuration on that has any.
 
         Raises:
             CannotListen: An address cannot be listened on; then none of them is.
         """
         if settings.has_hops and self._returns.addresses is None:
-            await self._returns.open(settings.returns)
+            self._returns.open(settings.returns)
 
     def _load_admin(self) -> AdminListener:
         from relay.admin.application import AdminListener  # noqa: PLC0415  # see relay.admin.handler
@@ -217,7 +217,7 @@ class App:
         before = self.lifecycle.runtime
         loaded = await self._loader.load(before.settings, self._returns.addresses)
         runtime = loaded.runtime
-        await self._open_returns(loaded.settings)
+        self._open_returns(loaded.settings)
         self._put_prices_in_force(loaded.settings, loaded.prices)
         self._metrics.prepare(runtime.states(), runtime.client_names)
         self.lifecycle.runtime = runtime

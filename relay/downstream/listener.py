@@ -14,11 +14,11 @@ import ipaddress
 import logging
 import socket
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from relay.config import ListenAddress
+from relay.downstream.acceptor import Acceptor, ProtocolFactory
 
 # linux/in.h, linux/in6.h, linux/sockios.h: Python names none of them.
 _IP_FREEBIND: Final = 15
@@ -27,12 +27,11 @@ _SIOCGIFADDR: Final = 0x8915
 _IF_INET6: Final = Path("/proc/net/if_inet6")
 _GLOBAL_SCOPE: Final = "00"
 
+# The kernel keeps at most net.core.somaxconn of them.
 BACKLOG: Final = 1024
 RETRY_SECONDS: Final = 1.0
 
 log = logging.getLogger("relay")
-
-ProtocolFactory = Callable[[], asyncio.Protocol]
 
 
 class CannotListen(OSError):
@@ -48,8 +47,8 @@ def _explain(error: OSError, address: ListenAddress, purpose: str, section: str)
     return f"{text}; {elsewhere}"
 
 
-def bind(address: ListenAddress) -> socket.socket:
-    """Return a socket bound to an IP address and port, whether or not it exists yet.
+def listen(address: ListenAddress) -> socket.socket:
+    """Return a socket that listens on an IP address and port, whether or not it exists yet.
 
     Raises:
         OSError: The port is taken, or not ours to take.
@@ -67,6 +66,7 @@ def bind(address: ListenAddress) -> socket.socket:
             if error.errno != errno.EADDRNOTAVAIL:
                 raise
             _bind_in_advance(handle, address)
+        handle.listen(BACKLOG)
     except BaseException:
         handle.close()
         raise
@@ -120,14 +120,14 @@ class Listeners:
         self._section = section
         self.bound: list[ListenAddress] = []
         """Where it listens, with the port that the system chose for port 0."""
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
         self._waiting: list[asyncio.Task[None]] = []
         self._served: set[ListenAddress] = set()
         """The interfaces' addresses that are listened on already."""
         self._said: set[str] = set()
         """What was logged of interfaces: they are tried each second."""
 
-    async def open(self, addresses: tuple[ListenAddress, ...]) -> None:
+    def open(self, addresses: tuple[ListenAddress, ...]) -> None:
         """Listen on every address; interfaces without one are waited for in the background.
 
         Raises:
@@ -135,39 +135,37 @@ class Listeners:
         """
         for address in addresses:
             if address.ip is not None:
-                await self._listen(address)
-            elif not await self._listen_on_interface(address):
+                self._listen(address)
+            elif not self._listen_on_interface(address):
                 log.warning("%s has no address yet; waiting for it", address.host)
                 self._waiting.append(asyncio.create_task(self._wait_for_interface(address)))
 
-    async def _listen(self, address: ListenAddress) -> None:
+    def _listen(self, address: ListenAddress) -> None:
         try:
-            handle = bind(address)
+            handle = listen(address)
         except OSError as error:
             text = _explain(error, address, self._purpose, self._section)
             raise CannotListen(text) from error
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(self._factory, sock=handle, backlog=BACKLOG)
-        self._servers.append(server)
+        self._acceptors.append(Acceptor(handle, self._factory))
         bound = ListenAddress(address.host, handle.getsockname()[1])
         self.bound.append(bound)
         log.info("%s on %s", self._purpose, bound)
 
-    async def _listen_on_interface(self, address: ListenAddress) -> bool:
+    def _listen_on_interface(self, address: ListenAddress) -> bool:
         found = [ListenAddress(host, address.port) for host in interface_addresses(address.host)]
         for each in found:
             if each not in self._served:
-                await self._listen(each)
+                self._listen(each)
                 self._served.add(each)
         return bool(found)
 
     async def _wait_for_interface(self, address: ListenAddress) -> None:
-        while not await self._try_interface(address):  # noqa: ASYNC110  # the kernel sends no event here
+        while not self._try_interface(address):  # noqa: ASYNC110  # the kernel sends no event here
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _try_interface(self, address: ListenAddress) -> bool:
+    def _try_interface(self, address: ListenAddress) -> bool:
         try:
-            return await self._listen_on_interface(address)
+            return self._listen_on_interface(address)
         except CannotListen as error:
             text = f"{address}: {error}; trying again"
             if text not in self._said:
@@ -179,6 +177,8 @@ class Listeners:
         """Accept no further connections; ``open`` begins anew."""
         for task in self._waiting:
             task.cancel()
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors.clear()
         self._served.clear()
+        self.bound.clear()

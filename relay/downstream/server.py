@@ -30,14 +30,14 @@ class Server:
         """The addresses that are listened on, with their ports."""
         return self._listeners.bound
 
-    async def open(self, addresses: tuple[ListenAddress, ...]) -> None:
+    def open(self, addresses: tuple[ListenAddress, ...]) -> None:
         """Listen on these addresses.
 
         Raises:
             CannotListen: One of them cannot be listened on; then none of them is.
         """
         try:
-            await self._listeners.open(addresses)
+            self._listeners.open(addresses)
         except CannotListen:
             self._listeners.close()
             raise

@@ -20,6 +20,8 @@ from typing import Final, Self, TypeVar
 from testcontainers.compose import DockerCompose
 from testcontainers.core.container import DockerContainer
 
+from relay.config import GRANT_VARIABLES
+
 PROJECT: Final = Path(__file__).resolve().parents[2]
 AGENT_IMAGE: Final = "python:3.13-slim-trixie"
 FUSE_SECONDS: Final = 60.0
@@ -27,9 +29,7 @@ _ASK_AGAIN_SECONDS: Final = 0.1
 
 # Whatever the person who runs the tests has set for a stack of their own.
 _FOREIGN_VARIABLES: Final = (
-    "ANTHROPIC_API_KEY",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-    "OPENAI_API_KEY",
+    *GRANT_VARIABLES.values(),
     "COMPOSE_FILE",
     "COMPOSE_PROFILES",
 )
@@ -376,6 +376,12 @@ class Call:
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
 
+    def wait_for_head(self) -> None:
+        """Wait until the answer's head has reached the agent."""
+        assert self._process.stdout is not None
+        with self._fuse():
+            assert self._process.stdout.readline() == "head\n"
+
     def hang_up(self) -> Report:
         """Have the agent leave; return what it had seen until then."""
         assert self._process.stdin is not None
@@ -385,15 +391,13 @@ class Call:
     def report(self) -> Report:
         """Wait for the call's end and return what the agent saw."""
         assert self._process.stdout is not None
-        fuse = threading.Timer(FUSE_SECONDS, self._process.kill)
-        fuse.start()
-        output = self._process.stdout.read()
-        fuse.cancel()
+        with self._fuse():
+            output = self._process.stdout.read()
         self._process.stdout.close()
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
-        data = json.loads(output)
+        data = json.loads(output.splitlines()[-1])
         return Report(
             status=data.get("status"),
             reason=data.get("reason", ""),
@@ -405,3 +409,13 @@ class Call:
             sha256=data.get("sha256"),
             connected=data.get("connected", False),
         )
+
+    @contextlib.contextmanager
+    def _fuse(self) -> Iterator[None]:
+        """End the agent if it says nothing for too long."""
+        fuse = threading.Timer(FUSE_SECONDS, self._process.kill)
+        fuse.start()
+        try:
+            yield
+        finally:
+            fuse.cancel()

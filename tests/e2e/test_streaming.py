@@ -56,7 +56,7 @@ def test_an_agent_that_leaves_in_mid_stream_ends_the_upstream_call(
     """Headroom sees it within a second, and the call counts as left by the agent."""
     before = stack.metric("relay_requests_total", outcome="client_abort", code="200")
     call = agent.begin(MESSAGES, body=STREAM, headers=standin("stall", after=3))
-    stack.records("answering", 1)
+    call.wait_for_head()
     report = call.hang_up()
     (record,) = stack.records("aborted", 1)
     ended = record["ended"]

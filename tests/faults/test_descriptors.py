@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.processes import cpu_seconds, descriptors
-from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import configuration
+from tests.harness.expectations import eventually
 from tests.harness.messages import OK, PIECE, chunk, request
 from tests.harness.peer import Agent
 from tests.harness.relay import Relay, RelayProcess, begin_stream, relay_process
@@ -40,9 +40,7 @@ async def scarce(upstream: Upstream, tmp_path: Path) -> AsyncIterator[RelayProce
 async def use_up(relay: RelayProcess) -> list[Agent]:
     """Connect more agents than there are descriptors, and wait until none is left."""
     crowd = [await relay.agent() for _ in range(CROWD)]
-    async with asyncio.timeout(FUSE_SECONDS):
-        while descriptors(relay.process.pid) < DESCRIPTORS - 1:  # noqa: ASYNC110  # no event
-            await asyncio.sleep(0)
+    await eventually(lambda: descriptors(relay.process.pid) >= DESCRIPTORS - 1)
     return crowd
 
 
@@ -100,6 +98,19 @@ async def test_nothing_spins(scarce: RelayProcess, upstream: Upstream) -> None:
     assert cpu_seconds(pid) - before < BUSY_SHARE * WATCHED_SECONDS
     caller.leave()
     await leave(crowd)
+    await check_served(scarce, upstream)
+
+
+async def test_agents_wait_until_there_is_one(scarce: RelayProcess, upstream: Upstream) -> None:
+    """Nobody is turned away, and it is said once for all of them."""
+    crowd = await use_up(scarce)
+    late = await scarce.agent()
+    await late.send(request())
+    upstream.answer_with(OK)
+    await scarce.log.says("connections wait to be accepted: too many open files")
+    await leave(crowd)
+    assert (await late.answer()).status == 200
+    assert str(scarce.log.text).count("connections wait to be accepted") == 1
     await check_served(scarce, upstream)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from relay.config import ListenAddress
 from relay.downstream import listener
-from relay.downstream.listener import CannotListen, Listeners, bind, interface_addresses
+from relay.downstream.listener import CannotListen, Listeners, interface_addresses, listen
 
 FUSE_SECONDS = 10.0
 GREETING = b"relay"
@@ -39,8 +39,7 @@ class Opened:
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Return the addresses that are listened on."""
-        servers = self.listeners._servers
-        return [handle.getsockname()[:2] for server in servers for handle in server.sockets]
+        return [(bound.host, bound.port) for bound in self.listeners.bound]
 
     def messages(self, level: int) -> list[str]:
         """Return what was logged at this level."""
@@ -56,8 +55,6 @@ async def opened(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Opened]:
     opened.listeners.close()
     for waiting in opened.listeners._waiting:
         waiting.cancel()
-    servers = opened.listeners._servers
-    await asyncio.gather(*(server.wait_closed() for server in servers))
 
 
 async def greeting_at(host: str, port: int) -> bytes:
@@ -77,7 +74,7 @@ async def greeting_at(host: str, port: int) -> bytes:
 async def test_every_address_is_served(opened: Opened) -> None:
     """Of both families, each as itself."""
     loopback = ListenAddress("127.0.0.1", 0), ListenAddress("::1", 0)
-    await opened.listeners.open(loopback)
+    opened.listeners.open(loopback)
     assert [host for host, _ in opened.addresses] == ["127.0.0.1", "::1"]
     for host, port in opened.addresses:
         assert await greeting_at(host, port) == GREETING
@@ -91,9 +88,9 @@ async def test_every_address_is_served(opened: Opened) -> None:
 
 async def test_ipv6_address_takes_no_ipv4_port(opened: Opened) -> None:
     """All of one family is not all of the other: two listeners may share a port."""
-    with bind(ListenAddress("::", 0)) as handle:
+    with listen(ListenAddress("::", 0)) as handle:
         port = handle.getsockname()[1]
-        await opened.listeners.open((ListenAddress("127.0.0.1", port),))
+        opened.listeners.open((ListenAddress("127.0.0.1", port),))
         assert opened.addresses == [("127.0.0.1", port)]
 
 
@@ -103,7 +100,7 @@ async def test_address_that_does_not_exist_yet_is_bound_with_a_warning(
 ) -> None:
     """Docker makes the bridge that agents come from later, perhaps."""
     address = ListenAddress(host, 0)
-    await opened.listeners.open((address,))
+    opened.listeners.open((address,))
     ((bound, port),) = opened.addresses
     assert bound == host
     assert port > 0
@@ -115,11 +112,10 @@ async def test_address_that_does_not_exist_yet_is_bound_with_a_warning(
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_taken_port_is_an_error(opened: Opened, host: str) -> None:
     """Somebody else would get the agents' calls."""
-    with bind(ListenAddress(host, 0)) as other:
-        other.listen()
+    with listen(ListenAddress(host, 0)) as other:
         taken = ListenAddress(host, other.getsockname()[1])
         with pytest.raises(CannotListen) as refused:
-            await opened.listeners.open((taken,))
+            opened.listeners.open((taken,))
     assert opened.addresses == []
     assert str(refused.value) == (
         f"cannot listen on {taken} for relays: address already in use; end what has it, such as "
@@ -135,9 +131,9 @@ async def test_address_that_cannot_be_had_is_an_error(
     def forbid(_: ListenAddress) -> NoReturn:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(listener, "bind", forbid)
+    monkeypatch.setattr(listener, "listen", forbid)
     with pytest.raises(CannotListen) as refused:
-        await opened.listeners.open((ListenAddress("127.0.0.1", 80),))
+        opened.listeners.open((ListenAddress("127.0.0.1", 80),))
     assert str(refused.value) == (
         "cannot listen on 127.0.0.1:80 for relays: permission denied; "
         "set listen or $RELAY_LISTEN to another address"
@@ -146,22 +142,20 @@ async def test_address_that_cannot_be_had_is_an_error(
 
 def test_taken_port_leaves_no_socket_open() -> None:
     """Warnings are errors here: a socket that was forgotten would be one."""
-    with bind(ListenAddress("127.0.0.1", 0)) as other:
-        other.listen()
-        with pytest.raises(OSError, match="in use"):
-            bind(ListenAddress("127.0.0.1", other.getsockname()[1]))
+    with listen(ListenAddress("127.0.0.1", 0)) as other, pytest.raises(OSError, match="in use"):
+        listen(ListenAddress("127.0.0.1", other.getsockname()[1]))
 
 
 def test_port_of_a_relay_that_just_stopped_can_be_bound() -> None:
     """Connections that linger in TIME_WAIT do not keep the next one out."""
-    with bind(ListenAddress("127.0.0.1", 0)) as handle:
+    with listen(ListenAddress("127.0.0.1", 0)) as handle:
         assert handle.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
         assert not handle.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
 
 
 async def test_closed_listeners_accept_nobody(opened: Opened) -> None:
     """The port is free again at once."""
-    await opened.listeners.open((ListenAddress("127.0.0.1", 0),))
+    opened.listeners.open((ListenAddress("127.0.0.1", 0),))
     ((host, port),) = opened.addresses
     opened.listeners.close()
     with pytest.raises(ConnectionRefusedError):
@@ -209,7 +203,7 @@ def test_host_without_ipv6_has_no_table(
 
 async def test_interface_is_served_on_each_of_its_addresses(opened: Opened) -> None:
     """As if they had been named."""
-    await opened.listeners.open((ListenAddress("lo", 0),))
+    opened.listeners.open((ListenAddress("lo", 0),))
     assert [host for host, _ in opened.addresses] == interface_addresses("lo")
     for host, port in opened.addresses:
         assert await greeting_at(host, port) == GREETING
@@ -239,7 +233,7 @@ class Interface:
 async def test_interface_is_served_again_once_closed(opened: Opened) -> None:
     """Where another address could not be had, all are closed, and a reload opens them anew."""
     for _ in range(2):
-        await opened.listeners.open((ListenAddress("lo", 0),))
+        opened.listeners.open((ListenAddress("lo", 0),))
         assert await greeting_at(*opened.addresses[0]) == GREETING
         opened.listeners.close()
 
@@ -249,7 +243,7 @@ async def test_interface_that_appears_later_is_served_then(
 ) -> None:
     """The order in which things start does not matter."""
     Interface([], [], [], ["127.0.0.1"]).put(monkeypatch)
-    await opened.listeners.open((ListenAddress("later0", 0), ListenAddress("127.0.0.1", 0)))
+    opened.listeners.open((ListenAddress("later0", 0), ListenAddress("127.0.0.1", 0)))
     assert len(opened.addresses) == 1
     assert opened.messages(logging.WARNING) == ["later0 has no address yet; waiting for it"]
     async with asyncio.timeout(FUSE_SECONDS):
@@ -263,12 +257,11 @@ async def test_interface_whose_port_is_taken_is_tried_again(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What holds the port may go away."""
-    with bind(ListenAddress("127.0.0.1", 0)) as other:
-        other.listen()
+    with listen(ListenAddress("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         interface = Interface([], ["127.0.0.1"], ["127.0.0.1"], ["127.0.0.1"])
         interface.put(monkeypatch)
-        await opened.listeners.open((ListenAddress("later0", port),))
+        opened.listeners.open((ListenAddress("later0", port),))
         async with asyncio.timeout(FUSE_SECONDS):
             await interface.asked.wait()
         assert opened.addresses == []
@@ -286,12 +279,11 @@ async def test_interface_with_one_port_taken_serves_the_other_address_once(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is listened on already is not bound again when the rest is tried again."""
-    with bind(ListenAddress("::1", 0)) as other:
-        other.listen()
+    with listen(ListenAddress("::1", 0)) as other:
         port = other.getsockname()[1]
         interface = Interface([], ["127.0.0.1", "::1"], ["127.0.0.1", "::1"])
         interface.put(monkeypatch)
-        await opened.listeners.open((ListenAddress("later0", port),))
+        opened.listeners.open((ListenAddress("later0", port),))
         async with asyncio.timeout(FUSE_SECONDS):
             await interface.asked.wait()
         assert opened.addresses == [("127.0.0.1", port)]
@@ -306,7 +298,7 @@ async def test_closed_listeners_wait_for_no_interface(
     """A stopping relay opens nothing new."""
     interface = Interface([])
     interface.put(monkeypatch)
-    await opened.listeners.open((ListenAddress("later0", 0),))
+    opened.listeners.open((ListenAddress("later0", 0),))
     opened.listeners.close()
     (waiting,) = opened.listeners._waiting
     await asyncio.wait([waiting], timeout=FUSE_SECONDS)
