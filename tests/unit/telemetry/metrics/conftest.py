@@ -5,7 +5,8 @@ from prometheus_client import CollectorRegistry
 
 from relay.telemetry import call as call_module
 from relay.telemetry.metrics import Metrics, limits
-from tests.unit.telemetry.metrics.scrapes import Clock, state
+from tests.harness.clock import SetClock
+from tests.unit.telemetry.metrics.scrapes import NOW, state
 
 
 @pytest.fixture
@@ -17,9 +18,9 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     """The clock that calls and limits look at."""
-    clock = Clock()
+    clock = SetClock(day=NOW)
     monkeypatch.setattr(call_module, "time", clock)
     monkeypatch.setattr(limits, "time", clock)
     return clock

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -100,21 +100,6 @@ def call(metrics: Metrics, *, known: bool = True, seconds: float = 1.0) -> CallR
 
 
 NOW = 1_800_000_000.0
-
-
-@dataclass
-class Clock:
-    """A clock that moves when it is told to: of calls, and of the day."""
-
-    now: float = 100.0
-
-    def perf_counter(self) -> float:
-        """Return seconds."""
-        return self.now
-
-    def time(self) -> float:
-        """Return seconds since the epoch."""
-        return NOW + self.now
 
 
 def answered_call(

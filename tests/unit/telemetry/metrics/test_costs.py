@@ -15,8 +15,6 @@ from tests.unit.telemetry.metrics.scrapes import (
 )
 from tests.unit.telemetry.metrics.test_catalogue import CATALOGUE, COSTS, check_catalogue
 
-# Costs
-
 
 class ListPrice:
     """Knows the price of one model."""

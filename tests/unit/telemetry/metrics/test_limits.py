@@ -7,13 +7,12 @@ from email.utils import formatdate
 import pytest
 
 from relay.telemetry.metrics import Metrics, RelayState, limits
+from tests.harness.clock import SetClock
 from tests.harness.messages import response_head
-from tests.unit.telemetry.metrics.scrapes import Clock, Scrape, call, relays_with, state
-
-# Rate limits and quotas
+from tests.unit.telemetry.metrics.scrapes import Scrape, call, relays_with, state
 
 
-def test_limits_are_shown_until_their_reset(metrics: Metrics, clock: Clock) -> None:
+def test_limits_are_shown_until_their_reset(metrics: Metrics, clock: SetClock) -> None:
     """And are gone once it has passed: absent beats stale."""
     fields = (
         ("anthropic-ratelimit-input-tokens-limit", "2000"),
@@ -42,7 +41,7 @@ def test_limits_are_shown_until_their_reset(metrics: Metrics, clock: Clock) -> N
             assert len(scrape.labels(name)) == (after < until)
 
 
-def test_limits_of_relays_do_not_mix(metrics: Metrics, clock: Clock) -> None:
+def test_limits_of_relays_do_not_mix(metrics: Metrics, clock: SetClock) -> None:
     """Each API has its own."""
     for relay, left in (("anthropic", "5"), ("openai", "6")):
         field = ("anthropic-ratelimit-requests-remaining", left)
@@ -54,7 +53,7 @@ def test_limits_of_relays_do_not_mix(metrics: Metrics, clock: Clock) -> None:
     assert scrape.labels("relay_ratelimit_limit") == []
 
 
-def test_latest_limits_count_however_they_are_stated(metrics: Metrics, clock: Clock) -> None:
+def test_latest_limits_count_however_they_are_stated(metrics: Metrics, clock: SetClock) -> None:
     """Between two scrapes come responses that state one kind, another, or both."""
     for number in range(98):
         fields = [("request-id", f"req_{number}")]
@@ -72,7 +71,7 @@ def test_latest_limits_count_however_they_are_stated(metrics: Metrics, clock: Cl
 
 @pytest.mark.parametrize(("after", "left"), [(299, 5), (301, None)])
 def test_limits_age_from_when_they_came(
-    metrics: Metrics, clock: Clock, after: float, left: float | None
+    metrics: Metrics, clock: SetClock, after: float, left: float | None
 ) -> None:
     """Not from when somebody first asked."""
     field = ("anthropic-ratelimit-requests-remaining", "5")
@@ -82,7 +81,7 @@ def test_limits_age_from_when_they_came(
     assert scrape.value("relay_ratelimit_remaining", relay="anthropic", kind="requests") == left
 
 
-def test_headers_that_are_kept_do_not_pile_up(metrics: Metrics, clock: Clock) -> None:
+def test_headers_that_are_kept_do_not_pile_up(metrics: Metrics, clock: SetClock) -> None:
     """An API that names each response's headers anew has its values read at once."""
     for number in range(1000):
         fields = ((f"x-{number}", "1"), ("anthropic-ratelimit-requests-remaining", f"{number}"))
@@ -94,7 +93,7 @@ def test_headers_that_are_kept_do_not_pile_up(metrics: Metrics, clock: Clock) ->
 
 @pytest.mark.parametrize("ahead", [-900, 900])
 def test_limits_of_a_host_whose_clock_is_wrong_are_shown(
-    metrics: Metrics, clock: Clock, ahead: int
+    metrics: Metrics, clock: SetClock, ahead: int
 ) -> None:
     """Their resets are relative to the answer's Date, and shown on the clock of this host."""
     there = clock.time() - ahead
@@ -164,7 +163,7 @@ def test_calls_in_flight_outlive_their_relay_until_they_are_over(metrics: Metric
     assert scrape.total("relay_requests_total") == 1
 
 
-def test_kinds_and_windows_are_limited(metrics: Metrics, clock: Clock) -> None:
+def test_kinds_and_windows_are_limited(metrics: Metrics, clock: SetClock) -> None:
     """To 32 of each, of all relays together; the others are dropped."""
     for number in range(40):
         fields = (
@@ -181,7 +180,7 @@ def test_kinds_and_windows_are_limited(metrics: Metrics, clock: Clock) -> None:
     assert windows == {f"{number}d" for number in range(32)}
 
 
-def test_current_limits_are_those_of_a_scrape(metrics: Metrics, clock: Clock) -> None:
+def test_current_limits_are_those_of_a_scrape(metrics: Metrics, clock: SetClock) -> None:
     """For whoever shows them elsewhere."""
     assert metrics.current_limits("anthropic") == ([], [])
     field = ("anthropic-ratelimit-requests-remaining", "5")

@@ -5,6 +5,7 @@ import pytest
 from relay import errors
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics
+from tests.harness.clock import SetClock
 from tests.harness.messages import response_head
 from tests.harness.model_answers import (
     MESSAGE_TOKENS,
@@ -18,7 +19,6 @@ from tests.unit.telemetry.metrics.scrapes import (
     DOCUMENT,
     EVENT_STREAM,
     MODELS,
-    Clock,
     Scrape,
     answered_call,
     call,
@@ -90,7 +90,7 @@ def test_strange_words_of_an_api_are_other(metrics: Metrics) -> None:
     assert scrape.labels("relay_stop_reasons_total") == [{"relay": "anthropic", "reason": "other"}]
 
 
-def test_times_of_a_stream_are_those_of_its_events(metrics: Metrics, clock: Clock) -> None:
+def test_times_of_a_stream_are_those_of_its_events(metrics: Metrics, clock: SetClock) -> None:
     """First token, time for each after it, longest silence, and the relay's own share."""
     record = CallRecord(method="POST", relay="anthropic", operation="messages", started=100.0)
     metrics.begin(record)
