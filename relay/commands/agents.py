@@ -17,7 +17,7 @@ from relay.errors import Api
 Agent = Literal["claude-code", "codex", "opencode", "anthropic", "openai"]
 
 # What agents send where no token is asked for: they insist on having one.
-ANY_TOKEN: Final = "unused"  # noqa: S105  # deliberately worthless
+ANY_TOKEN: Final = "unused"  # deliberately worthless
 
 
 @dataclass(frozen=True, slots=True)

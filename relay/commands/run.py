@@ -26,15 +26,12 @@ from relay.commands.client import Client, NoAnswer
 from relay.commands.env import Told, Wish, tell
 from relay.commands.env_formats import LISTS, Environment, codex_options, settings
 from relay.commands.running_relay import holds_credential
-from relay.config import EnvSource, RelaySettings, Settings, Sources
+from relay.config import GRANT_VARIABLES, EnvSource, RelaySettings, Settings, Sources
 from relay.credentials.credential import Credential
 from relay.credentials.shape import is_weak
 from relay.proxy.proof import proof_of
 
-CREDENTIAL_VARIABLES: Final = (
-    *("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
-    *("CLAUDE_CODE_OAUTH_TOKEN", "OPENAI_API_KEY"),
-)
+CREDENTIAL_VARIABLES: Final = ("ANTHROPIC_AUTH_TOKEN", *GRANT_VARIABLES.values())
 """What agents take for a credential of their own."""
 
 

@@ -7,7 +7,7 @@ together is settled in ``loading``, what single values must look like in ``value
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
@@ -32,8 +32,6 @@ from relay.config.values import (
     Whole,
 )
 from relay.errors import Api
-
-BUILT_IN_GRANTS: Final = ("anthropic", "claude", "openai")
 
 
 def _command(words: tuple[str, ...]) -> tuple[str, ...]:

@@ -25,8 +25,6 @@ AGENT_IMAGE: Final = "python:3.13-slim-trixie"
 FUSE_SECONDS: Final = 60.0
 _ASK_AGAIN_SECONDS: Final = 0.1
 
-# Whatever the person who runs the tests has set for a stack of their own.
-
 Found = TypeVar("Found")
 
 

@@ -111,7 +111,7 @@ async def begin_streams(relay: Relay, upstream: Upstream, chance: random.Random)
 
 async def test_five_hundred_streams_stay_apart(upstream: Upstream, tmp_path: Path) -> None:
     """In pieces of any size, in any order, and no byte in the wrong one."""
-    chance = random.Random(11)  # noqa: S311  # the same order in each run
+    chance = random.Random(11)  # the same order in each run
     async with relay_process(tmp_path, configuration(upstream.port)) as relay:
         streams = await begin_streams(relay, upstream, chance)
         reading = [asyncio.create_task(each.agent.answer()) for each in streams]

@@ -112,7 +112,7 @@ async def test_a_connection_that_ends_as_a_request_is_written(
     witness = Witness(upstream)
     serving = asyncio.create_task(witness.serve())
     agent = await relay.agent()
-    chance = random.Random(7)  # noqa: S311  # the same moments in each run
+    chance = random.Random(7)  # the same moments in each run
     statuses: Counter[int] = Counter()
     for number in range(ROUNDS):
         assert (await agent.ask(request(f"{MESSAGES}?n=warm{number}"))).status == 200

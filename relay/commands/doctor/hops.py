@@ -27,7 +27,7 @@ from relay.proxy.hop_words import GO_ON, STRONGER, WEAK_PASS
 from relay.proxy.passes import is_strong
 
 CHECK: Final = "hop"
-_PASS: Final = "its pass"  # noqa: S105  # what it is called
+_PASS: Final = "its pass"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from relay.errors import Api
 
 CONFIG_FOLDER: Final = "config"
 """A folder of its own: Compose shows the relay a folder, and .env is none of its business."""
-TOKEN_FILE: Final = "relay_token"  # noqa: S105  # a file's name
+TOKEN_FILE: Final = "relay_token"
 LEDGER: Final = "/var/lib/relay/ledger.db"
 """In the image's folder for it, where compose.yaml has a volume."""
 GATEWAY: Final = "10.84.84.1"

@@ -16,7 +16,7 @@ from relay.config.egress import PROXY_VARIABLES
 
 NONE: Final = "none"
 """What ``--egress`` says for straight."""
-SECRET_NAME: Final = "proxy"  # noqa: S105  # a file's name
+SECRET_NAME: Final = "proxy"
 _EXCEPTIONS: Final = ("no_proxy", "NO_PROXY")
 
 

@@ -72,7 +72,7 @@ async def fails(relay: LocalRelay, name: str) -> str:
 
 async def stream(relay: LocalRelay, upstream: Upstream, name: str) -> None:
     """See that not a byte is changed, either way, and that pieces come as they are sent."""
-    body = random.Random(3).randbytes(SIZE)  # noqa: S311  # bytes like any others
+    body = random.Random(3).randbytes(SIZE)  # bytes like any others
     upstream.forget()
     agent = await relay.agent()
     await agent.send(call(name, body))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import FurtherHeader
+from relay.config import BUILT_IN_GRANTS, FurtherHeader
 from tests.unit.config.documents import SHORT, mistakes, read, relay_with
 
 
@@ -137,9 +137,10 @@ def test_custom_grant_can_break_no_request(file: Path, text: str) -> None:
 
 def test_custom_grant_needs_a_source_and_a_header(file: Path) -> None:
     """And is told from a misspelt built-in one."""
+    known = ", ".join(BUILT_IN_GRANTS)
     for text in ("{name: g, header: X}", "{name: g, source: {env: A}}", "antropic"):
         (line, *_) = mistakes(file, SHORT.replace("[anthropic]", f"[{text}]"))
         assert line == (
-            "1: grants[0]: is none of the built-in grants (anthropic, claude, openai); "
+            f"1: grants[0]: is none of the built-in grants ({known}); "
             "a custom one needs name, source and header"
         )

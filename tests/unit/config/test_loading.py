@@ -1,5 +1,6 @@
 """agent.yaml from end to end: where it is, what it comes to, and what the environment adds."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -116,38 +117,32 @@ def test_single_timeout_leaves_the_others_alone(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("grant", "header", "prefix", "add", "variable"),
+    ("api", "variable", "sent"),
     [
-        ("anthropic", b"x-api-key", b"", (), "ANTHROPIC_API_KEY"),
+        ("anthropic", "ANTHROPIC_API_KEY", GrantSettings("anthropic", (), b"x-api-key")),
         (
-            "claude",
-            b"Authorization",
-            b"Bearer ",
-            ((b"anthropic-beta", b"oauth-2025-04-20"),),
+            "anthropic",
             "CLAUDE_CODE_OAUTH_TOKEN",
+            GrantSettings(
+                "claude",
+                (),
+                b"Authorization",
+                b"Bearer ",
+                add=((b"anthropic-beta", b"oauth-2025-04-20"),),
+            ),
         ),
-        ("openai", b"Authorization", b"Bearer ", (), "OPENAI_API_KEY"),
+        ("openai", "OPENAI_API_KEY", GrantSettings("openai", (), b"Authorization", b"Bearer ")),
     ],
 )
 def test_built_in_grants_are_as_documented(
-    file: Path,
-    grant: str,
-    header: bytes,
-    prefix: bytes,
-    add: tuple[tuple[bytes, bytes], ...],
-    variable: str,
+    file: Path, api: str, variable: str, sent: GrantSettings
 ) -> None:
-    """Header, format, addition and default sources."""
-    text = f"grants: [{grant}]\nrelays: {{r: {{url: http://h}}}}\n"
+    """API, default sources, header, format and addition."""
+    text = f"grants: [{sent.name}]\nrelays: {{r: {{url: http://h}}}}\n"
     (relay,) = read(file, text, RELAY_SECRETS="").relays
-    assert relay.grant == GrantSettings(
-        name=grant,
-        sources=(EnvSource(env=variable), FileSource(file=f"/run/secrets/{variable.lower()}")),
-        header=header,
-        prefix=prefix,
-        add=add,
-    )
-    assert relay.api == ("openai" if grant == "openai" else "anthropic")
+    secret = FileSource(file=f"/run/secrets/{variable.lower()}")
+    assert relay.grant == replace(sent, sources=(EnvSource(env=variable), secret))
+    assert relay.api == api
 
 
 def test_openai_relay_allows_what_is_documented(file: Path) -> None:

@@ -10,6 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from relay import __version__
 from relay.telemetry.metrics import Metrics
 from tests.harness.messages import response_head
+from tests.observability.catalogue import METRICS
+from tests.observability.catalogue import Metric as Catalogued
 from tests.unit.telemetry.metrics.scrapes import (
     ENDS,
     ERROR_TYPES,
@@ -23,8 +25,6 @@ from tests.unit.telemetry.metrics.scrapes import (
 )
 
 MISSING = ["client_abort", "truncated", "encoding", "parse", "too_large", "absent"]
-DURATION = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1200]
-FIRST_BYTE = [0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 30, 60, 120]
 
 
 # From the start
@@ -100,66 +100,8 @@ def test_reload_adds_children_and_keeps_counts(metrics: Metrics) -> None:
 
 # The catalogue
 
-Bounds = list[float]
-OVERHEAD = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1]
-PER_TOKEN = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1]
-GAP = [0.1, 1, 5, 10, 15, 30, 60, 120]
-LAG = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5]
-CATALOGUE = {
-    "relay_requests_total": ("counter", "relay client operation code outcome"),
-    "relay_requests_in_flight": ("gauge", "relay"),
-    "relay_request_duration_seconds": ("histogram", "relay operation outcome_class"),
-    "relay_time_to_first_byte_seconds": ("histogram", "relay"),
-    "relay_time_to_first_token_seconds": ("histogram", "relay model"),
-    "relay_time_per_output_token_seconds": ("histogram", "relay model"),
-    "relay_stream_max_gap_seconds": ("histogram", "relay"),
-    "relay_overhead_seconds": ("histogram", "relay phase"),
-    "relay_tokens_total": ("counter", "relay client model type"),
-    "relay_reasoning_tokens_total": ("counter", "relay model"),
-    "relay_server_tool_requests_total": ("counter", "relay tool"),
-    "relay_usage_missing_total": ("counter", "relay reason"),
-    "relay_upstream_errors_total": ("counter", "relay error_type where"),
-    "relay_stop_reasons_total": ("counter", "relay reason"),
-    "relay_rejections_total": ("counter", "reason"),
-    "relay_ratelimit_limit": ("gauge", "relay kind"),
-    "relay_ratelimit_remaining": ("gauge", "relay kind"),
-    "relay_ratelimit_reset_timestamp_seconds": ("gauge", "relay kind"),
-    "relay_quota_utilization_ratio": ("gauge", "relay window"),
-    "relay_quota_reset_timestamp_seconds": ("gauge", "relay window"),
-    "relay_credential_ready": ("gauge", "relay grant"),
-    "relay_credential_reloads_total": ("counter", "grant result"),
-    "relay_config_reloads_total": ("counter", "result"),
-    "relay_config_last_reload_timestamp_seconds": ("gauge", ""),
-    "relay_upstream_up": ("gauge", "relay"),
-    "relay_upstream_connections": ("gauge", "relay state"),
-    "relay_request_bytes_total": ("counter", "relay"),
-    "relay_response_bytes_total": ("counter", "relay"),
-    "relay_event_loop_lag_seconds": ("histogram", ""),
-    "relay_log_lines_dropped_total": ("counter", ""),
-    "relay_credential_refused": ("gauge", "relay grant"),
-    "relay_credential_expiry_timestamp_seconds": ("gauge", "relay grant"),
-    "relay_hop_calls_total": ("counter", "relay hop outcome"),
-    "relay_hop_legs_total": ("counter", "relay hop operation"),
-    "relay_hop_overhead_seconds": ("histogram", "relay hop phase"),
-    "relay_hop_request_bytes_total": ("counter", "relay hop side"),
-    "relay_hop_up": ("gauge", "relay hop"),
-    "relay_build_info": ("info", "version"),
-    "relay_upstream_info": ("info", "relay upstream"),
-}
-COSTS = {
-    "relay_estimated_cost_usd_total": ("counter", "relay client model"),
-    "relay_unpriced_requests_total": ("counter", "relay client model"),
-}
-BUCKETS = {
-    "relay_request_duration_seconds": DURATION,
-    "relay_time_to_first_byte_seconds": FIRST_BYTE,
-    "relay_time_to_first_token_seconds": FIRST_BYTE,
-    "relay_time_per_output_token_seconds": PER_TOKEN,
-    "relay_stream_max_gap_seconds": GAP,
-    "relay_overhead_seconds": OVERHEAD,
-    "relay_hop_overhead_seconds": [*OVERHEAD, 2.5, 5, 10, 30],
-    "relay_event_loop_lag_seconds": LAG,
-}
+CATALOGUE = {metric.name: metric for metric in METRICS if metric.only_with is None}
+COSTS = {metric.name: metric for metric in METRICS if metric.only_with == "costs"}
 SUFFIXES = {
     "counter": {"_total"},
     "gauge": {""},
@@ -168,21 +110,21 @@ SUFFIXES = {
 }
 
 
-def check_catalogue(metrics: Metrics, catalogue: Mapping[str, tuple[str, str]]) -> None:
+def check_catalogue(metrics: Metrics, catalogue: Mapping[str, Catalogued]) -> None:
     """See that a scrape shows just these, each with its type and labels, and a sample."""
     families = openmetrics_of(metrics)
     assert {family.name for family in families.values()} == {
         name.removesuffix("_total").removesuffix("_info") for name in catalogue
     }
-    for name, (kind, labels) in catalogue.items():
+    for name, metric in catalogue.items():
         family = families[name.removesuffix("_total").removesuffix("_info")]
-        assert (name, family.type) == (name, kind)
+        assert (name, family.type) == (name, metric.kind)
         assert family.documentation
         assert {sample.name.removeprefix(family.name) for sample in family.samples} == (
-            SUFFIXES[kind]
+            SUFFIXES[metric.kind]
         )
         for sample in family.samples:
-            assert sample.labels.keys() - {"le"} == set(labels.split()), name
+            assert sample.labels.keys() - {"le"} == set(metric.labels), name
 
 
 def test_every_metric_has_its_name_type_and_labels() -> None:
@@ -206,12 +148,12 @@ def test_both_formats_show_the_same() -> None:
     assert text == other
 
 
-@pytest.mark.parametrize("name", BUCKETS)
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if CATALOGUE[name].buckets])
 def test_buckets_are_those_of_the_dashboards(name: str) -> None:
     """Alerts ask for these very bounds, in every series."""
     scrape = Scrape(everything())
-    expected = [*BUCKETS[name], float("inf")]
-    series: dict[frozenset[tuple[str, str]], Bounds] = {}
+    expected = [*CATALOGUE[name].buckets, float("inf")]
+    series: dict[frozenset[tuple[str, str]], list[float]] = {}
     for labels in scrape.labels(f"{name}_bucket"):
         bound = float(labels.pop("le"))
         series.setdefault(frozenset(labels.items()), []).append(bound)
@@ -248,9 +190,7 @@ def test_every_child_is_there_from_the_start(metrics: Metrics) -> None:
     }
     for name, children in expected.items():
         metric = CATALOGUE[name.removesuffix("_count")]
-        found = {
-            tuple(labels[label] for label in metric[1].split()) for labels in scrape.labels(name)
-        }
+        found = {tuple(labels[label] for label in metric.labels) for labels in scrape.labels(name)}
         assert (name, found) == (name, children)
         assert scrape.total(name) == 0
 
