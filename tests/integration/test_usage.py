@@ -34,7 +34,7 @@ from tests.harness.model_answers import (
     message_body,
     message_events,
 )
-from tests.harness.peer import Agent, Caller, Request
+from tests.harness.peer import Agent, Answer, Caller, Request
 from tests.harness.recordings import RECORDINGS, RESPONSES, answer_head, document, recorded_answer
 from tests.harness.relay import LocalRelay, Relay, running_relay
 from tests.harness.upstream import Upstream
@@ -50,6 +50,17 @@ async def begin(relay: Relay, upstream: Upstream, target: str = MESSAGES) -> tup
     await agent.send(request(target))
     caller, _ = await upstream.called()
     return agent, caller
+
+
+async def begin_stream(
+    relay: Relay, upstream: Upstream, data: bytes
+) -> tuple[Agent, Caller, Answer]:
+    """Begin a call, up to an answer's first piece."""
+    agent, caller = await begin(relay, upstream)
+    await caller.send(answer_head(STREAM) + chunk(data))
+    answer = await agent.head()
+    assert await agent.piece(answer) == data
+    return agent, caller, answer
 
 
 async def tokens(relay: Relay) -> dict[str, float]:
@@ -284,10 +295,7 @@ async def test_a_stream_that_the_agent_leaves_is_an_abort(
     relay: LocalRelay, upstream: Upstream, how: str
 ) -> None:
     """What it used until then is counted."""
-    agent, caller = await begin(relay, upstream)
-    await caller.send(answer_head(STREAM) + chunk(BEGINNING))
-    answer = await agent.head()
-    assert await agent.piece(answer) == BEGINNING
+    agent, caller, _ = await begin_stream(relay, upstream, BEGINNING)
     getattr(agent, how)()
     await caller.gone()
     await check_counted_once(relay, "client_abort")
@@ -309,10 +317,7 @@ async def test_an_agent_that_leaves_behind_the_end_has_a_good_call(
     relay: LocalRelay, upstream: Upstream
 ) -> None:
     """Behind message_stop there is nothing to wait for, though the body has not ended."""
-    agent, caller = await begin(relay, upstream)
-    await caller.send(answer_head(STREAM) + chunk(WHOLE))
-    answer = await agent.head()
-    assert await agent.piece(answer) == WHOLE
+    agent, caller, _ = await begin_stream(relay, upstream, WHOLE)
     agent.leave()
     await caller.gone()
     await check_counted_once(relay, "ok")
@@ -324,11 +329,8 @@ async def test_an_error_within_a_good_answer_is_a_stream_error(
     relay: LocalRelay, upstream: Upstream, *, leaves: bool
 ) -> None:
     """Also when the agent leaves as soon as it has read of it, as the SDKs do."""
-    agent, caller = await begin(relay, upstream)
     data = BEGINNING + error_event("overloaded_error")
-    await caller.send(answer_head(STREAM) + chunk(data))
-    answer = await agent.head()
-    assert await agent.piece(answer) == data
+    agent, caller, answer = await begin_stream(relay, upstream, data)
     if leaves:
         agent.leave()
         await caller.gone()
@@ -345,10 +347,7 @@ async def test_an_error_within_a_good_answer_is_a_stream_error(
 async def test_a_stop_of_the_relay_is_its_own_error(upstream: Upstream, tmp_path: Path) -> None:
     """A call that is cut is counted like any other, once."""
     async with running_relay(tmp_path, configuration(upstream.port)) as relay:
-        agent, caller = await begin(relay, upstream)
-        await caller.send(answer_head(STREAM) + chunk(BEGINNING))
-        answer = await agent.head()
-        assert await agent.piece(answer) == BEGINNING
+        agent, _, answer = await begin_stream(relay, upstream, BEGINNING)
         relay.app.stop()
         relay.app.stop()
         await agent.finish(answer)
@@ -448,10 +447,7 @@ async def test_what_could_not_be_metered_is_said(
     assert answer.complete
     assert answer.body == body
     await check_counted_once(relay, "ok")
-    assert await metered(relay) == (
-        ({} if reason else MESSAGE_TOKENS),
-        ({reason: 1} if reason else {}),
-    )
+    assert await metered(relay) == (({}, {reason: 1}) if reason else (MESSAGE_TOKENS, {}))
 
 
 ERROR = b'{"type":"error","error":{"type":"overloaded_error","message":"x"}}'
@@ -470,11 +466,9 @@ UNUSABLE: dict[str, tuple[str, str, bytes, str, str]] = {
         CHAT, "gzip", CODERS["gzip"][1](b'{"error":{"code":503}}'), "absent", "other",
     ),
     "a response that failed": (
-        RESPONSES,
-        "identity",
+        RESPONSES, "identity",
         b'{"object":"response","status":"failed","error":{"code":"x"},"output":[]}',
-        "absent",
-        "other",
+        "absent", "other",
     ),
 }  # fmt: skip
 
@@ -573,10 +567,7 @@ async def test_what_is_billed_and_does_not_say_so_is_missing(
     upstream.answer_with(document(body))
     await two_relays.ask(request(RESPONSES + rest))
     await check_counted_once(two_relays, "ok")
-    assert await metered(two_relays) == (
-        {},
-        {reason: 1} if reason else {},
-    )
+    assert await metered(two_relays) == ({}, {reason: 1} if reason else {})
 
 
 async def test_a_completion_that_is_changed_is_not_counted_again(

@@ -63,6 +63,7 @@ STATES = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)  # each draws a picture
 @given(time=VALUES, in_flight=CALLS | VALUES, recent=CALLS | VALUES, relays=STATES | VALUES)
 def test_no_page_breaks_the_view(

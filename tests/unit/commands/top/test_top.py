@@ -138,6 +138,7 @@ class TestOnce:
             assert "\x1b" not in out.getvalue()
         assert server.asked == ["/calls", "/calls"]
 
+    @pytest.mark.slow  # draws all of them
     def test_a_crowd(self, server: Server) -> None:
         """Ten thousand calls make a page of two megabytes."""
         server.body = page(in_flight=[running(1, model="claude")] * 10_000).encode()
