@@ -16,7 +16,7 @@ from relay.http.memo import Memo
 from relay.http.target import has_segments
 from relay.telemetry.operations import creates_batch, is_billed, is_endpoint, operation_of
 
-R = TypeVar("R")
+Relay = TypeVar("Relay")
 
 _PREFIX: Final = b"/relay/"
 
@@ -69,7 +69,7 @@ def _split_target(target: bytes) -> Target:
 _split: Final = Memo(_split_target)
 
 
-def find_relay(target: Target, relays: Mapping[str, R]) -> R:
+def find_relay(target: Target, relays: Mapping[str, Relay]) -> Relay:
     """Return the relay of that name; raise UnknownRelay where there is none."""
     try:
         return relays[target.relay]

@@ -20,9 +20,9 @@ from relay.config import RelaySettings, Settings
 from relay.errors import RelayError
 from relay.http.target import has_segments
 
-LIVE_PAGE: Final = "/livez"
+PAGE: Final = "/livez"
+"""Where it says what it is."""
 _SERVICE: Final = "headroom-proxy"
-"""What that page calls itself."""
 _VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{1,30}")
 # The agent has no business on these; under /v1/, too.
 PAGES: Final = (
@@ -77,18 +77,18 @@ async def find_version(relay: RelaySettings, settings: Settings) -> str | None:
     """Return Headroom's version, or None where this is not Headroom."""
     try:
         with closing(Stranger(relay, settings.timeouts)) as stranger:
-            page = (await stranger.ask("GET", LIVE_PAGE)).json()
+            page = (await stranger.ask("GET", PAGE)).json()
     except RelayError:
         return None
-    return version_in(page, "of no known version")
+    return version_on(page, otherwise="of no known version")
 
 
-def version_in(page: Mapping[str, object], unknown: str) -> str | None:
-    """Return the version that a page of Headroom's states, or None where it is another's."""
+def version_on(page: Mapping[str, object], otherwise: str) -> str | None:
+    """Return the version that Headroom's page states, or ``otherwise``; None of another's page."""
     if page.get("service") != _SERVICE:
         return None
     version = page.get("version")
-    return version if isinstance(version, str) and _VERSION.fullmatch(version) else unknown
+    return version if isinstance(version, str) and _VERSION.fullmatch(version) else otherwise
 
 
 def _open_pages(relay: RelaySettings) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from relay.commands.client import BlockingClient, NoAnswer
-from relay.commands.doctor.headroom import LIVE_PAGE, version_in
+from relay.commands.doctor.headroom import PAGE, version_on
 from relay.commands.init.way_out import SECRET_NAME, WayOut, named_by
 from relay.commands.init.write import read_text, variables_in
 from relay.config import GRANT_VARIABLES, EnvSource, FileSource, UpstreamAddress, parse_upstream
@@ -132,13 +132,13 @@ def headroom_version(upstream: str) -> str | None:
     address = parse_upstream(upstream)
     if address.tls:
         return None  # Headroom speaks plain HTTP; this is an API, and is not asked
-    return version_in(_page(address), "unknown")
+    return version_on(_page(address), otherwise="unknown")
 
 
 def _page(address: UpstreamAddress) -> dict[str, object]:
     try:
         with BlockingClient() as client:
-            page = json.loads(client.ask(f"{address}{LIVE_PAGE}", seconds=_HEADROOM_SECONDS).body)
+            page = json.loads(client.ask(f"{address}{PAGE}", seconds=_HEADROOM_SECONDS).body)
     except (NoAnswer, ValueError, RecursionError):
         return {}
     return page if isinstance(page, dict) else {}
