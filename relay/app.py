@@ -37,13 +37,12 @@ from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import Recorder
-from relay.telemetry.traces import are_wanted
+from relay.telemetry.traces import wanted_tracer
 from relay.telemetry.use import Use
 
 if TYPE_CHECKING:
     from relay.admin.application import AdminListener
     from relay.telemetry.prices import Prices
-    from relay.telemetry.traces.exporter import Tracer
 
 TICK_SECONDS: Final = 0.5
 REPORT_TICKS: Final = 2
@@ -72,7 +71,7 @@ class App:
         self._metrics.loaded()
         self._history = RecentCalls()
         observers = [self._use.take]
-        if are_wanted(os.environ) and (tracer := _tracer()) is not None:
+        if (tracer := wanted_tracer(os.environ)) is not None:
             self.lifecycle.tracer = tracer
             self._metrics.watch_traces(lambda: tracer.dropped)
             observers.append(tracer.take)
@@ -287,16 +286,6 @@ class App:
         if self.lifecycle.tracer is not None:
             await threads.run(self.lifecycle.tracer.close)
         log.info("stopped")
-
-
-def _tracer() -> Tracer | None:
-    """Return the exporter of traces, or None where its packages are not installed."""
-    try:
-        from relay.telemetry.traces.exporter import Tracer  # noqa: PLC0415  # the SDK takes memory: only where wanted
-    except ImportError:
-        log.warning("no traces: that takes what pip install 'agent-relay[otel]' brings")
-        return None
-    return Tracer()
 
 
 def _raise_descriptor_limit() -> None:

@@ -1,6 +1,6 @@
 """The strict connection: one connection of an agent, read by the relay's own rules and no others.
 
-Every byte goes through ``framing`` and ``chunks``. One request at a time is handed to a
+Every byte goes through ``http.parser`` and ``http.chunked``. One request at a time is handed to a
 handler, with its body as it arrives; what is pipelined behind it is kept as bytes, and read
 when the answer is out. A refused request reaches the handler in its turn, as a refusal;
 nothing behind it is read. A handler whose agent has gone is cancelled.

@@ -31,7 +31,6 @@ from relay.http.target import check_target
 from relay.proxy.access import check_host_form, comes_from_page
 from relay.proxy.chain import HopCall
 from relay.proxy.exchange import Exchange
-from relay.proxy.forward import check_reply
 from relay.proxy.hop import RefusedReturn
 from relay.proxy.hop_words import QUIET_SECONDS
 from relay.proxy.lifecycle import Lifecycle
@@ -41,7 +40,6 @@ from relay.proxy.passes import HopPlace
 from relay.proxy.response import Way
 from relay.proxy.routing import Target, check_path
 from relay.telemetry.metrics import Metrics
-from relay.upstream.interface import Reply
 
 log = logging.getLogger("relay")
 
@@ -122,7 +120,6 @@ class Leg(Exchange):
         self._task: asyncio.Task[object] | None = None
         self._from: HopCall | None = None
         """The call's dealings with the hop that it came back from, once it is accepted."""
-        self._onward: Onward | None = None
 
     def cut(self) -> None:
         """End it at once: its call is over."""
@@ -142,14 +139,14 @@ class Leg(Exchange):
         self._onward = Onward(came_from.call, came_from, self._record, self._metrics)
         reply = await self._onward.send(came_from.hop.own_fields_off(head), target, body)
         try:
-            self._accept(reply, came_from)
+            self._accept(reply)
+            self._note_answer(came_from)
             writer = self._writer(head, reply, Way(source=self._onward.patience))
             del head, target, body
             await writer.run()
         finally:
             reply.close()
-        self._record.succeeded()
-        self._onward.ended()
+        self._succeed()
         return not writer.closes
 
     # The stages
@@ -227,10 +224,8 @@ class Leg(Exchange):
         if call.over:
             raise PassRefused("over")
 
-    def _accept(self, reply: Reply, came_from: HopCall) -> None:
-        check_reply(reply.head)
-        self._reply = reply
-        self._record.answered(reply.head)
+    def _note_answer(self, came_from: HopCall) -> None:
+        """Note that there is an answer from beyond the hop."""
         came_from.call.finding = None
         summary = came_from.record
         if summary.first_byte is None and self._record.operation == came_from.call.record.operation:
@@ -246,13 +241,6 @@ class Leg(Exchange):
         elif error.rejection is not None:
             self._metrics.refused_return(error.rejection)
         return await super()._fail(error)
-
-    def _give_up(self) -> None:
-        """The hop has left, or the call is over."""
-        if self._reply is not None and self._reply.has_ended:
-            self._record.succeeded()
-            if self._onward is not None:
-                self._onward.ended()
 
     def _end(self) -> None:
         if self._from is None:
