@@ -63,7 +63,7 @@ class Relay:
         loop = asyncio.get_running_loop()
         try:
             await loop.sock_connect(handle, ("127.0.0.1", port or self.port))
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             handle.close()
             raise
         _, agent = await loop.create_connection(Agent, sock=handle)
