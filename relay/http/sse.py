@@ -110,8 +110,8 @@ class EventReader:
         if self._partial_size:
             self._keep(piece)
         else:
-            whole, end, rest = piece.rpartition(b"\n\n")
-            events += self._read_whole(whole + end)
+            lines, empty_line, rest = piece.rpartition(b"\n\n")
+            events += self._read_whole(lines + empty_line)
             self._keep(rest)
         self._plain = not self._partial_size and not self._after_cr
         return events
