@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from relay.commands.top.page import (
-    TOKEN_TYPES,
     Call,
     ClientLimit,
     HopState,
@@ -25,6 +24,7 @@ from relay.commands.top.page import (
     Snapshot,
     prompt_tokens,
 )
+from relay.telemetry.usage import TOKEN_TYPES
 
 RATE_SECONDS: Final = 60.0
 RECENT_CALLS: Final = 100
