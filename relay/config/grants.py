@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from relay.config.problems import Path as FieldPath
-from relay.config.schema import BUILT_IN_GRANTS, FileSource, Grant, Source
+from relay.config.schema import BUILT_IN_GRANTS, Grant
 from relay.config.settings import (
     GRANT_API,
     FurtherHeader,
@@ -15,6 +15,7 @@ from relay.config.settings import (
     Sources,
     built_in_grant,
 )
+from relay.config.sources import FileSource, Source
 from relay.config.validation import Checker
 from relay.config.yaml_document import Data
 from relay.errors import Api

@@ -24,7 +24,8 @@ from relay.config import (
     find_file,
     load,
 )
-from relay.config.schema import Claude, Client, Grant, Model, Relay
+from relay.config.schema import Claude, Client, Grant, Relay
+from relay.config.sources import Model
 
 # Made up, and of the shape of real ones.
 API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
