@@ -11,16 +11,22 @@ import pytest
 import uvloop
 from hypothesis import settings
 
+from tests.harness import variables
 from tests.harness.clock import WallClock
 from tests.harness.configuration import both_relays, configuration
 from tests.harness.peer import Agent
 from tests.harness.relay import LocalRelay, running_relay
-from tests.harness.silence import accepting_nobody
+from tests.harness.silence import accepting_nobody, refusing
 from tests.harness.upstream import Upstream, running_upstream
 
 # A busy machine is no finding.
 settings.register_profile("relay", deadline=None)
 settings.load_profile("relay")
+
+
+def pytest_configure() -> None:
+    """Have no variables of the user's, wherever the tests run."""
+    variables.forget()
 
 
 def pytest_asyncio_loop_factories(
@@ -32,6 +38,13 @@ def pytest_asyncio_loop_factories(
     if item.get_closest_marker("asyncio_loop"):
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="module")
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens on."""
+    with refusing() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/ from what they describe: the schema, the defaults, the commands.
+"""Writes the tables of the pages from what they describe: the schema, the defaults, the commands.
 
 A table stands between ``<!-- from NAME -->`` and ``<!-- end -->``; all around it is written by
 hand. `python -m tests.reference` writes them anew, and a test fails while one is out of date.
@@ -19,11 +19,12 @@ from typing import Final
 
 from relay.commands.arguments import parser
 from relay.config import schema
-from relay.config.settings import DEFAULT_ALLOW, built_in_grant
+from relay.config.built_in_grants import BUILT_IN_GRANTS, built_in_grant
+from relay.config.settings import DEFAULT_ALLOW
 from relay.config.sources import Model
 
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
-PAGES: Final = (DOCS / "configuration.md", DOCS / "commands.md")
+PAGES: Final = (DOCS.parent / "README.md", DOCS / "configuration.md", DOCS / "commands.md")
 
 _BLOCK: Final = re.compile(r"(?<=<!-- from )(\S+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _WORDS: Final = {
@@ -119,7 +120,7 @@ def _allow() -> str:
 def _grants() -> str:
     """Return the built-in grants: where the credential is looked for, and how it is sent."""
     rows = []
-    for name in schema.BUILT_IN_GRANTS:
+    for name in BUILT_IN_GRANTS:
         grant = built_in_grant(name, None, ("secrets",))
         places = [
             f"`{source.model_dump(exclude_none=True).popitem()[1]}`" for source in grant.sources

@@ -1,6 +1,7 @@
-"""The commands with their arguments and help, and nothing of what they do.
+"""The commands with their arguments and help; what they do is in ``cli``.
 
-What a command offers to choose from stands here once more, for help must cost no imports.
+Choices are written out here once more, because `relay help` must not import the modules that define
+them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A parser of arguments that says of a wrong one what was probably meant."""
+"""argparse's parser, with a hint for words that it does not know."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that names what was probably meant."""
+    """A parser that suggests the nearest word for an unknown one."""
 
     def _check_value(self, action: argparse.Action, value: str) -> None:
         if action.choices is not None and value not in action.choices:
@@ -19,7 +19,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # argparse's own overloads, for any namespace
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """As argparse's; what a command does not know is its error, with its own usage."""
+        """As argparse's, but an unknown option is an error of the command, with its usage."""
         if self._subparsers is None:
             # Before argparse takes what stands behind a misspelt option for something else.
             self._refuse([word for word in args or () if self._is_unknown(word)])

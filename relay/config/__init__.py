@@ -7,12 +7,12 @@ from relay.config.addresses import (
     parse_proxy,
     parse_upstream,
 )
+from relay.config.built_in_grants import BUILT_IN_GRANTS, GRANT_VARIABLES
 from relay.config.loading import DEFAULT_ADMIN, find_file, load
 from relay.config.problems import ConfigurationError, Problem
 from relay.config.returns import ReturnAddress, return_addresses, return_variables
 from relay.config.schema import Timeouts
 from relay.config.settings import (
-    GRANT_VARIABLES,
     ClientRules,
     ClientSettings,
     EgressSettings,
@@ -30,6 +30,7 @@ from relay.config.settings import (
 from relay.config.sources import CommandSource, EnvSource, FileSource
 
 __all__ = [
+    "BUILT_IN_GRANTS",
     "DEFAULT_ADMIN",
     "GRANT_VARIABLES",
     "ClientRules",

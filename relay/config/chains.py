@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.config.addresses import ListenAddress
+from relay.config.built_in_grants import GRANT_API
 from relay.config.problems import Path as FieldPath
-from relay.config.settings import DEFAULT_END, GRANT_API, HopSettings, RelaySettings
+from relay.config.settings import DEFAULT_END, HopSettings, RelaySettings
 from relay.config.validation import Checker
 
 

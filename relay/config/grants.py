@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from relay.config.built_in_grants import BUILT_IN_GRANTS, GRANT_API, built_in_grant
 from relay.config.problems import Path as FieldPath
-from relay.config.schema import BUILT_IN_GRANTS, Grant
+from relay.config.schema import Grant
 from relay.config.settings import (
-    GRANT_API,
     FurtherHeader,
     GrantSettings,
     Sources,
-    built_in_grant,
 )
 from relay.config.sources import FileSource, Source
 from relay.config.validation import Checker

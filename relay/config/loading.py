@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from relay.config.addresses import ListenAddress
+from relay.config.built_in_grants import default_sources
 from relay.config.clients import DeclaredClients, check_relays, read_clients
 from relay.config.costs import read_costs
 from relay.config.grants import DeclaredGrant, read_grants
@@ -27,7 +28,6 @@ from relay.config.settings import (
     ClientSettings,
     RelaySettings,
     Settings,
-    default_sources,
 )
 from relay.config.validation import Checker
 from relay.config.yaml_document import Data, read_document
@@ -42,7 +42,7 @@ DEFAULT_RETURNS: Final = "127.0.0.1:8485"
 PLACES: Final = ("agent.yaml", "/etc/relay/agent.yaml")
 SECRETS_FOLDER: Final = "/run/secrets"
 DEFAULT_CLIENT: Final = "agent"
-TOKEN_VARIABLE: Final = "RELAY_TOKEN"  # noqa: S105  # a variable's name, not a token
+TOKEN_VARIABLE: Final = "RELAY_TOKEN"
 
 
 def find_file(path: str | None, environment: Mapping[str, str]) -> Path:

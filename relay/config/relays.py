@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from relay.config.addresses import ListenAddress, parse_upstream
+from relay.config.built_in_grants import GRANT_API
 from relay.config.chains import Chain, check_chains
 from relay.config.egress import read_ways_out
 from relay.config.grants import DeclaredGrant, choose_grant
@@ -16,7 +17,6 @@ from relay.config.schema import Claude, Relay
 from relay.config.settings import (
     DEFAULT_ALLOW,
     DEFAULT_END,
-    GRANT_API,
     GrantSettings,
     HopSettings,
     RelaySettings,

@@ -6,7 +6,7 @@ together is settled in ``loading``, what single values must look like in ``value
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag
 
@@ -37,9 +37,6 @@ from relay.config.values import (
     Whole,
 )
 from relay.errors import Api
-
-BUILT_IN_GRANTS: Final = ("anthropic", "claude", "openai")
-
 
 IfDown = Literal["fail", "skip"]
 PassKind = Literal["client", "call"]

@@ -12,9 +12,6 @@ from relay.config.schema import Per, Timeouts
 from relay.config.sources import CommandSource, EnvSource, FileSource
 from relay.errors import Api
 
-OAUTH_BETA: Final = b"oauth-2025-04-20"
-"""What the Anthropic API asks of calls with an OAuth token, in ``anthropic-beta``."""
-
 DEFAULT_UNKNOWN: Final[Mapping[str, float]] = {"input": 15, "output": 75}
 """Above what any model costs that agents use."""
 
@@ -126,7 +123,7 @@ class HopSettings:
     upstream: UpstreamAddress
     if_down: Literal["fail", "skip"] = "fail"
     """What becomes of a call that cannot be handed to it: an error, or the next leg."""
-    pass_: Literal["client", "call"] | Sources = "client"  # noqa: S105  # a kind, not a password
+    pass_: Literal["client", "call"] | Sources = "client"
     """What it gets in the credential's place: a pass of each client or call, or one of its own."""
     headers: tuple[HeaderSettings, ...] = ()
     """What it wants for itself; taken off what it sends on."""
@@ -261,34 +258,3 @@ DEFAULT_END: Final[dict[Api, str]] = {
     "openai": "https://api.openai.com",
 }
 """Where a chain ends that names no end, for the grants that come with the relay."""
-
-GRANT_API: Final[dict[str, Api]] = {
-    "anthropic": "anthropic",
-    "claude": "anthropic",
-    "openai": "openai",
-}
-
-GRANT_VARIABLES: Final = {
-    "anthropic": "ANTHROPIC_API_KEY",
-    "claude": "CLAUDE_CODE_OAUTH_TOKEN",
-    "openai": "OPENAI_API_KEY",
-}
-
-
-def default_sources(variable: str, folders: tuple[str, ...]) -> Sources:
-    """Return the variable, then the file of that name in lower case in each folder."""
-    files = (FileSource(file=f"{folder}/{variable.lower()}") for folder in folders)
-    return (EnvSource(env=variable), *files)
-
-
-def built_in_grant(name: str, sources: Sources | None, folders: tuple[str, ...]) -> GrantSettings:
-    """Return one of the grants that come with the relay.
-
-    Source: https://docs.anthropic.com/en/api/overview#authentication,
-    https://platform.openai.com/docs/api-reference/authentication
-    """
-    sources = sources or default_sources(GRANT_VARIABLES[name], folders)
-    if name == "anthropic":
-        return GrantSettings(name, sources, b"x-api-key")
-    add = ((b"anthropic-beta", OAUTH_BETA),) if name == "claude" else ()
-    return GrantSettings(name, sources, b"Authorization", b"Bearer ", add=add)

@@ -104,7 +104,7 @@ class HopCall:
     @property
     def is_known_by_pass(self) -> bool:
         """Whether the pass alone says which call this is."""
-        return self.hop.settings.pass_ == "call"  # noqa: S105  # a kind, not a password
+        return self.hop.settings.pass_ == "call"
 
     @property
     def came_back(self) -> bool:

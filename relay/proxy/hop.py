@@ -142,7 +142,7 @@ class Hop:
 
     def pass_for(self, client: str) -> bytes:
         """Return what a new call of a client's gets in the credential's place, or nothing."""
-        if self.settings.pass_ == "client":  # noqa: S105  # a kind, not a password
+        if self.settings.pass_ == "client":
             return self._memory.passes.of_client(client, self.place, self._grant.name)
         return new_pass(self._grant.name) if self.source is None else b""
 

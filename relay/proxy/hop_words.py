@@ -6,7 +6,7 @@ from typing import Final
 
 GO_ON: Final = "calls go on without it"
 """Where it may be left out."""
-WEAK_PASS: Final = "can be guessed: it holds less than 128 bits"  # noqa: S105  # words
+WEAK_PASS: Final = "can be guessed: it holds less than 128 bits"
 STRONGER: Final = "calls get 503 until it is longer"
 
 CAME_NOT_BACK: Final = "answers 401 without coming back"

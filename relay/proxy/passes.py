@@ -12,7 +12,7 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from relay.config import GrantSettings
+from relay.config import BUILT_IN_GRANTS, GrantSettings
 from relay.errors import PassRefused
 from relay.http.message import RequestHead
 from relay.proxy.access import presented_tokens
@@ -27,12 +27,6 @@ PASS_BITS: Final = 128
 
 _ID_KEY: Final = CALL_ID.lower()
 _RANDOM_BYTES: Final = 32  # 43 characters
-# Headroom, among others, decides by its beginning what a credential is.
-_BEGINNINGS: Final = {
-    "anthropic": "sk-ant-api03-",
-    "claude": "sk-ant-oat01-",
-    "openai": "sk-",
-}
 
 
 class Place(NamedTuple):
@@ -51,8 +45,12 @@ def new_id() -> bytes:
 
 
 def new_pass(grant: str) -> bytes:
-    """Return a pass in the shape of a grant's credential."""
-    return (_BEGINNINGS.get(grant, "") + secrets.token_urlsafe(_RANDOM_BYTES)).encode()
+    """Return a pass in the shape of a grant's credential.
+
+    Headroom, among others, decides by its beginning what a credential is.
+    """
+    beginning = BUILT_IN_GRANTS[grant].beginning if grant in BUILT_IN_GRANTS else ""
+    return (beginning + secrets.token_urlsafe(_RANDOM_BYTES)).encode()
 
 
 def is_strong(value: bytes) -> bool:

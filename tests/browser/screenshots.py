@@ -151,7 +151,7 @@ async def draw_top(relay: LocalRelay) -> None:
 
 async def make() -> None:
     """Make them all."""
-    rows = list(fortnight(random.Random(1)))  # noqa: S311  # made-up figures
+    rows = list(fortnight(random.Random(1)))  # made-up figures
     with running_driver() as driver, tempfile.TemporaryDirectory() as folder:
         with closing(LedgerFile(str(Path(folder) / LEDGER))) as file:
             Batches(file.connection).write(rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import tempfile
 import threading
@@ -20,19 +19,12 @@ from typing import Final, Self, TypeVar
 from testcontainers.compose import DockerCompose
 from testcontainers.core.container import DockerContainer
 
+from tests.harness.ports import free_ports
+
 PROJECT: Final = Path(__file__).resolve().parents[2]
 AGENT_IMAGE: Final = "python:3.13-slim-trixie"
 FUSE_SECONDS: Final = 60.0
 _ASK_AGAIN_SECONDS: Final = 0.1
-
-# Whatever the person who runs the tests has set for a stack of their own.
-_FOREIGN_VARIABLES: Final = (
-    "ANTHROPIC_API_KEY",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-    "OPENAI_API_KEY",
-    "COMPOSE_FILE",
-    "COMPOSE_PROFILES",
-)
 
 Found = TypeVar("Found")
 
@@ -70,15 +62,6 @@ def eventually(look: Callable[[], Found | None], what: str) -> Found:
                 return found
         never.wait(_ASK_AGAIN_SECONDS)
     raise AssertionError(f"waited {FUSE_SECONDS:g} s in vain for {what}")
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for handle in sockets:
-            handle.bind(("127.0.0.1", 0))
-        return [handle.getsockname()[1] for handle in sockets]
 
 
 @dataclass
@@ -265,7 +248,7 @@ def resting_stack(
     name: str, *, config: str | None, profiles: tuple[str, ...] = (), for_internet: bool = False
 ) -> Iterator[Stack]:
     """Yield a stack of which nothing is up yet, and take down whatever is in the end."""
-    with tempfile.TemporaryDirectory() as folder, _only_our_variables():
+    with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # the container's user must get in
         stack = Stack(name, Path(folder), list(profiles), for_internet)
         if config is None:
@@ -278,15 +261,6 @@ def resting_stack(
         finally:
             # Of all profiles: what a test brought up by name would stay.
             stack.docker("--profile", "*", "down", "--volumes")
-
-
-@contextlib.contextmanager
-def _only_our_variables() -> Iterator[None]:
-    held = {name: os.environ.pop(name) for name in _FOREIGN_VARIABLES if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(held)
 
 
 class Agent:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.config import GRANT_VARIABLES
 from tests.e2e.stack import FUSE_SECONDS, PROJECT, Stack
 
 KEY = "sk-ant-api03-e2eInitKey0000000000000000000000000000000000AA"
@@ -39,7 +40,7 @@ def write_login(stack: Stack, token: str) -> None:
 @pytest.fixture
 def bare_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     """A stack that is not up yet, and has nothing of whoever runs the tests."""
-    for name in ("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "OPENAI_API_KEY", "COMPOSE_FILE"):
+    for name in (*GRANT_VARIABLES.values(), "COMPOSE_FILE"):
         monkeypatch.delenv(name, raising=False)
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)  # the container's user must get in

@@ -19,9 +19,10 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.installation import Installation, stand_as_a_user
-from tests.e2e.stack import PROJECT, Agent, Stack, eventually, free_ports, get
+from tests.e2e.installation import Installation, let_in
+from tests.e2e.stack import PROJECT, Agent, Stack, eventually, get
 from tests.e2e.test_streaming import MESSAGES, STREAM, standin
+from tests.harness.ports import free_ports
 
 KEY: Final = "sk-ant-api03-e2eOfTheVersionBefore0000000000000000000AA"
 EARLIER: Final = "d1cdaf8cd71f1f5247afaa83950acfefeb72618e"
@@ -168,9 +169,9 @@ class Upgrade(Installation):
 
 
 @pytest.fixture
-def upgrade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Upgrade]:
+def upgrade(tmp_path: Path) -> Iterator[Upgrade]:
     """The earlier version is set up, and nothing of it runs."""
-    stand_as_a_user(tmp_path, monkeypatch)
+    let_in(tmp_path)
     stack = Stack(IMAGE, tmp_path, [])
     upgrade = Upgrade(stack)
     upgrade.initialise()

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.processes import cpu_seconds, descriptors
-from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import configuration
+from tests.harness.expectations import eventually
 from tests.harness.messages import OK, PIECE, chunk, request
 from tests.harness.peer import Agent
 from tests.harness.relay import Relay, RelayProcess, begin_stream, relay_process
@@ -40,9 +40,7 @@ async def scarce(upstream: Upstream, tmp_path: Path) -> AsyncIterator[RelayProce
 async def use_up(relay: RelayProcess) -> list[Agent]:
     """Connect more agents than there are descriptors, and wait until none is left."""
     crowd = [await relay.agent() for _ in range(CROWD)]
-    async with asyncio.timeout(FUSE_SECONDS):
-        while descriptors(relay.process.pid) < DESCRIPTORS - 1:  # noqa: ASYNC110  # no event
-            await asyncio.sleep(0)
+    await eventually(lambda: descriptors(relay.process.pid) >= DESCRIPTORS - 1)
     return crowd
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.harness import FUSE_SECONDS
 from tests.harness.certificates import Authority, Certificate
 from tests.harness.configuration import Config, configuration
 from tests.harness.proxy import Proxy, running_proxy
@@ -85,13 +83,3 @@ async def running_way(
         config |= changes or {}
         running = await stack.enter_async_context(running_relay(folder, config))
         yield Way(running, proxy, upstream, config)
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until a condition holds that nothing tells of, looked at every few milliseconds."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(FUSE_SECONDS):
-        while not holds():
-            turn = loop.create_future()
-            loop.call_later(0.005, turn.set_result, None)
-            await turn

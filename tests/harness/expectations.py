@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Final
 
+from tests.harness import FUSE_SECONDS
 from tests.harness.peer import Answer, Peer
 
 GONE_SECONDS: Final = 1.0
@@ -28,3 +30,13 @@ async def check_gone(peer: Peer) -> None:
     """See that the relay ends a connection within a second."""
     async with asyncio.timeout(GONE_SECONDS):
         await peer.gone()
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until a condition holds that nothing tells of, looked at every few milliseconds."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(FUSE_SECONDS):
+        while not holds():
+            turn = loop.create_future()
+            loop.call_later(0.005, turn.set_result, None)
+            await turn

@@ -13,7 +13,7 @@ import pytest
 from tests.harness import FUSE_SECONDS
 from tests.harness.chain import HOP, Chain, chain_configuration, returned, running_chain
 from tests.harness.configuration import Config, configuration
-from tests.harness.expectations import check_error, check_gone
+from tests.harness.expectations import check_error, check_gone, eventually
 from tests.harness.messages import CHUNKED, OK, PIECE, chunk, chunked_request, request
 from tests.harness.peer import Agent
 from tests.harness.relay import running_relay, update_configuration
@@ -227,8 +227,7 @@ async def test_a_leg_that_waits_for_a_connection_ends_with_the_call(chain: Chain
     agent, hop, sent = await chain.begin()
     chain.api.stop_listening()  # a refused connect is tried again 0.2 s later
     back = await chain.come_back(sent)
-    while not chain.relay.app._returns.connections.busy:  # noqa: ASYNC110  # it says so to nobody
-        await asyncio.sleep(0)
+    await eventually(lambda: bool(chain.relay.app._returns.connections.busy))
     agent.reset()
     await check_gone(back)
     await check_gone(hop)
@@ -275,9 +274,9 @@ async def test_silence_within_an_answer_is_the_innermost_legs(tmp_path: Path) ->
         await hop.send(CHUNKED + chunk(b"one"))
         answer = await agent.head()
         assert await agent.piece(answer) == b"one"
+        began = time.perf_counter()
         await api.send(CHUNKED)
         through = await back.head()
-        began = time.perf_counter()
         await back.finish(through)  # the API falls silent, and its leg is cut
         assert not through.complete
         assert time.perf_counter() - began >= LIMIT * 0.9
@@ -328,8 +327,7 @@ async def test_a_hop_that_is_not_read_may_leave_the_end_of_an_answer(
                 await asyncio.sleep(0)
             await api.send(chunk(PIECE * 6400) + chunk(b""))
             (over,) = chain.relay.app.lifecycle.memory.passes._by_id.values()
-            while over.patience.beyond:  # noqa: ASYNC110  # it says so to nobody
-                await asyncio.sleep(0)
+            await eventually(lambda: not over.patience.beyond)
             await asyncio.sleep(2.5 * SIPS_LIMIT)  # time itself is what the limit is about
             back.read_on()
             answer = await back.answer()

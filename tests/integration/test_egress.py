@@ -13,8 +13,8 @@ import pytest
 from relay.upstream import health
 from tests.harness.chain import HOP, returned
 from tests.harness.configuration import configuration
-from tests.harness.egress import API, AUTHORITY, Issued, eventually, issue, running_way
-from tests.harness.expectations import check_error
+from tests.harness.egress import API, AUTHORITY, Issued, issue, running_way
+from tests.harness.expectations import check_error, eventually
 from tests.harness.messages import CHUNKED, MESSAGES, OK, OK_BODY, PIECE, chunk, request
 from tests.harness.proxy import OPENED, running_proxy
 from tests.harness.relay import LocalRelay, running_relay, update_configuration
@@ -119,7 +119,7 @@ async def test_a_way_that_was_cut_while_idle_costs_no_call(
 @pytest.mark.parametrize("tls", [False, True])
 async def test_not_one_byte_is_changed(tmp_path: Path, issued: Issued, tls: bool) -> None:
     """Of bodies of megabytes, both ways."""
-    body = random.Random(7).randbytes(SIZE)  # noqa: S311  # bytes like any others
+    body = random.Random(7).randbytes(SIZE)  # bytes like any others
     async with running_way(tmp_path, issued, tls=tls) as running:
         agent = await running.relay.agent()
         await agent.send(request(body=body))
@@ -291,7 +291,7 @@ async def test_no_hop_is_gone_to_through_it(tmp_path: Path, issued: Issued) -> N
         hop = await stack.enter_async_context(running_upstream())
         hops = [{"name": HOP, "url": f"http://127.0.0.1:{hop.port}"}]
         running = await stack.enter_async_context(
-            running_way(tmp_path, issued, relay={"hops": hops})
+            running_way(tmp_path, issued, relay={"hops": hops}, changes=RETURNS)
         )
         await running.relay.find_return_port()
         agent = await running.relay.agent()

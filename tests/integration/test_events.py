@@ -13,6 +13,7 @@ from relay.admin.overview import Overview
 from relay.app import ADMIN_CONNECTIONS
 from tests.harness import FUSE_SECONDS
 from tests.harness.event_stream import open_stream
+from tests.harness.expectations import eventually
 from tests.harness.messages import EVENTS, OK, chunk, request
 from tests.harness.model_answers import MESSAGE_STREAM, MESSAGE_TOKENS, MODEL
 from tests.harness.relay import LocalRelay, events_of
@@ -40,9 +41,9 @@ async def test_it_is_an_event_stream(relay: LocalRelay) -> None:
 async def test_an_event_comes_once_a_second(relay: LocalRelay) -> None:
     """And no more often, whatever happens meanwhile."""
     loop = asyncio.get_running_loop()
+    begun = loop.time()
     reader = await open_stream(relay)
     await reader.event()
-    begun = loop.time()
     await relay.ask(request(token=KEY))
     await reader.event()
     assert loop.time() - begun > 0.9
@@ -262,6 +263,4 @@ async def test_who_leaves_as_it_is_written_to_is_let_go(
         return tell(overview, seen, use_seen)
 
     monkeypatch.setattr(Overview, "event", leave_and_tell)
-    async with asyncio.timeout(FUSE_SECONDS):
-        while events_of(relay)._readers:  # noqa: ASYNC110  # it tells nobody
-            await asyncio.sleep(0)
+    await eventually(lambda: not events_of(relay)._readers)

@@ -1,4 +1,4 @@
-"""The metrics that a relay exposes: the contract that rules, dashboard and docs are held to.
+"""The metrics that a relay exposes: the contract that code, rules, dashboard and docs are held to.
 
 Names, labels and buckets are written out here once more, on purpose: whoever changes the relay's
 metrics finds out by a failing test what reads them.
@@ -27,6 +27,8 @@ class Metric:
     kind: Kind
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    only_with: Literal["costs", "ledger", "limits", "traces"] | None = None
+    """The part of the configuration that it is there with."""
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -98,15 +100,14 @@ METRICS: Final = (
     Metric("relay_hop_up", "gauge", ("relay", "hop")),
     Metric("relay_build_info", "info", ("version",)),
     Metric("relay_upstream_info", "info", ("relay", "upstream")),
-    # Only where the estimate of the cost is configured.
-    Metric("relay_estimated_cost_usd_total", "counter", ("relay", "client", "model")),
-    Metric("relay_unpriced_requests_total", "counter", ("relay", "client", "model")),
-    # Only where a ledger is.
-    Metric("relay_ledger_dropped_total", "counter"),
-    Metric("relay_trace_spans_dropped_total", "counter"),
-    # Only where a limit is.
-    Metric("relay_limit_used_ratio", "gauge", ("client", "limit")),
-    Metric("relay_limit_warn_ratio", "gauge", ("client", "limit")),
-    Metric("relay_limit_reached_total", "counter", ("client", "limit")),
+    *(
+        Metric(name, "counter", ("relay", "client", "model"), only_with="costs")
+        for name in ("relay_estimated_cost_usd_total", "relay_unpriced_requests_total")
+    ),
+    Metric("relay_ledger_dropped_total", "counter", only_with="ledger"),
+    Metric("relay_trace_spans_dropped_total", "counter", only_with="traces"),
+    Metric("relay_limit_used_ratio", "gauge", ("client", "limit"), only_with="limits"),
+    Metric("relay_limit_warn_ratio", "gauge", ("client", "limit"), only_with="limits"),
+    Metric("relay_limit_reached_total", "counter", ("client", "limit"), only_with="limits"),
 )
 SERIES: Final = frozenset(name for metric in METRICS for name in metric.series)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from relay.commands.arguments import parser
-from relay.config import DEFAULT_ADMIN, load
+from relay.config import DEFAULT_ADMIN, GRANT_VARIABLES, load
 from relay.config.loading import DEFAULT_LISTEN, DEFAULT_RETURNS, SECTIONS
 from tests.harness import ROOT
 from tests.reference import PAGES, written_anew
@@ -164,13 +165,14 @@ def test_every_variable_of_the_relay_is_listed() -> None:
 
 
 def test_every_variable_of_the_compose_file_is_listed() -> None:
-    """With its default, where that is a text of its own."""
+    """With its default, where that is a text of its own; it hands on what each grant may be."""
     compose = (ROOT / "compose.yaml").read_text("utf-8")
     defaults: dict[str, str] = {}
     for name, default in re.findall(r"(?<!\$)\$\{([A-Z_]+)(?::?-([^}]*))?", compose):
         defaults.setdefault(name, default)
     rows = listed(section_of_configuration("## Variables of `compose.yaml`"))
     assert set(rows) == set(defaults) - OF_THE_SHELL
+    assert set(GRANT_VARIABLES.values()) <= set(rows)
     plain = {name: default for name, default in defaults.items() if name in rows}
     plain = {name: default for name, default in plain.items() if "$" not in default}
     assert {name: rows[name] for name in plain} == plain
@@ -211,3 +213,21 @@ def test_every_part_of_the_tests_is_explained() -> None:
     assert parts
     rows = re.findall(r"^\| `(\w+)` \|", FILES["CONTRIBUTING.md"], re.MULTILINE)
     assert set(rows) == set(parts[1].split("|"))
+
+
+def test_the_drawing_of_packages_is_the_contract_of_imports() -> None:
+    """From top to bottom, and so are the rows of the table below it."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    layers = [re.findall(r"\w+", layer) for layer in contracts["contracts"][0]["layers"]][1:]
+    code = FILES["docs/how-it-works.md"].split("\n## The code\n")[1]
+    named = [name for layer in layers for name in layer]
+    drawing = re.findall(r"^```\n(.*?)^```", code, re.MULTILINE | re.DOTALL)[0]
+    assert [re.findall(r"\w+", line[:23]) for line in drawing.splitlines()] == layers
+    assert re.findall(r"^\| `(\w+)` \|", code, re.MULTILINE) == named
+
+
+def test_every_file_that_contributors_are_sent_to_is_there() -> None:
+    """But for those whose NAME is theirs to choose."""
+    named = re.findall(r"`((?:relay|tests|docs|examples)/[\w./-]+)`", FILES["CONTRIBUTING.md"])
+    assert len(named) > 40
+    assert [each for each in named if "NAME" not in each and not (ROOT / each).exists()] == []

@@ -14,10 +14,10 @@ from relay.commands.doctor import StreamOptions
 from tests.acceptance.container import docker
 from tests.acceptance.proxies.mitmproxy import ca_of, running_mitmproxy
 from tests.acceptance.proxies.squid import FORBIDDEN, running_squid
-from tests.e2e.stack import free_ports
 from tests.harness.configuration import Config, configuration
 from tests.harness.egress import API, Issued, issue
 from tests.harness.messages import CHUNKED, OK, chunk, request
+from tests.harness.ports import free_ports
 from tests.harness.relay import LocalRelay, running_relay
 from tests.harness.secrets import KEY, SECRETS
 from tests.harness.upstream import Upstream, running_upstream
@@ -72,7 +72,7 @@ async def fails(relay: LocalRelay, name: str) -> str:
 
 async def stream(relay: LocalRelay, upstream: Upstream, name: str) -> None:
     """See that not a byte is changed, either way, and that pieces come as they are sent."""
-    body = random.Random(3).randbytes(SIZE)  # noqa: S311  # bytes like any others
+    body = random.Random(3).randbytes(SIZE)  # bytes like any others
     upstream.forget()
     agent = await relay.agent()
     await agent.send(call(name, body))

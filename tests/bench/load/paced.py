@@ -53,7 +53,7 @@ def _paced(streams: Streams, ends: Ends, asked: Asked) -> dict[str, float]:
 
 def _starts(calls: Sequence[Call], rate: float) -> list[tuple[float, Call]]:
     """Return when each stream begins, in nanoseconds; the first one first."""
-    chance = random.Random(len(calls))  # noqa: S311  # no secret
+    chance = random.Random(len(calls))  # no secret
     starts = [(chance.random() * 1e9 / rate, call) for call in calls]
     return sorted(starts, key=lambda start: start[0])
 

@@ -76,7 +76,7 @@ class Plan:
 
     def usage(self, attempt: int) -> Tokens:
         """Return what an attempt that is answered whole uses."""
-        chance = random.Random(f"usage {self.number} {attempt}")  # noqa: S311  # the same in both ends
+        chance = random.Random(f"usage {self.number} {attempt}")  # the same in both ends
         used = Counter(input=chance.randrange(1, 3000), output=chance.randrange(2, 1500))
         used["cache_read"] = chance.choice((0, chance.randrange(1, 90_000)))
         if not self.by_hop:
@@ -93,7 +93,7 @@ class Plan:
 
 def plan_of(number: int, agent: int) -> Plan:
     """Return the plan of a call: the same, whenever it is asked for."""
-    chance = random.Random(f"plan {number}")  # noqa: S311  # the same in each run
+    chance = random.Random(f"plan {number}")  # the same in each run
     if chance.random() < HOP_SHARE:
         shape: Shape = chance.choice(("chat", "chat stream"))
         return Plan(number, agent, shape, _pick(chance, BY_HOP), GPT)

@@ -11,8 +11,9 @@ from relay.commands.doctor.hops import way_back
 from relay.commands.doctor.probe import Outcome, probed_path, told
 from relay.config import RelaySettings, Settings
 from relay.config.addresses import parse_listen, parse_upstream
+from relay.config.built_in_grants import built_in_grant
 from relay.config.schema import Timeouts
-from relay.config.settings import DEFAULT_ALLOW, HopSettings, built_in_grant
+from relay.config.settings import DEFAULT_ALLOW, HopSettings
 from relay.errors import Api
 from relay.proxy.probe_events import events_of
 

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.config import EnvSource, FurtherHeader, GrantSettings
-from relay.config.settings import built_in_grant
+from relay.config.built_in_grants import built_in_grant
 from relay.http.grammar import Field
 from relay.http.headers import serialize
 from relay.http.message import RequestHead

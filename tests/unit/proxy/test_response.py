@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +25,7 @@ from relay.telemetry.metrics import Metrics
 from relay.upstream.client_connection import Connection
 from relay.upstream.interface import Limits
 from tests.harness import FUSE_SECONDS
+from tests.harness.clock import SetClock
 from tests.harness.messages import CHAT, MESSAGES, chunk
 from tests.harness.model_answers import (
     CHAT_STREAM,
@@ -139,17 +139,6 @@ class Wire(asyncio.Transport):
 
     def resume_reading(self) -> None:
         """Nothing comes by itself."""
-
-
-@dataclass
-class Clock:
-    """A clock that moves when it is told to."""
-
-    now: float = 100.0
-
-    def perf_counter(self) -> float:
-        """Return seconds."""
-        return self.now
 
 
 class NoBody:
@@ -306,7 +295,7 @@ async def test_while_the_agent_takes_nothing_the_upstream_is_not_silent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is not read then; what counts are its own silences, and the one it ends in."""
-    clock = Clock()
+    clock = SetClock()
     monkeypatch.setattr(response, "time", clock)
     monkeypatch.setattr(call, "time", clock)
     monkeypatch.setattr(ServerConnection, "untaken", 0)
