@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
         """Wait until the upstream takes more.
 
         Raises:
-            UpstreamTimeout: It took nothing for so long.
+            UpstreamTimeout: So much waits for it still, after so long.
         """
         if not self._full:
             return
