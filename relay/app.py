@@ -1,8 +1,8 @@
-"""The relay as a process: listeners, configuration in force, signals, and the end.
+"""The relay as a process: listeners, configuration in force, signals, shutdown.
 
-Composes the stages and owns their lifetime. SIGHUP puts a new configuration in force,
-SIGTERM and SIGINT drain: no new connections, calls in flight finish within ``drain``
-seconds and are cut after that, never ended as if they were complete.
+Makes all parts and owns their lifetime. SIGHUP puts a new configuration in force. SIGTERM and
+SIGINT drain: no new connections are accepted, calls in flight have ``drain`` seconds to finish and
+are cut after that, so that no answer looks complete that is not.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from relay.proxy.handler import Calls
 from relay.proxy.hop import Memory
 from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.problems import ProblemLog, subjects_of
+from relay.proxy.readiness import states_of
 from relay.proxy.returns import Returns
 from relay.proxy.runtime import Runtime
 from relay.reload import Loader, prices_of, say_why_not
@@ -36,13 +37,12 @@ from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import Recorder
-from relay.telemetry.traces import are_wanted
+from relay.telemetry.traces import wanted_tracer
 from relay.telemetry.use import Use
 
 if TYPE_CHECKING:
     from relay.admin.application import AdminListener
     from relay.telemetry.prices import Prices
-    from relay.telemetry.traces.exporter import Tracer
 
 TICK_SECONDS: Final = 0.5
 REPORT_TICKS: Final = 2
@@ -67,11 +67,11 @@ class App:
         self._loader = Loader(Path(settings.file), self._metrics.credential_read, memory)
         self._use = Use()
         self._put_prices_in_force(settings, prices_of(settings))
-        self._metrics.prepare(self.lifecycle.runtime.states(), self.lifecycle.runtime.client_names)
+        self._metrics.prepare(states_of(runtime), runtime.client_names)
         self._metrics.loaded()
         self._history = RecentCalls()
         observers = [self._use.take]
-        if are_wanted(os.environ) and (tracer := _tracer()) is not None:
+        if (tracer := wanted_tracer(os.environ)) is not None:
             self.lifecycle.tracer = tracer
             self._metrics.watch_traces(lambda: tracer.dropped)
             observers.append(tracer.take)
@@ -87,7 +87,7 @@ class App:
         self._stop_at_once = asyncio.Event()
 
     async def run(self, on_loaded: Callable[[], object] = lambda: None) -> None:
-        """Serve until a signal says stop; ``on_loaded`` is called once all that it takes is there.
+        """Serve until a signal says stop; ``on_loaded`` is called once everything is imported.
 
         Raises:
             CannotListen: An address cannot be listened on.
@@ -103,7 +103,7 @@ class App:
             self.lifecycle.runtime.start()
             self._introduce()
             self._supervisor.ready()
-            # Not before: what is read then would be started twice, and said to serve too early.
+            # Only now: an earlier reload would start its runtime twice, and tell systemd too early.
             background.append(asyncio.create_task(self._reload_on_demand()))
             background.append(asyncio.create_task(self._load_pages(on_loaded)))
             await self._stop.wait()
@@ -115,7 +115,7 @@ class App:
 
     @property
     def bound(self) -> tuple[ListenAddress, ListenAddress]:
-        """Where its relays and its admin pages are first listened on."""
+        """The first address of the relays and of the admin pages, as they are bound."""
         return self._agents.bound[0], self._pages.bound[0]
 
     async def _load_pages(self, on_loaded: Callable[[], object]) -> None:
@@ -126,7 +126,7 @@ class App:
             log.exception("a fault of the relay")
 
     def _open_returns(self, settings: Settings) -> None:
-        """Listen for hops that come back, from the first configuration on that has any.
+        """Open the return address, once a configuration has hops.
 
         Raises:
             CannotListen: An address cannot be listened on; then none of them is.
@@ -156,7 +156,7 @@ class App:
             log.warning("%s", warning)
 
     def _put_prices_in_force(self, settings: Settings, prices: Prices | None) -> None:
-        """Estimate costs as these settings say, in metrics and ledger."""
+        """Have metrics, ledger and limits use these settings and their prices."""
         self._metrics.price(None if settings.prices is None else prices)
         self._use.price(prices)
         self._ledger.configure(settings, prices)
@@ -183,13 +183,13 @@ class App:
         loop.add_signal_handler(signal.SIGHUP, self.reload)
 
     def stop(self) -> None:
-        """Begin to drain; asked again, cut at once."""
+        """Begin to drain; called a second time, cut the calls in flight at once."""
         if self._stop.is_set():
             self._stop_at_once.set()
         self._stop.set()
 
     def reload(self) -> None:
-        """Have the file's present content put in force; asked while that is done, once more."""
+        """Reload the configuration file; called during a reload, once more after it."""
         self._reload_wanted.set()
 
     # A new configuration
@@ -208,18 +208,18 @@ class App:
                 self._supervisor.ready()
 
     async def _reload(self) -> None:
-        """Put the file's present content in force.
+        """Load the configuration file and put it in force.
 
         Raises:
             ConfigurationError: It cannot be used, or not be read in time.
-            CannotListen: It is the first that has hops, and they could not come back.
+            CannotListen: It is the first with hops, and the return address cannot be opened.
         """
         before = self.lifecycle.runtime
         loaded = await self._loader.load(before.settings, self._returns.addresses)
         runtime = loaded.runtime
         self._open_returns(loaded.settings)
         self._put_prices_in_force(loaded.settings, loaded.prices)
-        self._metrics.prepare(runtime.states(), runtime.client_names)
+        self._metrics.prepare(states_of(runtime), runtime.client_names)
         self.lifecycle.runtime = runtime
         runtime.start()
         before.retire()
@@ -232,7 +232,7 @@ class App:
     # Time
 
     async def _tick(self) -> None:
-        """Do what is done from time to time."""
+        """Every half second: measure the loop's lag, look after connections, report problems."""
         ticks = 0
         while True:
             due = time.perf_counter() + TICK_SECONDS
@@ -288,18 +288,8 @@ class App:
         log.info("stopped")
 
 
-def _tracer() -> Tracer | None:
-    """Return what sends traces, where what that takes is installed."""
-    try:
-        from relay.telemetry.traces.exporter import Tracer  # noqa: PLC0415  # the SDK takes memory: only where wanted
-    except ImportError:
-        log.warning("no traces: that takes what pip install 'agent-relay[otel]' brings")
-        return None
-    return Tracer()
-
-
 def _raise_descriptor_limit() -> None:
-    """Take all the descriptors there are to have: each stream takes two."""
+    """Raise the limit of open files to the hard limit: each call takes two."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -11,6 +11,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
+from tests.harness import variables
 from tests.harness.clock import WallClock
 from tests.harness.configuration import both_relays, configuration
 from tests.harness.peer import Agent
@@ -21,6 +22,11 @@ from tests.harness.upstream import Upstream, running_upstream
 # A busy machine is no finding.
 settings.register_profile("relay", deadline=None)
 settings.load_profile("relay")
+
+
+def pytest_configure() -> None:
+    """Have no variables of the user's, wherever the tests run."""
+    variables.forget()
 
 
 def pytest_asyncio_loop_factories(

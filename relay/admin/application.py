@@ -1,7 +1,7 @@
 """The admin listener's pages, as an ``aiohttp.web`` application.
 
-A listener of its own, on loopback by default, so that no agent sees them. Its routes stand in
-one place; what holds for all of them, in one middleware.
+A listener of its own, on loopback by default, so that agents cannot reach it. All routes are in one
+table; the checks that hold for all of them are in one middleware.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from relay.proxy.access import AccessPolicy
 
 log = logging.getLogger("relay")
 
-# A page that is still being written, when the process ends.
+# For answers under way when the process ends.
 _SHUTDOWN_SECONDS: Final = 1.0
-# What is written takes a moment; who takes nothing for so long has gone, or means no good.
+# A client that takes nothing of an answer for so long has gone, or is hostile.
 _WRITE_SECONDS: Final = 10.0
 _NOT_FOUND: Final = {
     True: "There are /, /metrics, /healthz, /readyz and /calls.\n",
@@ -74,16 +74,16 @@ class AdminListener:
         await self._runner.setup()
 
     def drain(self) -> None:
-        """End what goes on for as long as it is read: the relay is on its way out."""
+        """End the event streams, which would go on for ever: the relay is stopping."""
         self._events.end()
 
     async def stop(self) -> None:
-        """Give what is being answered a moment to end, and then end it."""
+        """Wait up to a second for answers under way, then cancel them."""
         await self._runner.cleanup()
 
     async def handle(self, connection: ServerConnection, request: Request) -> bool:
         """Answer one request; return whether another may follow on its connection."""
-        head = request.head
+        head, agent = request.head, connection.transport
         write_seconds = min(_WRITE_SECONDS, self._lifecycle.runtime.settings.timeouts.write)
         close = ends_connection(head, draining=self._lifecycle.draining)
         try:
@@ -92,18 +92,18 @@ class AdminListener:
         except RelayError as error:
             close = close or error.closes
             head_only = head is not None and head.method == b"HEAD"
-            connection.write(_own_answer(error, head_only=head_only, close=close))
+            agent.write(_own_answer(error, head_only=head_only, close=close))
         else:
             server = self._runner.server
             if server is None:  # the last request of a relay that has stopped
                 return False
-            await bridge.answer(server, connection, head, write_seconds=write_seconds, close=close)
-        await connection.catch_up(write_seconds)
+            await bridge.answer(server, agent, head, write_seconds=write_seconds, close=close)
+        await agent.catch_up(write_seconds)
         return not close
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let a request through that may ask for a page; nothing that a page raises gets out."""
+        """Refuse what may not ask for a page, and turn whatever a page raises into an answer."""
         try:
             refused = access.check(request, self._policy)
             if refused is not None:
@@ -120,7 +120,7 @@ class AdminListener:
 
 
 def _own_answer(error: RelayError, *, head_only: bool, close: bool) -> bytes:
-    """Return the answer to a request that aiohttp does not get to see."""
+    """Return the answer to a request that was refused before aiohttp got it."""
     headers, body = [*error_headers(error), *_HEADERS], error.body("anthropic")
     close = close or error.closes
     return plain_answer(error.status, headers, body, head_only=head_only, close=close)

@@ -1,10 +1,10 @@
-"""One request of an admin connection, answered by aiohttp.
+"""Has aiohttp answer one request of an admin connection.
 
-The connection is the relay's own (``downstream.server_connection``): it reads strictly, sets the
-time limits, and takes requests one after another. aiohttp gets a head of our own making, with
-nothing of the request's but its target, and writes its answer through a transport that leads back
-to the connection. So its own errors, which echo what was sent and name its version, are never
-reached; what else it says is in the head that its `Bridge` holds.
+The connection is the relay's own (``downstream.server_connection``): it parses strictly, sets the
+time limits, and takes one request after another. aiohttp is given a minimal head, made here from
+the method and the target alone, and writes to a transport that leads back to the connection. So its
+own error pages, which echo the request and name aiohttp's version, cannot occur. Handlers find the
+agent's real head in the `Bridge`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
-from relay.downstream.server_connection import ServerConnection
-from relay.downstream.transport import WriteLimit
+from relay.downstream.transport import AgentTransport, WriteLimit
 from relay.http.message import RequestHead
 
 # aiohttp's parser refuses methods that it has not heard of; POST is refused as well, by `access`.
@@ -24,28 +23,28 @@ _OTHER_METHOD: Final = b"POST"
 
 
 class Bridge(asyncio.Transport):
-    """What aiohttp writes one answer to."""
+    """The transport that aiohttp writes one answer to."""
 
-    def __init__(self, connection: ServerConnection, head: RequestHead) -> None:
+    def __init__(self, agent: AgentTransport, head: RequestHead) -> None:
         super().__init__()
         self.head = head
         """The request as it was read."""
-        self.local_address = connection.local_address
-        self._connection = connection
+        self.local_address = agent.local_address
+        self._agent = agent
         self._closed = asyncio.get_running_loop().create_future()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue bytes for the one who asked."""
-        self._connection.write(bytes(data))
+        self._agent.write(bytes(data))
 
     @property
     def untaken(self) -> int:
         """Bytes that the one who asked has not taken yet."""
-        return self._connection.untaken
+        return self._agent.untaken
 
     def abort(self) -> None:
         """Cut the connection: whoever asked takes nothing, or nothing more is to be said."""
-        self._connection.abort()
+        self._agent.abort()
 
     def close(self) -> None:
         """Note that the answer is out."""
@@ -70,15 +69,15 @@ def bridge_of(request: web.Request) -> Bridge:
 
 async def answer(
     server: web.Server,
-    connection: ServerConnection,
+    agent: AgentTransport,
     head: RequestHead,
     *,
     write_seconds: float,
     close: bool,
 ) -> None:
     """Have aiohttp answer a request; ``close`` says that nothing follows on the connection."""
-    bridge = Bridge(connection, head)
-    limit = WriteLimit(connection, write_seconds)
+    bridge = Bridge(agent, head)
+    limit = WriteLimit(agent, write_seconds)
     protocol = server()
     protocol.connection_made(bridge)
 
@@ -90,13 +89,13 @@ async def answer(
             limit.start()
             protocol.pause_writing()
 
-    connection.watch(follow)
+    agent.watch(follow)
     try:
         protocol.data_received(_bare_head(head, close=close))
         protocol.close()  # after this answer
         await bridge.wait_closed()
     finally:
-        connection.watch(None)
+        agent.watch(None)
         limit.stop()
         protocol.connection_lost(None)
 

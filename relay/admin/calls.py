@@ -5,13 +5,14 @@ from __future__ import annotations
 from aiohttp import web
 
 from relay.admin.source import SOURCE, Source, json_page
+from relay.proxy.readiness import states_of
 from relay.telemetry.metrics import RelayState
 
 
 async def show(request: web.Request) -> web.Response:
     """Return the calls, and each relay's state."""
     source = request.app[SOURCE]
-    states = source.lifecycle.runtime.states()
+    states = states_of(source.lifecycle.runtime)
     relays = {state.relay: _describe(source, state) for state in states}
     return json_page(source.recent_calls.describe() | {"relays": relays} | _limits(source))
 
@@ -25,7 +26,7 @@ def _limits(source: Source) -> dict[str, object]:
 
 
 def _describe(source: Source, state: RelayState) -> dict[str, object]:
-    """Return how a relay stands; of hops nothing, where it has none."""
+    """Return a relay's state; ``hops`` only where it has any."""
     limits, quotas = source.metrics.current_limits(state.relay)
     described: dict[str, object] = {
         "upstream": state.upstream_state,

@@ -1,7 +1,7 @@
 """What the page shows, as plain data: relays, calls, use, and what is wrong.
 
-Put together at most once for a moment, however many look on: so a second of eight open pages takes
-the event loop hardly longer than one page's.
+It is put together at most every 0.4 s, for all open pages together: eight of them cost hardly more
+than one.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from relay.admin.rows import Row, ended_row, running_row
 from relay.admin.source import Source
 from relay.admin.use import PageUse, Version
 from relay.proxy.problems import Subject, problems_of
+from relay.proxy.readiness import states_of
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import RelayState
 from relay.telemetry.timeline import Leg, legs
 
 SHOWN_IN_FLIGHT: Final = 100
 """The oldest; how many there are beside them is said."""
-# Readers ask a second apart, and not at the same instant: they share what is this young.
+# Pages ask once a second, at different instants: they share what is younger than this.
 _MOMENT_SECONDS: Final = 0.4
 
 Legs = dict[str, Row]
-"""By the leg's end, its figures."""
+"""Figures of a leg, by the name of the hop or API that it goes to."""
 
 
 class Overview:
@@ -48,13 +49,13 @@ class Overview:
         self._legs_at = -1
 
     async def prepare(self) -> None:
-        """Wait, and not for long, for what takes time to find out."""
+        """Wait for the first reading of the ledger, for 0.3 s at most."""
         await self._use.wait()
 
     def event(self, seen: int, use_seen: Version | None) -> tuple[bytes, int, Version]:
-        """Return what to tell a reader that has seen so many calls end, and a version of use.
+        """Return the event for a reader that has seen ``seen`` calls end, and this version of use.
 
-        With it, what the reader has seen then.
+        With it, the two values to pass next time.
         """
         self._source.recorder.settle()
         self._use.look()
@@ -80,7 +81,7 @@ class Overview:
         return {
             "version": __version__,
             "draining": lifecycle.draining,
-            "relays": [self._relay(state) for state in lifecycle.runtime.states()],
+            "relays": [self._relay(state) for state in states_of(lifecycle.runtime)],
             "in_flight": [running_row(record) for record in running[:SHOWN_IN_FLIGHT]],
             "in_flight_count": len(running),
             "ended_count": calls.ended,
@@ -89,7 +90,7 @@ class Overview:
         }
 
     def _limits(self) -> list[Row]:
-        """Return what clients may spend and have spent, where any limit is."""
+        """Return a row for each limit; empty where none is configured."""
         runtime = self._source.lifecycle.runtime
         if not runtime.settings.has_limits:
             return []

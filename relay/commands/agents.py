@@ -37,19 +37,19 @@ class Kind:
         return (self.api,)
 
     def variables(self, urls: Mapping[Api, str], token: str) -> dict[str, str]:
-        """Return what sends its calls to the relays, each at the URL of its API."""
+        """Return the variables that send its calls to the relays, given a URL for each API."""
         address = {self.address: urls[self.api] + self.suffix} if self.address else {}
         return address | {self.token: token} | dict(self.fixed)
 
 
 class Opencode:
-    """opencode calls any API; where, it reads from a variable with its whole configuration."""
+    """opencode calls both APIs, and reads a whole configuration from one variable."""
 
     apis: tuple[Api, ...] = ("anthropic", "openai")
     note = "opencode asks npm for its package of plugins, past the relay; it works without"
 
     def variables(self, urls: Mapping[Api, str], token: str) -> dict[str, str]:
-        """Return its configuration, which beats its files; logins of its own do not count."""
+        """Return its configuration, which precedes its files; its own logins are not used."""
         keys = {api: f"{api.upper()}_API_KEY" for api in urls}
         providers = {
             api: {"options": {"baseURL": f"{url}/v1", "apiKey": f"{{env:{keys[api]}}}"}}
@@ -70,20 +70,18 @@ class Opencode:
 
 _CODEX_NOTE: Final = "Codex takes the relay's address from a file: relay env codex --format toml"
 KINDS: Final[Mapping[Agent, Kind | Opencode]] = {
-    # As an API key the token would have Claude Code ask whether to use it.
+    # Not ANTHROPIC_API_KEY: Claude Code would ask its user whether to use it.
     "claude-code": Kind(
         "anthropic",
         "ANTHROPIC_AUTH_TOKEN",
         "ANTHROPIC_BASE_URL",
         fixed=(
-            # Updates, telemetry and the like go past the relay, and nowhere from an internal
-            # network.
+            # Updates and telemetry would bypass the relay; an internal network blocks them.
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
-            # Of its own accord it would fetch plugins from elsewhere on its first start.
+            # On its first start it would fetch plugins from a marketplace.
             ("CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL", "1"),
-            # Both are its ways with Anthropic's own address, and off at any other: a tool's input
-            # as it is written (else a long one is minutes of silence), and the trace's header,
-            # where it traces at all.
+            # On by default only at Anthropic's own address. The first streams a tool's input as it
+            # is written (else a long one is minutes of silence), the second sends traceparent.
             ("CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING", "1"),
             ("CLAUDE_CODE_PROPAGATE_TRACEPARENT", "1"),
             # Some versions load every tool of every MCP server into each call where the base
@@ -105,11 +103,11 @@ DEFAULT_AGENTS: Final[Mapping[Api, tuple[Agent, ...]]] = {
     "anthropic": ("claude-code",),
     "openai": ("openai", "codex"),
 }
-"""Whom `relay env` tells where no agent is named."""
+"""The agents that `relay env` prints for where none is named."""
 OWN_FILE: Final[Mapping[str, Agent]] = {"settings": "claude-code", "toml": "codex"}
-"""The notations that a single agent reads."""
+"""Notations that only one agent reads."""
 PROGRAMS: Final[Mapping[str, Agent]] = {
     "claude": "claude-code",
     **{each: each for each in KINDS},
 }
-"""Whom `relay run` starts, by the program's name or by another of its names."""
+"""The agent that a program is, by the program's name."""

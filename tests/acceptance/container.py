@@ -24,7 +24,7 @@ from tests.harness.log import Log
 from tests.harness.relay import Relay, Sample
 from tests.harness.secrets import KEY, OAUTH, OPENAI_KEY, TOKEN
 
-IMAGE: Final = os.environ.get("RELAY_IMAGE", "agent-relay-under-test")
+IMAGE: Final = "agent-relay-under-test"
 BUILD_SECONDS: Final = 300.0
 SECRETS: Final = {
     "anthropic_api_key": KEY,

@@ -8,7 +8,6 @@ noted, for the last lines of a run.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.harness import ROOT
+from tests.harness.variables import AS_STARTED
 
 LOCKS: Final = Path(__file__).with_name("locks")
 INSTALLED: Final = ROOT / ".venv-clients"
@@ -70,7 +70,7 @@ def _run(command: list[str], folder: Path) -> None:
     done = subprocess.run(
         command,
         cwd=folder,
-        env=os.environ,
+        env=AS_STARTED,
         capture_output=True,
         text=True,
         timeout=INSTALL_SECONDS,

@@ -9,8 +9,6 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from tests.e2e.stack import Stack
 
 CALL: Final = (
@@ -23,11 +21,8 @@ CALL: Final = (
 )
 
 
-def stand_as_a_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have none of the product's variables, and a folder that the container's user gets into."""
-    for name in [*os.environ]:
-        if name.startswith(("RELAY_", "ANTHROPIC_", "CLAUDE_", "OPENAI_", "COMPOSE_")):
-            monkeypatch.delenv(name)
+def let_in(folder: Path) -> None:
+    """Have the container's user get into a folder."""
     for each in (folder, *folder.parents[:2]):
         each.chmod(0o755)
 

@@ -19,20 +19,12 @@ from typing import Final, Self, TypeVar
 from testcontainers.compose import DockerCompose
 from testcontainers.core.container import DockerContainer
 
-from relay.config import GRANT_VARIABLES
 from tests.harness.ports import free_ports
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 AGENT_IMAGE: Final = "python:3.13-slim-trixie"
 FUSE_SECONDS: Final = 60.0
 _ASK_AGAIN_SECONDS: Final = 0.1
-
-# Whatever the person who runs the tests has set for a stack of their own.
-_FOREIGN_VARIABLES: Final = (
-    *GRANT_VARIABLES.values(),
-    "COMPOSE_FILE",
-    "COMPOSE_PROFILES",
-)
 
 Found = TypeVar("Found")
 
@@ -256,7 +248,7 @@ def resting_stack(
     name: str, *, config: str | None, profiles: tuple[str, ...] = (), for_internet: bool = False
 ) -> Iterator[Stack]:
     """Yield a stack of which nothing is up yet, and take down whatever is in the end."""
-    with tempfile.TemporaryDirectory() as folder, _only_our_variables():
+    with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # the container's user must get in
         stack = Stack(name, Path(folder), list(profiles), for_internet)
         if config is None:
@@ -269,15 +261,6 @@ def resting_stack(
         finally:
             # Of all profiles: what a test brought up by name would stay.
             stack.docker("--profile", "*", "down", "--volumes")
-
-
-@contextlib.contextmanager
-def _only_our_variables() -> Iterator[None]:
-    held = {name: os.environ.pop(name) for name in _FOREIGN_VARIABLES if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(held)
 
 
 class Agent:

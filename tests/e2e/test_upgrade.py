@@ -19,7 +19,7 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.installation import Installation, stand_as_a_user
+from tests.e2e.installation import Installation, let_in
 from tests.e2e.stack import PROJECT, Agent, Stack, eventually, get
 from tests.e2e.test_streaming import MESSAGES, STREAM, standin
 from tests.harness.ports import free_ports
@@ -169,9 +169,9 @@ class Upgrade(Installation):
 
 
 @pytest.fixture
-def upgrade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Upgrade]:
+def upgrade(tmp_path: Path) -> Iterator[Upgrade]:
     """The earlier version is set up, and nothing of it runs."""
-    stand_as_a_user(tmp_path, monkeypatch)
+    let_in(tmp_path)
     stack = Stack(IMAGE, tmp_path, [])
     upgrade = Upgrade(stack)
     upgrade.initialise()

@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from relay.cli import main
-from tests.e2e.installation import Installation, stand_as_a_user
+from tests.e2e.installation import Installation, let_in
 from tests.e2e.stack import AGENT_IMAGE, PROJECT, Stack
 
 KEY: Final = "sk-ant-api03-e2eFirstTerminal000000000000000000000000AA"
@@ -38,9 +38,9 @@ HOSTILE_VARIABLES: Final = (
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+def installed(tmp_path: Path) -> Iterator[Installation]:
     """The stand-in is up, the relay is not; the sandbox has Python in Claude Code's place."""
-    stand_as_a_user(tmp_path, monkeypatch)
+    let_in(tmp_path)
     stack = Stack("relay-e2e-variables", tmp_path, ["demo"])
     stack.docker("build", "relay", "demo-api")
     for image, name in (

@@ -1,11 +1,13 @@
-"""A wall clock that a test sets: calendar periods begin and end when it says so.
+"""Clocks that a test sets: the one of the day, for all of the process, and a module's own.
 
-Time limits run on the monotonic clock, which stays as it is.
+Calendar periods begin and end when the test says so. Time limits run on the monotonic clock,
+which stays as it is.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
@@ -35,3 +37,26 @@ class WallClock:
     def __call__(self) -> float:
         """Return Unix seconds."""
         return self._real() + self._ahead
+
+
+@dataclass
+class SetClock:
+    """What a module has in place of ``time``: it moves when it is told to."""
+
+    now: float = 100.0
+    day: float = 0.0
+    """When the clock began, in Unix seconds."""
+
+    def perf_counter(self) -> float:
+        """Return seconds."""
+        return self.now
+
+    monotonic = perf_counter
+
+    def time(self) -> float:
+        """Return Unix seconds."""
+        return self.day + self.now
+
+    def time_ns(self) -> int:
+        """Return Unix nanoseconds."""
+        return int(self.time() * 1_000_000_000)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 _LOWEST: Final = 10_000
+# Some machines give away all of them.
+_LEAST_END: Final = 30_000
 _GIVEN_AWAY: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -17,7 +19,7 @@ def free_ports(count: int) -> list[int]:
 
     One of those that it gives away (ip(7)) could be another test's until it is listened on.
     """
-    end = int(_GIVEN_AWAY.read_text().split()[0])
+    end = max(_LEAST_END, int(_GIVEN_AWAY.read_text().split()[0]))
     ports: list[int] = []
     with contextlib.ExitStack() as held:
         while len(ports) < count:

@@ -46,7 +46,12 @@ def recorded_answer(recording: Recording, name: str = "identity") -> bytes:
     return answer_head(recording.content_type, coding) + b"".join(map(chunk, pieces)) + chunk(b"")
 
 
+def document(body: bytes, coding: str = "identity") -> bytes:
+    """Return a whole answer that is labelled as JSON, with its length."""
+    return answer_head(JSON, coding, length=len(body)) + body
+
+
 def response(**members: object) -> bytes:
     """Return a response of OpenAI's with these members, as it is answered."""
-    body = json.dumps({"id": "resp_1", "object": "response", "model": GPT} | members).encode()
-    return answer_head(JSON, length=len(body)) + body
+    members = {"id": "resp_1", "object": "response", "model": GPT} | members
+    return document(json.dumps(members).encode())

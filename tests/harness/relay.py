@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from relay.admin.events import Events
 from relay.app import App
 from relay.config import load
+from relay.proxy.readiness import states_of
 from tests.harness import FUSE_SECONDS, ROOT
 from tests.harness.configuration import Config, write_configuration
 from tests.harness.log import Log
@@ -163,7 +164,7 @@ class LocalRelay(Relay):
         # What a scrape would show, without the writing and parsing of a thousand lines.
         self.app._recorder.settle()
         metrics = self.app._metrics
-        metrics.show(self.app.lifecycle.runtime.states())
+        metrics.show(states_of(self.app.lifecycle.runtime))
         return metrics._registry.restricted_registry([name]).collect()
 
 

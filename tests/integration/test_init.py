@@ -35,11 +35,7 @@ HEADROOM = {"service": "headroom-proxy", "version": "0.42.0", "alive": True}
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, a home without a login, and none of the variables that are looked at."""
-    for name in [*os.environ]:
-        own = name.startswith(("RELAY_", "ANTHROPIC_", "CLAUDE_", "OPENAI_", "COMPOSE_"))
-        if own or name.lower() in ("https_proxy", "no_proxy"):
-            monkeypatch.delenv(name)
+    """An empty folder, and a home without a login."""
     folder, home = tmp_path / "project", tmp_path / "home"
     folder.mkdir()
     home.mkdir()

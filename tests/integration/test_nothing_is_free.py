@@ -30,7 +30,7 @@ from tests.harness.model_answers import (
     message_body,
     text_delta,
 )
-from tests.harness.recordings import RESPONSES, answer_head
+from tests.harness.recordings import RESPONSES, answer_head, document
 from tests.harness.relay import running_relay, update_configuration
 from tests.harness.upstream import Upstream
 
@@ -153,7 +153,7 @@ async def test_a_service_counts_as_what_it_costs(
     body = json.loads(message_body())
     body["usage"] = {"input_tokens": 100, "output_tokens": 0} | service
     text = json.dumps(body).encode()
-    upstream.answer_with(answer_head(JSON, length=len(text)) + text)
+    upstream.answer_with(document(text))
     dollars = 100 * 5 * times / 1e6
     config = limited(upstream.port, {"usd": dollars, "per": "day"})
     async with running_relay(tmp_path, config) as relay:

@@ -34,8 +34,8 @@ from tests.harness.model_answers import (
     message_body,
     message_events,
 )
-from tests.harness.peer import Agent, Caller, Request
-from tests.harness.recordings import RECORDINGS, RESPONSES, answer_head, recorded_answer
+from tests.harness.peer import Agent, Answer, Caller, Request
+from tests.harness.recordings import RECORDINGS, RESPONSES, answer_head, document, recorded_answer
 from tests.harness.relay import LocalRelay, Relay, running_relay
 from tests.harness.upstream import Upstream
 
@@ -52,6 +52,17 @@ async def begin(relay: Relay, upstream: Upstream, target: str = MESSAGES) -> tup
     return agent, caller
 
 
+async def begin_stream(
+    relay: Relay, upstream: Upstream, data: bytes
+) -> tuple[Agent, Caller, Answer]:
+    """Begin a call, up to an answer's first piece."""
+    agent, caller = await begin(relay, upstream)
+    await caller.send(answer_head(STREAM) + chunk(data))
+    answer = await agent.head()
+    assert await agent.piece(answer) == data
+    return agent, caller, answer
+
+
 async def tokens(relay: Relay) -> dict[str, float]:
     """Return all tokens by type."""
     found = await relay.samples("relay_tokens_total", "type")
@@ -62,6 +73,11 @@ async def missing(relay: Relay) -> dict[str, float]:
     """Return what could not be metered, by reason."""
     found = await relay.samples("relay_usage_missing_total", "reason")
     return {reason: count for (reason,), count in found.items()}
+
+
+async def metered(relay: Relay) -> tuple[dict[str, float], dict[str, float]]:
+    """Return all tokens, and what is missing of them."""
+    return await tokens(relay), await missing(relay)
 
 
 async def check_counted_once(relay: Relay, outcome: str, code: str = "200") -> dict[str, Any]:
@@ -134,11 +150,10 @@ async def test_tools_of_the_api_are_counted(relay: LocalRelay, upstream: Upstrea
 
 async def test_token_counting_is_not_usage(relay: LocalRelay, upstream: Upstream) -> None:
     """Nothing was used, and nothing is missing."""
-    body = b'{"input_tokens":25}'
-    upstream.answer_with(answer_head(JSON, length=len(body)) + body)
+    upstream.answer_with(document(b'{"input_tokens":25}'))
     await relay.ask(request(f"{MESSAGES}/count_tokens"))
     await check_counted_once(relay, "ok")
-    assert (await tokens(relay), await missing(relay)) == ({}, {})
+    assert await metered(relay) == ({}, {})
 
 
 @pytest.mark.parametrize("rest", ["/resp_1", "/resp_1?stream=true"])
@@ -150,8 +165,7 @@ async def test_response_that_is_fetched_again_is_not_counted_again(
     await two_relays.ask(request(RESPONSES))
     await two_relays.ask(request(RESPONSES + rest, method="GET", body=None))
     assert await two_relays.outcomes(2) == {("ok", "200"): 2}
-    assert await tokens(two_relays) == RESPONSES_JSON.tokens
-    assert await missing(two_relays) == {}
+    assert await metered(two_relays) == (RESPONSES_JSON.tokens, {})
 
 
 # A meter that fails
@@ -187,8 +201,7 @@ async def test_a_meter_that_raises_does_not_touch_the_stream(
     assert answer.complete
     await check_counted_once(relay, "ok")
     assert raised == [error]
-    assert await missing(relay) == {"parse": 1}
-    assert await tokens(relay) == {}
+    assert await metered(relay) == ({}, {"parse": 1})
 
 
 async def test_the_agent_has_a_piece_before_it_is_metered(
@@ -198,7 +211,7 @@ async def test_the_agent_has_a_piece_before_it_is_metered(
     agent, caller = await begin(relay, upstream)
     (connection,) = (each for each in relay.app._agents.connections._open if each.busy)
     order: list[tuple[str, bytes]] = []
-    write, feed = connection.write, Meter.feed
+    write, feed = connection.transport.write, Meter.feed
 
     def note_write(data: bytes) -> None:
         order.append(("written", data))
@@ -208,7 +221,7 @@ async def test_the_agent_has_a_piece_before_it_is_metered(
         order.append(("metered", piece))
         feed(of, piece, now)
 
-    monkeypatch.setattr(connection, "write", note_write)
+    monkeypatch.setattr(connection.transport, "write", note_write)
     monkeypatch.setattr(Meter, "feed", note_feed)
     await caller.send(answer_head(STREAM))
     answer = await agent.head()
@@ -250,8 +263,7 @@ async def test_a_stream_that_breaks_off_behind_its_usage_misses_none(
     caller.leave()
     assert not (await agent.answer()).complete
     await check_counted_once(relay, "truncated")
-    assert await tokens(relay) == MESSAGE_TOKENS
-    assert await missing(relay) == {}
+    assert await metered(relay) == (MESSAGE_TOKENS, {})
 
 
 async def test_a_document_that_breaks_off_is_truncated(
@@ -283,15 +295,11 @@ async def test_a_stream_that_the_agent_leaves_is_an_abort(
     relay: LocalRelay, upstream: Upstream, how: str
 ) -> None:
     """What it used until then is counted."""
-    agent, caller = await begin(relay, upstream)
-    await caller.send(answer_head(STREAM) + chunk(BEGINNING))
-    answer = await agent.head()
-    assert await agent.piece(answer) == BEGINNING
+    agent, caller, _ = await begin_stream(relay, upstream, BEGINNING)
     getattr(agent, how)()
     await caller.gone()
     await check_counted_once(relay, "client_abort")
-    assert await tokens(relay) == MESSAGE_TOKENS | {"output": 1}
-    assert await missing(relay) == {"client_abort": 1}
+    assert await metered(relay) == (MESSAGE_TOKENS | {"output": 1}, {"client_abort": 1})
 
 
 async def test_a_call_that_the_agent_leaves_unanswered_misses_nothing(
@@ -302,22 +310,18 @@ async def test_a_call_that_the_agent_leaves_unanswered_misses_nothing(
     agent.leave()
     await caller.gone()
     await check_counted_once(relay, "client_abort", "none")
-    assert (await tokens(relay), await missing(relay)) == ({}, {})
+    assert await metered(relay) == ({}, {})
 
 
 async def test_an_agent_that_leaves_behind_the_end_has_a_good_call(
     relay: LocalRelay, upstream: Upstream
 ) -> None:
     """Behind message_stop there is nothing to wait for, though the body has not ended."""
-    agent, caller = await begin(relay, upstream)
-    await caller.send(answer_head(STREAM) + chunk(WHOLE))
-    answer = await agent.head()
-    assert await agent.piece(answer) == WHOLE
+    agent, caller, _ = await begin_stream(relay, upstream, WHOLE)
     agent.leave()
     await caller.gone()
     await check_counted_once(relay, "ok")
-    assert await tokens(relay) == MESSAGE_TOKENS
-    assert await missing(relay) == {}
+    assert await metered(relay) == (MESSAGE_TOKENS, {})
 
 
 @pytest.mark.parametrize("leaves", [False, True])
@@ -325,11 +329,8 @@ async def test_an_error_within_a_good_answer_is_a_stream_error(
     relay: LocalRelay, upstream: Upstream, *, leaves: bool
 ) -> None:
     """Also when the agent leaves as soon as it has read of it, as the SDKs do."""
-    agent, caller = await begin(relay, upstream)
     data = BEGINNING + error_event("overloaded_error")
-    await caller.send(answer_head(STREAM) + chunk(data))
-    answer = await agent.head()
-    assert await agent.piece(answer) == data
+    agent, caller, answer = await begin_stream(relay, upstream, data)
     if leaves:
         agent.leave()
         await caller.gone()
@@ -340,17 +341,13 @@ async def test_an_error_within_a_good_answer_is_a_stream_error(
     await check_counted_once(relay, "stream_error")
     errors = await relay.samples("relay_upstream_errors_total", "error_type", "where")
     assert errors == {("overloaded_error", "stream"): 1}
-    assert await missing(relay) == {"truncated": 1}
-    assert await tokens(relay) == MESSAGE_TOKENS | {"output": 1}
+    assert await metered(relay) == (MESSAGE_TOKENS | {"output": 1}, {"truncated": 1})
 
 
 async def test_a_stop_of_the_relay_is_its_own_error(upstream: Upstream, tmp_path: Path) -> None:
     """A call that is cut is counted like any other, once."""
     async with running_relay(tmp_path, configuration(upstream.port)) as relay:
-        agent, caller = await begin(relay, upstream)
-        await caller.send(answer_head(STREAM) + chunk(BEGINNING))
-        answer = await agent.head()
-        assert await agent.piece(answer) == BEGINNING
+        agent, _, answer = await begin_stream(relay, upstream, BEGINNING)
         relay.app.stop()
         relay.app.stop()
         await agent.finish(answer)
@@ -445,13 +442,12 @@ async def test_what_could_not_be_metered_is_said(
 ) -> None:
     """By its reason; the agent has every byte, and the call was a good one."""
     coding, body, reason = BODIES[kind]
-    upstream.answer_with(answer_head(JSON, coding, length=len(body)) + body)
+    upstream.answer_with(document(body, coding))
     answer = await relay.ask(request())
     assert answer.complete
     assert answer.body == body
     await check_counted_once(relay, "ok")
-    assert await missing(relay) == ({reason: 1} if reason else {})
-    assert await tokens(relay) == ({} if reason else MESSAGE_TOKENS)
+    assert await metered(relay) == (({}, {reason: 1}) if reason else (MESSAGE_TOKENS, {}))
 
 
 ERROR = b'{"type":"error","error":{"type":"overloaded_error","message":"x"}}'
@@ -470,11 +466,9 @@ UNUSABLE: dict[str, tuple[str, str, bytes, str, str]] = {
         CHAT, "gzip", CODERS["gzip"][1](b'{"error":{"code":503}}'), "absent", "other",
     ),
     "a response that failed": (
-        RESPONSES,
-        "identity",
+        RESPONSES, "identity",
         b'{"object":"response","status":"failed","error":{"code":"x"},"output":[]}',
-        "absent",
-        "other",
+        "absent", "other",
     ),
 }  # fmt: skip
 
@@ -485,15 +479,14 @@ async def test_an_answer_that_is_none_is_an_error(
 ) -> None:
     """Its status is 200; agents fail on it all the same, and so it is counted."""
     target, coding, body, reason, error_type = UNUSABLE[kind]
-    upstream.answer_with(answer_head(JSON, coding, length=len(body)) + body)
+    upstream.answer_with(document(body, coding))
     answer = await two_relays.ask(request(target))
     assert (answer.status, answer.body, answer.complete) == (200, body, True)
     line = await check_counted_once(two_relays, "upstream_error")
     assert line["error_type"] == error_type
     errors = await two_relays.samples("relay_upstream_errors_total", "error_type", "where")
     assert errors == {(error_type, "http"): 1}
-    assert await missing(two_relays) == {reason: 1}
-    assert await tokens(two_relays) == {}
+    assert await metered(two_relays) == ({}, {reason: 1})
 
 
 @pytest.mark.parametrize(
@@ -509,10 +502,10 @@ async def test_calls_that_use_nothing_are_judged_too(
     relay: LocalRelay, upstream: Upstream, target: str, body: bytes
 ) -> None:
     """Nothing is missing of them."""
-    upstream.answer_with(answer_head(JSON, length=len(body)) + body)
+    upstream.answer_with(document(body))
     await relay.ask(request(target))
     await check_counted_once(relay, "upstream_error")
-    assert (await tokens(relay), await missing(relay)) == ({}, {})
+    assert await metered(relay) == ({}, {})
 
 
 @pytest.mark.parametrize("target", [f"{MESSAGES}/x", "/relay/anthropic/v1/models"])
@@ -534,7 +527,7 @@ async def test_events_are_events_whatever_they_are_labelled(
     answer = await relay.ask(request())
     assert (answer.body, answer.values("content-type")) == (WHOLE, [label.encode()])
     line = await check_counted_once(relay, "ok")
-    assert (await tokens(relay), await missing(relay)) == (MESSAGE_TOKENS, {})
+    assert await metered(relay) == (MESSAGE_TOKENS, {})
     assert "first_token" in line
 
 
@@ -544,7 +537,7 @@ async def test_json_is_json_whatever_it_is_labelled(relay: LocalRelay, upstream:
     upstream.answer_with(answer_head(STREAM, length=len(body)) + body)
     await relay.ask(request())
     line = await check_counted_once(relay, "ok")
-    assert (await tokens(relay), await missing(relay)) == (MESSAGE_TOKENS, {})
+    assert await metered(relay) == (MESSAGE_TOKENS, {})
     assert "max_gap" not in line
 
 
@@ -552,12 +545,11 @@ async def test_compacting_is_billed(two_relays: LocalRelay, upstream: Upstream) 
     """POST /v1/responses/compact uses a model, and says how much."""
     usage = b'{"input_tokens":30,"input_tokens_details":{"cached_tokens":10},"output_tokens":8}'
     body = b'{"object":"response.compaction","output":[],"usage":%b}' % usage
-    upstream.answer_with(answer_head(JSON, length=len(body)) + body)
+    upstream.answer_with(document(body))
     await two_relays.ask(request(f"{RESPONSES}/compact"))
     line = await check_counted_once(two_relays, "ok")
     assert line["operation"] == "responses"
-    assert await tokens(two_relays) == {"input": 20, "cache_read": 10, "output": 8}
-    assert await missing(two_relays) == {}
+    assert await metered(two_relays) == ({"input": 20, "cache_read": 10, "output": 8}, {})
 
 
 @pytest.mark.parametrize(
@@ -572,13 +564,10 @@ async def test_what_is_billed_and_does_not_say_so_is_missing(
     two_relays: LocalRelay, upstream: Upstream, rest: str, body: bytes, reason: str | None
 ) -> None:
     """Counting tokens is free, and misses nothing."""
-    upstream.answer_with(answer_head(JSON, length=len(body)) + body)
+    upstream.answer_with(document(body))
     await two_relays.ask(request(RESPONSES + rest))
     await check_counted_once(two_relays, "ok")
-    assert (await tokens(two_relays), await missing(two_relays)) == (
-        {},
-        {reason: 1} if reason else {},
-    )
+    assert await metered(two_relays) == ({}, {reason: 1} if reason else {})
 
 
 async def test_a_completion_that_is_changed_is_not_counted_again(
@@ -589,8 +578,7 @@ async def test_a_completion_that_is_changed_is_not_counted_again(
     await two_relays.ask(request(CHAT))
     await two_relays.ask(request(f"{CHAT}/chatcmpl-1"))
     assert await two_relays.outcomes(2) == {("ok", "200"): 2}
-    assert await tokens(two_relays) == CHAT_JSON.tokens
-    assert await missing(two_relays) == {}
+    assert await metered(two_relays) == (CHAT_JSON.tokens, {})
 
 
 @pytest.mark.parametrize("coding", ["compress", "gzip"])
@@ -607,8 +595,9 @@ async def test_a_stream_that_cannot_be_decoded_is_no_failure(
 
 async def test_embeddings_are_metered(two_relays: LocalRelay, upstream: Upstream) -> None:
     """They have input alone."""
-    body = b'{"data":[],"model":"embed-3","usage":{"prompt_tokens":12,"total_tokens":12}}'
-    upstream.answer_with(answer_head(JSON, length=len(body)) + body)
+    upstream.answer_with(
+        document(b'{"data":[],"model":"embed-3","usage":{"prompt_tokens":12,"total_tokens":12}}')
+    )
     await two_relays.ask(request(EMBEDDINGS))
     await check_counted_once(two_relays, "ok")
     assert await tokens(two_relays) == {"input": 12}

@@ -106,8 +106,6 @@ ALLOWED: Final = (
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the command runs in, without anything that it could find elsewhere."""
     monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("RELAY_")]:
-        monkeypatch.delenv(name)
     return tmp_path
 
 

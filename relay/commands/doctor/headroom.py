@@ -1,7 +1,7 @@
-"""Headroom behind a relay: recognised, and asked what it would let others do.
+"""Recognises a Headroom behind a relay, and finds out what it would let others do.
 
-Nothing here carries the credential. What Headroom makes of ``x-headroom-base-url`` is told by
-a message that cannot be parsed: whether it refuses the address or the message, it calls
+No request here carries the credential. Whether Headroom honours ``x-headroom-base-url`` is seen
+from a message that cannot be parsed: it refuses either the address or the message, and calls
 nobody. Observed on headroom-ai 0.42.0.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Final, Literal
 
@@ -19,8 +20,9 @@ from relay.config import RelaySettings, Settings
 from relay.errors import RelayError
 from relay.http.target import has_segments
 
-SERVICE: Final = "headroom-proxy"
-"""What its ``/livez`` calls itself."""
+PAGE: Final = "/livez"
+"""Where it says what it is."""
+_SERVICE: Final = "headroom-proxy"
 _VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{1,30}")
 # The agent has no business on these; under /v1/, too.
 PAGES: Final = (
@@ -54,7 +56,7 @@ Verdict = Literal["obeyed", "refused", "unknown"]
 async def examine(
     relay: RelaySettings, version: str, settings: Settings, system: System, onward: str = _API
 ) -> Findings:
-    """Find out what the Headroom behind a relay would let others do, and not only send onward."""
+    """Examine what the Headroom behind a relay would do for others than the relay."""
     yield note(
         "headroom",
         f"this is Headroom {version}: its pages (/stats, /settings, /admin, ...) are for whoever "
@@ -75,14 +77,18 @@ async def find_version(relay: RelaySettings, settings: Settings) -> str | None:
     """Return Headroom's version, or None where this is not Headroom."""
     try:
         with closing(Stranger(relay, settings.timeouts)) as stranger:
-            page = (await stranger.ask("GET", "/livez")).json()
+            page = (await stranger.ask("GET", PAGE)).json()
     except RelayError:
         return None
-    if page.get("service") != SERVICE:
+    return version_on(page, otherwise="of no known version")
+
+
+def version_on(page: Mapping[str, object], otherwise: str) -> str | None:
+    """Return the version that Headroom's page states, or ``otherwise``; None of another's page."""
+    if page.get("service") != _SERVICE:
         return None
     version = page.get("version")
-    known = isinstance(version, str) and _VERSION.fullmatch(version)
-    return str(version) if known else "of no known version"
+    return version if isinstance(version, str) and _VERSION.fullmatch(version) else otherwise
 
 
 def _open_pages(relay: RelaySettings) -> list[str]:
@@ -134,7 +140,7 @@ async def _steering(relay: RelaySettings, settings: Settings, onward: str) -> Fi
 
 
 async def _verdict(relay: RelaySettings, settings: Settings, address: bytes) -> Verdict:
-    """Return whether Headroom would call this address for whoever asks."""
+    """Return whether Headroom would call this address if a request names it."""
     try:
         with closing(Stranger(relay, settings.timeouts, (_HEADER, address))) as stranger:
             answer = await stranger.ask("POST", "/v1/messages", _NO_MESSAGE)

@@ -1,7 +1,7 @@
-"""The way to an upstream, step by step: its name, a connection, TLS.
+"""Examines the way to an upstream step by step: name, connection, TLS.
 
-Each step says what exactly is wrong, which a failed call does not; a step that fails is the
-last. The relay's own call comes after these (`upstream`).
+Each step says exactly what is wrong, which a failed call does not; the first that fails is the
+last. The relay's own call is tried after these (`api`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 from relay.commands.doctor.findings import Finding, Findings, fail, ok, quote, warn
 from relay.commands.doctor.host import System
 from relay.config import RelaySettings, UpstreamAddress
-from relay.upstream.dial import NEXT_ADDRESS_SECONDS, Dialer, Row, connect_any
+from relay.upstream.dial import NEXT_ADDRESS_SECONDS, AddressInfo, Dialer, connect_any
 from relay.upstream.tls import tls_context
 
 CONNECT_SECONDS: Final = 10.0
@@ -38,9 +38,9 @@ _CERTIFICATE_FAULTS: Final = {
 
 
 async def reach(relay: RelaySettings, system: System, *, secret: bool = True) -> Findings:
-    """Find out how far one gets; the last finding is the first failure.
+    """Examine the steps; the last finding is the first failure.
 
-    ``secret`` says whether the credential goes there.
+    ``secret`` says whether the credential would be sent there.
     """
     address = relay.upstream
     rows = await resolve(address)
@@ -61,17 +61,17 @@ async def reach(relay: RelaySettings, system: System, *, secret: bool = True) ->
         yield warn("tls", text, "use https, unless nobody else is on that network")
 
 
-def hosts_of(rows: list[Row]) -> list[str]:
+def hosts_of(rows: list[AddressInfo]) -> list[str]:
     """Return the addresses that a name has, each once."""
     return list(dict.fromkeys(map(_host_of, rows)))
 
 
 def named(address: UpstreamAddress, hosts: list[str]) -> Finding:
-    """Say what a name stands for."""
+    """Return the addresses of a name, in words."""
     return ok("name", f"{address.host} is {', '.join(hosts)}")
 
 
-async def resolve(address: UpstreamAddress) -> list[Row] | Finding:
+async def resolve(address: UpstreamAddress) -> list[AddressInfo] | Finding:
     """Return what a host's name stands for, or what is wrong with it."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -84,12 +84,12 @@ async def resolve(address: UpstreamAddress) -> list[Row] | Finding:
         return fail("name", text, "correct the host in the relay's URL, or the host's name servers")
 
 
-def _host_of(row: Row) -> str:
+def _host_of(row: AddressInfo) -> str:
     return str(row[4][0]).partition("%")[0]
 
 
-async def connect(address: UpstreamAddress, rows: list[Row], system: System) -> Finding:
-    """Say whether anybody answers there."""
+async def connect(address: UpstreamAddress, rows: list[AddressInfo], system: System) -> Finding:
+    """Try to connect."""
     begun = time.perf_counter()
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -174,7 +174,7 @@ async def _handshake(relay: RelaySettings) -> Finding:
 
 def _no_tls(where: str, error: ssl.SSLError) -> Finding:
     reason = (error.reason or "").replace("_", " ").lower()
-    # OpenSSL says so of whatever is no TLS record: HTTP, above all.
+    # OpenSSL's reasons for an answer that is not TLS: mostly HTTP.
     if reason in ("wrong version number", "http request", "packet length too long"):
         text = f"{where} answers a TLS hello with something else: no TLS is spoken there"
         return fail("tls", text, "use http:// in the relay's URL, or the port that speaks TLS")

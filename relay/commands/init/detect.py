@@ -1,13 +1,12 @@
-"""What is there already, on this host and in the folder: the answers that need not be asked for.
+"""Finds what is on this host and in the folder, so that it need not be asked for.
 
-Looks at variables, files, Headroom's own page and the interfaces, and changes nothing. Values
-of secrets are looked at only to see that there is one; what is kept says where it is.
+Reads variables, files, Headroom's own page and the network interfaces; changes nothing. Of secrets
+it notes only where they are.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from relay.commands.client import BlockingClient, NoAnswer
-from relay.commands.doctor.headroom import SERVICE
+from relay.commands.doctor.headroom import PAGE, version_on
 from relay.commands.init.way_out import SECRET_NAME, WayOut, named_by
 from relay.commands.init.write import read_text, variables_in
 from relay.config import GRANT_VARIABLES, EnvSource, FileSource, UpstreamAddress, parse_upstream
@@ -39,7 +38,6 @@ _LOGIN_FOLDERS: Final = ("CLAUDE_SECURESTORAGE_CONFIG_DIR", "CLAUDE_CONFIG_DIR")
 _COMPOSE_FILES: Final = ("compose.yaml", "compose.yml", "docker-compose.yml")
 # Headroom is on this host, and answers at once; anything slower is not it.
 _HEADROOM_SECONDS: Final = 2.0
-_VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{1,30}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +48,25 @@ class Found:
     bridge: str
     compose_file: bool
     relays_folder: bool
-    """Whether that is the relay's own, which does something with what is written."""
+    """Whether that compose file is the relay's own, which reads what is written."""
     login_file: str
-    """Claude Code's login, as the one who wrote it there would say it."""
+    """The path of Claude Code's login, for messages."""
     login_folder: Path | None
-    """Where it is, if there is one."""
+    """Its folder, if there is a login."""
     stack: Mapping[str, str] = field(repr=False)
-    """What compose.yaml would be told: .env's variables and the environment's."""
+    """The variables that Compose would use: those of .env and of the environment."""
     way_out: WayOut | None = None
     """The proxy that a variable names."""
     proxy_login: bool = False
     """Whether user and password of a proxy are in ``secrets`` already."""
 
     def value(self, name: str, default: str) -> str:
-        """Return a variable of compose.yaml's."""
+        """Return a variable that Compose would use."""
         return self.stack.get(name) or default
 
 
 def look_around(folder: Path, environment: Mapping[str, str], bridge: str = BRIDGE) -> Found:
-    """Find what there is for a relay that is set up in this folder."""
+    """Look around for a relay that is set up in this folder."""
     named = next((value for name in _LOGIN_FOLDERS if (value := environment.get(name))), "")
     login = Path(named or f"{environment.get('HOME') or '/'}/.claude")
     stack = variables_in(read_text(folder / ".env") or "") | dict(environment)
@@ -130,21 +128,17 @@ def taken(port: int) -> bool:
 
 
 def headroom_version(upstream: str) -> str | None:
-    """Return the version of the Headroom that answers there, or None where none does."""
+    """Return the version of the Headroom at a URL, or None."""
     address = parse_upstream(upstream)
     if address.tls:
         return None  # Headroom speaks plain HTTP; this is an API, and is not asked
-    page = _page(address)
-    version = page.get("version") if page.get("service") == SERVICE else None
-    if version is None:
-        return None
-    return version if isinstance(version, str) and _VERSION.fullmatch(version) else "unknown"
+    return version_on(_page(address), otherwise="unknown")
 
 
 def _page(address: UpstreamAddress) -> dict[str, object]:
     try:
         with BlockingClient() as client:
-            page = json.loads(client.ask(f"{address}/livez", seconds=_HEADROOM_SECONDS).body)
+            page = json.loads(client.ask(f"{address}{PAGE}", seconds=_HEADROOM_SECONDS).body)
     except (NoAnswer, ValueError, RecursionError):
         return {}
     return page if isinstance(page, dict) else {}

@@ -75,11 +75,11 @@ _PAGE_LIMIT_BYTES: Final = 16 * 1024 * 1024
 def run(address: ListenAddress, *, once: bool, as_json: bool, interval: float, out: TextIO) -> int:
     """Show what the relay at an admin address is doing; return the exit status.
 
-    ``interval`` is in seconds. Status 1, after a sentence on stderr, means that no relay
-    answered at the start; Ctrl-C ends the live view with 0.
+    ``interval`` is in seconds. Status 1, after a sentence on stderr, means that no relay answered
+    at the start; Ctrl-C ends the live view with 0.
 
     Raises:
-        BrokenPipeError: Who looked is gone.
+        BrokenPipeError: The reader of the output, or the terminal, is gone.
     """
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(errors="replace")  # a bar that a terminal cannot show is no failure
@@ -99,7 +99,7 @@ def run(address: ListenAddress, *, once: bool, as_json: bool, interval: float, o
         sys.stderr.write(f"relay: {error}\n")
         return _FAILED
     except KeyboardInterrupt:
-        # Who asked for one picture has not got it.
+        # Interrupted before the one picture that was asked for.
         return _OK if live else _FAILED
     except OSError as error:
         if error.errno != errno.EIO:  # what Linux says of a terminal that was closed
@@ -135,7 +135,7 @@ class _Source:
 
 
 def _print_json(figures: Figures, out: TextIO) -> None:
-    # Of what a terminal acts on, ASCII JSON escapes all but DEL.
+    # ASCII JSON escapes every control character but DEL.
     out.write(json.dumps(to_json(figures), indent=2).replace("\x7f", "\\u007f") + "\n")
     out.flush()
 
@@ -169,7 +169,7 @@ def _next_view(source: _Source, view: View) -> View:
 
 @contextmanager
 def _terminated_cleanly() -> Iterator[None]:
-    """Let SIGTERM (``timeout 10 relay top``) leave by way of what restores the terminal."""
+    """Have SIGTERM (``timeout 10 relay top``) restore the terminal before the process ends."""
 
     def leave(number: int, _: object) -> None:
         sys.exit(128 + number)

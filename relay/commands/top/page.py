@@ -1,8 +1,7 @@
-"""The admin listener's ``/calls`` page, read into values that the rest can trust.
+"""Reads the admin listener's ``/calls`` page into typed values.
 
-Reading is lenient: a key that is missing, or holds something of the wrong kind, is unknown,
-and one that nobody has heard of is passed over, so that a view and a relay of different
-ages get on. Only a page that is no JSON object at all is refused.
+A key that is missing or of the wrong type is unknown, and unknown keys are ignored, so that `relay
+top` and a relay of different versions get on. Only a page that is no JSON object is refused.
 """
 
 from __future__ import annotations
@@ -12,16 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from relay.telemetry.usage import TOKEN_TYPES
+
 NOT_KNOWN: Final = "none"
 """The relay or client of a call that named none we know, as in the metrics' labels."""
-TOKEN_TYPES: Final = (
-    "input",
-    "cache_read",
-    "cache_write_5m",
-    "cache_write_1h",
-    "cache_write_unknown",
-    "output",
-)
 # Beyond any time, count or size that is meant: dates stay below the year 9999, and sums finite.
 _LARGEST: Final = 1e11
 

@@ -284,7 +284,7 @@ def _add_subject(table: Table, *, wide: bool) -> None:
 
 
 def _subject(call: Call, *, wide: bool) -> Iterable[Text]:
-    # Of the methods, the usual one goes without saying.
+    # POST, the usual method, is not shown.
     method = "" if call.method in (None, "POST") else f"{words.plain(call.method)} "
     path = f"{method}{words.plain(call.path)}"
     if wide:

@@ -21,8 +21,8 @@ from relay.http.grammar import Field
 from relay.telemetry.rate_limits import (
     PREFIX,
     Book,
-    LimitState,
     Names,
+    RateLimitState,
     clock_lead,
     read_limits,
 )
@@ -73,7 +73,7 @@ class LimitGauges(Collector):
         if names.find(PREFIX) >= 0:  # ``in`` takes twenty times as long
             self._books[relay].keep(names, fields)
 
-    def current(self, relay: str) -> tuple[list[LimitState], list[LimitState]]:
+    def current(self, relay: str) -> tuple[list[RateLimitState], list[RateLimitState]]:
         """Return a relay's rate limits and quotas as they stand."""
         return self._books[relay].current() if relay in self._books else ([], [])
 
@@ -109,7 +109,7 @@ class _Books:
         if len(self._unread) > _UNREAD_LIMIT:
             self._read()
 
-    def current(self) -> tuple[list[LimitState], list[LimitState]]:
+    def current(self) -> tuple[list[RateLimitState], list[RateLimitState]]:
         """Return the rate limits and quotas as they stand."""
         self._read()
         now = time.time()

@@ -6,14 +6,13 @@ import pytest
 
 from relay.config import (
     CommandSource,
-    ConfigurationError,
     EgressSettings,
     EnvSource,
     FileSource,
     Settings,
-    load,
     parse_proxy,
 )
+from tests.unit.config.documents import mistakes, read, remarks
 
 PASSWORD = "Pw-7Hq2Zt9Vk4Nc8"
 PROXY = '{url: "http://proxy.corp:3128"}'
@@ -32,30 +31,6 @@ PLAIN = (
     "is plain http, so that the proxy of egress could read the credential; name an https:// "
     "address, or go there straight: relays: {anthropic: {egress: null}}"
 )
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Where the test's agent.yaml goes."""
-    return tmp_path / "agent.yaml"
-
-
-def read(file: Path, text: str) -> Settings:
-    """Return what this text comes to."""
-    file.write_text(text)
-    return load(file, {"HTTPS_PROXY": "http://elsewhere.corp:3128"})
-
-
-def mistakes(file: Path, text: str) -> list[str]:
-    """Return what is said of a text that cannot be used, without the file's name."""
-    with pytest.raises(ConfigurationError) as caught:
-        read(file, text)
-    return [line.removeprefix(f"{file}:") for line in caught.value.explain()]
-
-
-def remarks(file: Path, text: str) -> list[str]:
-    """Return the warnings that a text comes to, without the file's name."""
-    return [line.removeprefix(f"{file}:") for line in read(file, text).warnings]
 
 
 def ways(settings: Settings) -> dict[str, str]:

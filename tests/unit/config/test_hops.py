@@ -12,14 +12,9 @@ from relay.config import (
     HeaderSettings,
     HopSettings,
     ListenAddress,
-    Settings,
-    load,
     parse_upstream,
 )
-
-# Made up, and of the shape of real ones.
-API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
-RELAY_TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa_Eu-oIiUuYt"
+from tests.unit.config.documents import API_KEY, RELAY_TOKEN, mistakes, read, remarks
 
 HEADROOM = "{name: headroom, url: http://localhost:8787}"
 SHORT = f"""\
@@ -30,30 +25,6 @@ claude:
 """
 CUSTOM = "{name: corp, source: {env: A}, header: X-Key}"
 CA_FILE = "must be a readable file of CA certificates in PEM form"
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Where the test's agent.yaml goes."""
-    return tmp_path / "agent.yaml"
-
-
-def read(file: Path, text: str, **environment: str) -> Settings:
-    """Return what this text comes to under these variables, and no others."""
-    file.write_text(text, encoding="utf-8")
-    return load(file, {"RELAY_SECRETS": str(file.parent / "secrets"), **environment})
-
-
-def mistakes(file: Path, text: str, **environment: str) -> list[str]:
-    """Return what is said of a text that cannot be used, without the file's name."""
-    with pytest.raises(ConfigurationError) as caught:
-        read(file, text, **environment)
-    return [line.removeprefix(f"{file}:") for line in caught.value.explain()]
-
-
-def remarks(file: Path, text: str, **environment: str) -> list[str]:
-    """Return the warnings that a text comes to, without the file's name."""
-    return [line.removeprefix(f"{file}:") for line in read(file, text, **environment).warnings]
 
 
 def short(*hops: str, end: str = "") -> str:

@@ -4,26 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import load
-
-# Made up, and of the shape of real ones.
-API_KEY = "sk-ant-api03-Jr7Wm2Kx9Qv4Tz1Lb6Nc8Hd3Gf5Ys-pA0eUo"
-RELAY_TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa_Eu-oIiUuYt"
-
-SHORT = """\
-grants: [anthropic]
-claude:
-  base_url: http://localhost:8787
-"""
-
-
-def remarks(folder: Path, text: str, **environment: str) -> list[str]:
-    """Return the warnings that a text comes to, without the file's name."""
-    file = folder / "agent.yaml"
-    file.write_text(text, encoding="utf-8")
-    settings = load(file, {"RELAY_SECRETS": str(folder / "secrets"), **environment})
-    assert all(line.startswith(f"{file}:") for line in settings.warnings)
-    return [line.removeprefix(f"{file}:") for line in settings.warnings]
+from tests.unit.config.documents import API_KEY, RELAY_TOKEN, SHORT, remarks
 
 
 def forwarding_to(url: str, more: str = "") -> str:
@@ -40,9 +21,9 @@ def forwarding_to(url: str, more: str = "") -> str:
         ("https://api.anthropic.com/v1/messages", "/v1/messages/v1/messages"),
     ],
 )
-def test_url_with_what_agents_send_too(tmp_path: Path, url: str, called: str) -> None:
+def test_url_with_what_agents_send_too(file: Path, url: str, called: str) -> None:
     """As it stands in the SDKs' own settings."""
-    assert remarks(tmp_path, forwarding_to(url)) == [
+    assert remarks(file, forwarding_to(url)) == [
         (
             "2: claude.base_url: ends with what agents send too: "
             f"calls would go to {called}; leave it out"
@@ -50,12 +31,12 @@ def test_url_with_what_agents_send_too(tmp_path: Path, url: str, called: str) ->
     ]
 
 
-def test_url_of_any_relay_is_looked_at(tmp_path: Path) -> None:
+def test_url_of_any_relay_is_looked_at(file: Path) -> None:
     """By the paths that it allows: others may be wanted behind the same URL."""
     text = "grants: [openai]\nrelays:\n  a: {{url: 'https://h/v1'{}}}\n"
-    (remark,) = remarks(tmp_path, text.format(""))
+    (remark,) = remarks(file, text.format(""))
     assert remark.startswith("3: relays.a.url: ends with what agents send too: ")
-    assert remarks(tmp_path, text.format(", allow: [/chat/completions]")) == []
+    assert remarks(file, text.format(", allow: [/chat/completions]")) == []
 
 
 @pytest.mark.parametrize(
@@ -67,26 +48,26 @@ def test_url_of_any_relay_is_looked_at(tmp_path: Path) -> None:
         "https://h/xv1",
     ],
 )
-def test_url_with_a_path_of_its_own_is_fine(tmp_path: Path, url: str) -> None:
+def test_url_with_a_path_of_its_own_is_fine(file: Path, url: str) -> None:
     """A prefix is the upstream's affair."""
-    assert remarks(tmp_path, forwarding_to(url)) == []
+    assert remarks(file, forwarding_to(url)) == []
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:9484", "[::]:9484", "192.0.2.7:9484", "docker0:9484"])
-def test_admin_pages_for_the_network_are_said(tmp_path: Path, address: str) -> None:
+def test_admin_pages_for_the_network_are_said(file: Path, address: str) -> None:
     """They ask for no token."""
     expected = (
         f"shows metrics and calls to whoever reaches {address}, without a token; "
         "127.0.0.1 shows them to this host alone"
     )
-    assert remarks(tmp_path, f"{SHORT}admin: '{address}'\n") == [f"4: admin: {expected}"]
-    assert remarks(tmp_path, SHORT, RELAY_ADMIN=address) == [f"1: $RELAY_ADMIN: {expected}"]
+    assert remarks(file, f"{SHORT}admin: '{address}'\n") == [f"4: admin: {expected}"]
+    assert remarks(file, SHORT, RELAY_ADMIN=address) == [f"1: $RELAY_ADMIN: {expected}"]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9484", "localhost:1", "[::1]:9484", "lo:9484"])
-def test_admin_pages_for_this_host_are_not(tmp_path: Path, address: str) -> None:
+def test_admin_pages_for_this_host_are_not(file: Path, address: str) -> None:
     """That is where they belong."""
-    assert remarks(tmp_path, f"{SHORT}admin: '{address}'\n") == []
+    assert remarks(file, f"{SHORT}admin: '{address}'\n") == []
 
 
 @pytest.mark.parametrize(
@@ -107,10 +88,10 @@ def test_admin_pages_for_this_host_are_not(tmp_path: Path, address: str) -> None
         ("relays.openai.url", "indent it below relays, without the dot"),
     ],
 )
-def test_key_that_is_nearly_the_relays(tmp_path: Path, key: str, meant: str) -> None:
+def test_key_that_is_nearly_the_relays(file: Path, key: str, meant: str) -> None:
     """It is ignored, and hardly another tool's."""
     expected = f"4: {key}: a top-level key is not the relay's; {meant}"
-    assert remarks(tmp_path, f"{SHORT}{key}: x\n") == [expected]
+    assert remarks(file, f"{SHORT}{key}: x\n") == [expected]
 
 
 FOREIGN = """\
@@ -137,9 +118,9 @@ rate: 6
 """
 
 
-def test_keys_of_other_tools_pass_without_a_word(tmp_path: Path) -> None:
+def test_keys_of_other_tools_pass_without_a_word(file: Path) -> None:
     """agent.yaml is shared: hashes, references and others' secrets by name are their business."""
-    assert remarks(tmp_path, SHORT + FOREIGN) == []
+    assert remarks(file, SHORT + FOREIGN) == []
 
 
 @pytest.mark.parametrize(
@@ -156,9 +137,9 @@ def test_keys_of_other_tools_pass_without_a_word(tmp_path: Path) -> None:
         "password",
     ],
 )
-def test_key_that_is_named_like_a_credential_is_not_read(tmp_path: Path, key: str) -> None:
+def test_key_that_is_named_like_a_credential_is_not_read(file: Path, key: str) -> None:
     """Whoever writes it believes that it is; the value is not shown."""
-    assert remarks(tmp_path, f"{SHORT}{key}: value-of-it\n") == [
+    assert remarks(file, f"{SHORT}{key}: value-of-it\n") == [
         (
             f"4: {key}: is not read: a credential comes from where grants say, "
             "such as source: {env: NAME} or {file: PATH}"
@@ -188,10 +169,10 @@ IN_PLAIN_TEXT = (
     ],
 )
 def test_key_in_plain_text_is_said_and_not_shown(
-    tmp_path: Path, text: str, place: str, secret: str
+    file: Path, text: str, place: str, secret: str
 ) -> None:
     """Wherever it stands in another tool's part: it is in a file that is meant to be shared."""
-    (remark,) = remarks(tmp_path, SHORT + text.format(secret))
+    (remark,) = remarks(file, SHORT + text.format(secret))
     assert remark.partition(": ")[2] == f"{place}: {IN_PLAIN_TEXT}"
 
 
@@ -203,16 +184,16 @@ def test_key_in_plain_text_is_said_and_not_shown(
     ],
 )
 def test_key_in_plain_text_is_said_in_the_relays_own_part(
-    tmp_path: Path, source: str, place: str
+    file: Path, source: str, place: str
 ) -> None:
     """Where any text may stand."""
     grant = f"{{name: corp, header: X-Key, {source}}}"
     text = f"grants: [{grant}]\nrelays: {{corp: {{url: http://h}}}}\n"
     expected = "holds what looks like a key, in plain text: put it into a variable, or a file"
-    assert remarks(tmp_path, text) == [f"1: {place}: {expected} of its own"]
+    assert remarks(file, text) == [f"1: {place}: {expected} of its own"]
 
 
-def test_remarks_are_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_remarks_are_in_the_order_of_the_file(file: Path) -> None:
     """As mistakes are."""
     text = f"admin: 0.0.0.0:9484\nclient: x\n{SHORT}other: {API_KEY}\n"
-    assert [line.partition(":")[0] for line in remarks(tmp_path, text)] == ["1", "2", "6"]
+    assert [line.partition(":")[0] for line in remarks(file, text)] == ["1", "2", "6"]

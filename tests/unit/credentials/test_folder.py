@@ -12,6 +12,7 @@ from relay.credentials import folder as module
 from relay.credentials import looks
 from relay.credentials.folder import CLIENTS, TokenFolder
 from relay.credentials.mounts import may_hang
+from tests.harness.clock import SetClock
 
 TOKEN = "relay-Zk3Nw8Qx5Tb1Lm7Vc4Rj9Hd2Gf6Ys0Pa"
 OTHER = "relay-Aa1Bb2Cc3Dd4Ee5Ff6Gg7Hh8Ii9Jj0Kk"
@@ -136,13 +137,15 @@ def test_a_folder_that_may_hang_is_looked_at_by_a_thread(
 ) -> None:
     """Its first look is waited for, later ones are not."""
     assert not may_hang(str(tmp_path))
+    clock = SetClock()
+    monkeypatch.setattr(looks, "time", clock)
     monkeypatch.setattr(module, "may_hang", lambda _: True)
     put(tmp_path / "one")
     folder = followed(tmp_path)
     assert folder.owner(TOKEN.encode()) == "one"
     put(tmp_path / "two", OTHER)
     assert folder.owner(OTHER.encode()) is None
-    monkeypatch.setattr(looks, "APART_SECONDS", 0.0)
+    clock.now += looks.APART_SECONDS
     while folder.owner(OTHER.encode()) is None:
         pass
     assert folder.owner(OTHER.encode()) == "two"

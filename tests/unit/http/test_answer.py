@@ -1,21 +1,16 @@
 """The answers that the relay itself gives, as a strict reader reads them."""
 
-from collections.abc import Iterator
+import re
 from email.utils import parsedate_to_datetime
+from typing import get_args
 
 import pytest
 
 from relay import errors
-from relay.errors import RelayError
+from relay.errors import Api, RelayError
 from relay.http.answer import CONTINUE, own_answer, plain_answer
 from tests.unit.heads import names, read_response
-
-
-def every_error(kind: type[RelayError] = RelayError) -> Iterator[type[RelayError]]:
-    """Yield every class of error there is."""
-    yield kind
-    for subclass in kind.__subclasses__():
-        yield from every_error(subclass)
+from tests.unit.test_errors import every_error
 
 
 def test_continue_is_a_whole_answer() -> None:
@@ -29,8 +24,9 @@ def test_continue_is_a_whole_answer() -> None:
 
 @pytest.mark.parametrize("error", list(every_error()))
 def test_own_answer_says_what_its_error_says(error: type[RelayError]) -> None:
-    """Status, outcome, headers and body, in one well-formed answer."""
-    head, body = read_response(own_answer(error(), "openai", head_only=False, close=False))
+    """Status, outcome, headers and body, in one well-formed answer that names no software."""
+    written = own_answer(error(), "openai", head_only=False, close=False)
+    head, body = read_response(written)
     assert head.status == error.status
     assert head.values(b"x-relay-error") == [error().name.encode()]
     assert head.values(b"content-type") == [b"application/json"]
@@ -38,26 +34,14 @@ def test_own_answer_says_what_its_error_says(error: type[RelayError]) -> None:
     assert body == error().body("openai")
     for name, value in error.headers:
         assert value in head.values(name)
-
-
-@pytest.mark.parametrize("error", list(every_error()))
-def test_own_answer_closes_where_its_error_does(error: type[RelayError]) -> None:
-    """Or where the agent asked for it."""
-    head, _ = read_response(own_answer(error(), "anthropic", head_only=False, close=False))
-    assert (b"close" in head.values(b"connection")) is error.closes
-    head, _ = read_response(own_answer(error(), "anthropic", head_only=False, close=True))
-    assert b"close" in head.values(b"connection")
-
-
-@pytest.mark.parametrize("error", list(every_error()))
-def test_own_answer_names_no_software(error: type[RelayError]) -> None:
-    """Neither Python nor aiohttp nor a server of any name, and no CORS header."""
-    written = own_answer(error(), "anthropic", head_only=False, close=False)
-    head, _ = read_response(written)
     assert b"server" not in names(head)
     assert not any(name.startswith(b"access-control-") for name in names(head))
-    assert b"python" not in written.lower()
-    assert b"aiohttp" not in written.lower()
+    for api in get_args(Api):
+        for asked in (False, True):
+            written = own_answer(error(), api, head_only=False, close=asked)
+            head, _ = read_response(written)
+            assert (b"close" in head.values(b"connection")) is (asked or error.closes)
+            assert not re.search(b"python|aiohttp", written, re.IGNORECASE)
 
 
 def test_answer_to_head_has_the_length_but_no_body() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from relay.downstream.connections import Connections
 from relay.downstream.server_connection import Request as IncomingRequest
 from relay.downstream.server_connection import ServerConnection
+from relay.downstream.transport import AgentTransport
 from relay.errors import UpstreamTruncated
 from relay.http.chunked import ChunkReader
 from relay.http.grammar import Field
@@ -24,8 +24,9 @@ from relay.telemetry import call
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics
 from relay.upstream.client_connection import Connection
-from relay.upstream.interface import Limits
+from relay.upstream.interface import TimeLimits
 from tests.harness import FUSE_SECONDS
+from tests.harness.clock import SetClock
 from tests.harness.messages import CHAT, MESSAGES, chunk
 from tests.harness.model_answers import (
     CHAT_STREAM,
@@ -141,17 +142,6 @@ class Wire(asyncio.Transport):
         """Nothing comes by itself."""
 
 
-@dataclass
-class Clock:
-    """A clock that moves when it is told to."""
-
-    now: float = 100.0
-
-    def perf_counter(self) -> float:
-        """Return seconds."""
-        return self.now
-
-
 class NoBody:
     """A request without a body."""
 
@@ -192,11 +182,11 @@ async def relay_in_memory(
     record = CallRecord(method="POST", operation=operation)
 
     async def run() -> None:
-        reply = await upstream.begin(b"", NoBody(), Limits(9, 9, 9), bodiless=False)
+        reply = await upstream.begin(b"", NoBody(), TimeLimits(9, 9, 9), bodiless=False)
         record.answered(reply.head)
         record.meter = record.meter if tap else None
         head = request_head()
-        await ResponseWriter(downstream, head, reply, record, write_seconds=9).run()
+        await ResponseWriter(downstream.transport, head, reply, record, write_seconds=9).run()
         reply.close()
         record.succeeded()
 
@@ -306,20 +296,20 @@ async def test_while_the_agent_takes_nothing_the_upstream_is_not_silent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is not read then; what counts are its own silences, and the one it ends in."""
-    clock = Clock()
+    clock = SetClock()
     monkeypatch.setattr(response, "time", clock)
     monkeypatch.setattr(call, "time", clock)
-    monkeypatch.setattr(ServerConnection, "untaken", 0)
+    monkeypatch.setattr(AgentTransport, "untaken", 0)
     agent = ServerConnection(Nobody(), Connections())
     agent.connection_made(Wire())
     connection = Connection(lambda _: None, lambda _: None)
     connection.connection_made(Wire())
     record = CallRecord(method="POST", operation="messages")
-    begun = connection.begin(b"", NoBody(), Limits(9, 9, 9), bodiless=False)
+    begun = connection.begin(b"", NoBody(), TimeLimits(9, 9, 9), bodiless=False)
     connection.data_received(answer_head(STREAM) + chunk(message_events()[0]))
     reply = await begun
     record.answered(reply.head)
-    writer = ResponseWriter(agent, request_head(), reply, record, write_seconds=9)
+    writer = ResponseWriter(agent.transport, request_head(), reply, record, write_seconds=9)
     running = asyncio.create_task(writer.run())
     await asyncio.sleep(0)  # its first turn, to where it waits for more
     clock.now += 2.0

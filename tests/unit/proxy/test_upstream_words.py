@@ -8,27 +8,17 @@ from relay.proxy import upstream_words
 from relay.proxy.upstream_words import UpstreamWords, shown
 from relay.telemetry.call import CallRecord
 from relay.telemetry.usage import Meter
+from tests.harness.clock import SetClock
 
 KEY = "sk-ant-api03-u8Qm2Lx7Vt0RcY5dWk1Zp9Hs3Nf6Bj4Gg-eA7oQw"
 TOKEN = "corp-token-without-a-known-prefix"
 UNREACHABLE = "Failed to connect to upstream API: no route"
 
 
-class Clock:
-    """A clock that stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        """Return what it shows."""
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     """The clock that is looked at."""
-    clock = Clock()
+    clock = SetClock(1000.0)
     monkeypatch.setattr(upstream_words, "time", clock)
     return clock
 
@@ -54,7 +44,7 @@ def error(message: str) -> str:
     ],
 )
 def test_gateways_words_are_quoted(
-    caplog: pytest.LogCaptureFixture, clock: Clock, status: int, body: str, kind: bytes
+    caplog: pytest.LogCaptureFixture, clock: SetClock, status: int, body: str, kind: bytes
 ) -> None:
     """As JSON, and as an event in an answer that is an error already."""
     UpstreamWords("anthropic", tuple).hear(answered(status, body, kind))
@@ -66,7 +56,7 @@ def test_gateways_words_are_quoted(
     )
 
 
-def test_words_are_quoted_once_a_minute(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+def test_words_are_quoted_once_a_minute(caplog: pytest.LogCaptureFixture, clock: SetClock) -> None:
     """Agents retry all the while, each of them; each relay has its own minute."""
     words = UpstreamWords("anthropic", tuple)
     for seconds in (0, 1, 58, 60, 61):
@@ -91,7 +81,7 @@ def test_words_are_quoted_once_a_minute(caplog: pytest.LogCaptureFixture, clock:
     ],
 )
 def test_nothing_else_is_quoted(
-    caplog: pytest.LogCaptureFixture, clock: Clock, record: CallRecord
+    caplog: pytest.LogCaptureFixture, clock: SetClock, record: CallRecord
 ) -> None:
     """An API's own errors are for the agent, and may hold what it sent."""
     words = UpstreamWords("anthropic", tuple)

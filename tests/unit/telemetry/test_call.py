@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +11,7 @@ from relay.http.grammar import Field
 from relay.telemetry import call
 from relay.telemetry.access_log import call_fields
 from relay.telemetry.call import ID_LIMIT, CallRecord, first_value
+from tests.harness.clock import SetClock
 from tests.harness.messages import response_head
 from tests.harness.model_answers import (
     JSON,
@@ -26,21 +27,10 @@ from tests.harness.model_answers import (
 )
 
 
-@dataclass
-class Clock:
-    """A clock that moves when it is told to."""
-
-    now: float = 100.0
-
-    def perf_counter(self) -> float:
-        """Return seconds."""
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     """The clock that calls look at."""
-    clock = Clock()
+    clock = SetClock()
     monkeypatch.setattr(call, "time", clock)
     return clock
 
@@ -237,7 +227,7 @@ def test_codings_on_several_lines_are_one_list() -> None:
 # Times
 
 
-def test_times_are_seconds_from_the_start(clock: Clock) -> None:
+def test_times_are_seconds_from_the_start(clock: SetClock) -> None:
     """Until now while it runs, and to its end afterwards."""
     record = CallRecord(method="POST", operation="messages", started=100.0)
     clock.now = 101.5
@@ -261,7 +251,7 @@ def test_times_are_seconds_from_the_start(clock: Clock) -> None:
     assert record.usage.max_gap == 1.5
 
 
-def test_answer_that_is_no_stream_has_no_first_token(clock: Clock) -> None:
+def test_answer_that_is_no_stream_has_no_first_token(clock: SetClock) -> None:
     """Nor a silence within."""
     record = answered(message_body(), content_type=JSON)
     record.succeeded()

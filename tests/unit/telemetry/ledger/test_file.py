@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.telemetry.ledger import file
 from relay.telemetry.ledger.file import LedgerFile, Taken, Unusable
 from relay.telemetry.ledger.schema import APPLICATION_ID
 from tests.harness.ledger import rows_in
@@ -105,8 +106,9 @@ def test_another_programs_database_is_left_alone(path: Path) -> None:
     refuse(path, "another program's database")
 
 
-def test_one_that_is_locked_is_said_to_be(path: Path) -> None:
+def test_one_that_is_locked_is_said_to_be(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By another program, which SQLite's own lock tells."""
+    monkeypatch.setattr(file, "BUSY_SECONDS", 0.01)
     LedgerFile(str(path)).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")

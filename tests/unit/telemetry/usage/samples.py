@@ -8,9 +8,12 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import Final
+from typing import Final, get_args
 
 from relay.telemetry.usage import End, Meter, Usage
+
+OPERATIONS = ("messages", "chat_completions", "responses", "embeddings", "other")
+ENDS: tuple[End, ...] = get_args(End)
 
 EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
 JSON: Final = b"application/json"

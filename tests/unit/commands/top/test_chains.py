@@ -8,7 +8,7 @@ import pytest
 
 from relay.commands.top.figures import to_json
 from relay.commands.top.page import Call, Hop, read_snapshot
-from tests.unit.commands.test_top import (
+from tests.unit.commands.top.pages import (
     HOSTILE,
     Json,
     figures_of,

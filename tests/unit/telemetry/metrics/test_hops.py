@@ -15,7 +15,7 @@ from relay.telemetry.hops import HOP_OUTCOMES, HopOutcome, HopRecord
 from relay.telemetry.metrics import HopState, Metrics, RelayState
 from tests.harness.model_answers import MESSAGE_TOKENS, MODEL, message_body, message_events
 from tests.unit.telemetry.chains import DOCUMENT, EVENT_STREAM, attempt, chained, delivered, hop
-from tests.unit.telemetry.test_metrics import ENDS, OPERATIONS, Scrape
+from tests.unit.telemetry.metrics.scrapes import ENDS, OPERATIONS, Scrape
 
 HEADROOM = {"relay": "anthropic", "hop": "headroom"}
 OVERLOADED = b'{"type":"error","error":{"type":"overloaded_error"}}'
