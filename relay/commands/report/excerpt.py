@@ -14,7 +14,7 @@ from typing import Final
 from relay.commands.report.redaction import REDACTED, Redaction, looks_random
 from relay.config.loading import SECTIONS
 from relay.config.problems import looks_secret
-from relay.config.schema import Model
+from relay.config.sources import Model
 from relay.config.values import RELAY_NAME
 from relay.config.yaml_document import Data, read_document
 
