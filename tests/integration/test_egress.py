@@ -291,7 +291,7 @@ async def test_no_hop_is_gone_to_through_it(tmp_path: Path, issued: Issued) -> N
         hop = await stack.enter_async_context(running_upstream())
         hops = [{"name": HOP, "url": f"http://127.0.0.1:{hop.port}"}]
         running = await stack.enter_async_context(
-            running_way(tmp_path, issued, relay={"hops": hops})
+            running_way(tmp_path, issued, relay={"hops": hops}, changes=RETURNS)
         )
         await running.relay.find_return_port()
         agent = await running.relay.agent()
