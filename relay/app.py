@@ -1,8 +1,8 @@
-"""The relay as a process: listeners, configuration in force, signals, and the end.
+"""The relay as a process: listeners, configuration in force, signals, shutdown.
 
-Composes the stages and owns their lifetime. SIGHUP puts a new configuration in force,
-SIGTERM and SIGINT drain: no new connections, calls in flight finish within ``drain``
-seconds and are cut after that, never ended as if they were complete.
+Makes all parts and owns their lifetime. SIGHUP puts a new configuration in force. SIGTERM and
+SIGINT drain: no new connections are accepted, calls in flight have ``drain`` seconds to finish and
+are cut after that, so that no answer looks complete that is not.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class App:
         self._stop_at_once = asyncio.Event()
 
     async def run(self, on_loaded: Callable[[], object] = lambda: None) -> None:
-        """Serve until a signal says stop; ``on_loaded`` is called once all that it takes is there.
+        """Serve until a signal says stop; ``on_loaded`` is called once everything is imported.
 
         Raises:
             CannotListen: An address cannot be listened on.
@@ -115,7 +115,7 @@ class App:
 
     @property
     def bound(self) -> tuple[ListenAddress, ListenAddress]:
-        """Where its relays and its admin pages are first listened on."""
+        """The first address of the relays and of the admin pages, as they are bound."""
         return self._agents.bound[0], self._pages.bound[0]
 
     async def _load_pages(self, on_loaded: Callable[[], object]) -> None:
@@ -126,7 +126,7 @@ class App:
             log.exception("a fault of the relay")
 
     def _open_returns(self, settings: Settings) -> None:
-        """Listen for hops that come back, from the first configuration on that has any.
+        """Open the return address, once a configuration has hops.
 
         Raises:
             CannotListen: An address cannot be listened on; then none of them is.
@@ -156,7 +156,7 @@ class App:
             log.warning("%s", warning)
 
     def _put_prices_in_force(self, settings: Settings, prices: Prices | None) -> None:
-        """Estimate costs as these settings say, in metrics and ledger."""
+        """Have metrics, ledger and limits use these settings and their prices."""
         self._metrics.price(None if settings.prices is None else prices)
         self._use.price(prices)
         self._ledger.configure(settings, prices)
@@ -183,13 +183,13 @@ class App:
         loop.add_signal_handler(signal.SIGHUP, self.reload)
 
     def stop(self) -> None:
-        """Begin to drain; asked again, cut at once."""
+        """Begin to drain; called a second time, cut the calls in flight at once."""
         if self._stop.is_set():
             self._stop_at_once.set()
         self._stop.set()
 
     def reload(self) -> None:
-        """Have the file's present content put in force; asked while that is done, once more."""
+        """Reload the configuration file; called during a reload, once more after it."""
         self._reload_wanted.set()
 
     # A new configuration
@@ -208,11 +208,11 @@ class App:
                 self._supervisor.ready()
 
     async def _reload(self) -> None:
-        """Put the file's present content in force.
+        """Load the configuration file and put it in force.
 
         Raises:
             ConfigurationError: It cannot be used, or not be read in time.
-            CannotListen: It is the first that has hops, and they could not come back.
+            CannotListen: It is the first with hops, and the return address cannot be opened.
         """
         before = self.lifecycle.runtime
         loaded = await self._loader.load(before.settings, self._returns.addresses)
@@ -232,7 +232,7 @@ class App:
     # Time
 
     async def _tick(self) -> None:
-        """Do what is done from time to time."""
+        """Every half second: measure the loop's lag, look after connections, report problems."""
         ticks = 0
         while True:
             due = time.perf_counter() + TICK_SECONDS
@@ -289,7 +289,7 @@ class App:
 
 
 def _tracer() -> Tracer | None:
-    """Return what sends traces, where what that takes is installed."""
+    """Return the exporter of traces, or None where its packages are not installed."""
     try:
         from relay.telemetry.traces.exporter import Tracer  # noqa: PLC0415  # the SDK takes memory: only where wanted
     except ImportError:
@@ -299,7 +299,7 @@ def _tracer() -> Tracer | None:
 
 
 def _raise_descriptor_limit() -> None:
-    """Take all the descriptors there are to have: each stream takes two."""
+    """Raise the limit of open files to the hard limit: each call takes two."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,7 +1,7 @@
-"""The command line: what each command does with its arguments, the log, exit statuses.
+"""The command line: what each command does with its arguments, what it prints, exit statuses.
 
-0 is success, 1 a failure while running, 2 a configuration or command line that cannot be
-used. Imports stand in the commands, so that none pays for what another needs.
+0 is success, 1 a failure while running, 2 a configuration or command line that cannot be used. Each
+function imports what its command needs, so that no command pays for another's imports.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _load(options: argparse.Namespace) -> Settings | None:
 
 
 def _load_to_serve(options: argparse.Namespace) -> Settings | None:
-    """Return the same, where what it names is there too."""
+    """Return the configuration to serve by: as `_load`, if the ledger's folder is there too."""
     from relay.config import ConfigurationError
     from relay.config.ledger import require_ledger_folder
 
@@ -195,7 +195,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _failure_of(arguments: Sequence[str]) -> str:
-    """Return what `relay env` prints of a command line that cannot be used."""
+    """Return what `relay env` prints where the command line cannot be used."""
     from relay.commands.env_formats import NOTATIONS, failure
 
     words = {word.removeprefix("--format=") for word in arguments}
@@ -359,7 +359,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace, system: System) -> int:
-    """Write what may be attached to a report; a mistaken configuration is a part of it."""
+    """Write a report; it is made of a configuration with mistakes as well."""
     from relay.commands import CommandError, report
     from relay.config import ConfigurationError, find_file, load
 

@@ -12,13 +12,15 @@ credentials goes in.
     │   ├── VersionNotSupported     ├── BodyTooLarge        ├── RequestStalled
     │   ├── TargetTooLong           ├── HeadersTooLarge     └── Draining
     │   ├── BadHost                 ├── PassRefused         ├── LegRefused
-    │   ├── LimitReached            ├── TooManyAtOnce       └── BatchRefused
+    │   ├── TooManyAtOnce           ├── BatchRefused        └── LimitReached
+    │   │                                                       └── OpenAiLimitReached
     ├── CredentialMissing       the grant has no value yet
     ├── UpstreamError           the upstream cannot be reached or understood
     │   ├── UpstreamUnreachable     ├── UpstreamMalformed   ├── UpstreamRedirected
-    │   ├── UpstreamTimeout         ├── UpstreamTruncated   ├── UpstreamUpgraded
-    │   ├── UpstreamStalled         ├── HopBypassed         ├── UpstreamConnectTimeout
-    │   ├── EgressFailed            └── EgressRefused
+    │   │   └── EgressFailed        ├── UpstreamTruncated   ├── UpstreamUpgraded
+    │   │       └── EgressRefused   ├── UpstreamStalled     └── HopBypassed
+    │   └── UpstreamTimeout
+    │       └── UpstreamConnectTimeout
     └── RelayFault              a fault of the relay itself
 """
 
@@ -29,8 +31,8 @@ from typing import ClassVar, Final, Literal
 
 Api = Literal["anthropic", "openai"]
 PassCause = Literal["none", "wrong", "unknown", "no id", "over"]
-"""What is wrong with what a return shows: no pass, a wrong one, a relay or hop that there is not,
-a right pass that does not say which call, or an id of no call in flight."""
+"""Why a request at the return address is refused: it has no pass, a wrong one, names a relay or
+hop that is not configured, has a right pass but no call id, or the id of no call in flight."""
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -66,7 +68,7 @@ class RelayError(Exception):
 
     @property
     def text(self) -> str:
-        """What whoever called is told."""
+        """The message in the answer's body."""
         return self.message
 
     def body(self, api: Api) -> bytes:
@@ -233,7 +235,7 @@ class PathRefused(ClientError):
 
 
 class PassRefused(ClientError):
-    """What came to the return address belongs to no call in flight; ``cause`` is for the log."""
+    """A request at the return address belongs to no call in flight; ``cause`` is for the log."""
 
     status = 401
     error_type = "authentication_error"
@@ -248,7 +250,7 @@ class PassRefused(ClientError):
 
 
 class LegRefused(ClientError):
-    """A hop asks for more than the call that it is a part of may."""
+    """A hop sends on what its call may not ask for, or too many requests for one call."""
 
     status = 403
     error_type = "permission_error"
@@ -257,7 +259,7 @@ class LegRefused(ClientError):
 
 
 class LimitReached(ClientError):
-    """What the client, its session or all together may spend is spent.
+    """The client, its session, or all clients together have spent what their limit allows.
 
     Never a 429: Codex sleeps on its ``retry-after``, opencode retries, and neither shows why.
     """
@@ -274,18 +276,18 @@ class LimitReached(ClientError):
 
     @property
     def text(self) -> str:
-        """Which limit it is, in figures, and when it ends."""
+        """The message: which limit it is, in figures, and when it ends."""
         return self._text
 
 
 class OpenAiLimitReached(LimitReached):
-    """The same, by the status that clients of OpenAI's API show at once."""
+    """The same for the OpenAI API, whose clients show a 400 at once."""
 
     status = 400
 
 
 class TooManyAtOnce(ClientError):
-    """As many calls are in flight as may be; agents try again."""
+    """A limit on calls in flight (``at_once``) is reached; agents try again by themselves."""
 
     status = 429
     error_type = "rate_limit_error"
@@ -296,7 +298,7 @@ class TooManyAtOnce(ClientError):
 
 
 class BatchRefused(ClientError):
-    """What batches cost is known long after, and not from the answer: no limit would see it."""
+    """A client under a limit creates a batch, whose cost is not in the answer."""
 
     status = 403
     error_type = "permission_error"
@@ -346,7 +348,7 @@ class UpstreamUnreachable(UpstreamError):
 
 
 class EgressFailed(UpstreamUnreachable):
-    """There is no way to the upstream through the proxy that the configuration names."""
+    """The proxy named by ``egress`` opened no tunnel to the upstream."""
 
     message = (
         "The relay cannot reach its upstream through the proxy on its way out. "
@@ -355,7 +357,7 @@ class EgressFailed(UpstreamUnreachable):
 
 
 class EgressRefused(EgressFailed):
-    """The proxy refuses the way, or wants another credential: trying again mends neither."""
+    """The proxy refused the tunnel, or the proxy's credential; a retry would not help."""
 
     message = (
         "The proxy on the relay's way out refuses to let it reach its upstream. "
@@ -378,7 +380,7 @@ class UpstreamConnectTimeout(UpstreamTimeout):
 
 
 class HopBypassed(UpstreamError):
-    """A hop answered 401 without coming back: what it was sent is worth nothing elsewhere."""
+    """A hop answered 401 and sent nothing on to the relay; it may have called an API itself."""
 
     outcome = "hop_bypass"
     message = (
@@ -393,13 +395,13 @@ class UpstreamMalformed(UpstreamError):
 
 
 class UpstreamRedirected(UpstreamError):
-    """A redirect: agents would follow it, body and all, past the relay."""
+    """The upstream redirects. An agent would follow that, body and all, and bypass the relay."""
 
     message = "The upstream answered with a redirect, which is not relayed."
 
 
 class UpstreamUpgraded(UpstreamError):
-    """A protocol switch that nobody asked for."""
+    """The upstream answered 101 (Switching Protocols), which nobody asked for."""
 
     message = "The upstream tried to switch protocols, which is not relayed."
 

@@ -1,7 +1,7 @@
-"""A configuration read and brought to life while another one serves; or why it was not.
+"""Loads a new configuration while the one in force goes on serving.
 
-What may hang does so in threads and has a limit: calls wait for no mount that is dead. Nothing is
-put in force here.
+Files are read in threads, within a time limit, so that a dead network mount blocks no call. The
+result is handed back; ``app`` puts it in force.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from relay.proxy.runtime import Runtime
 if TYPE_CHECKING:
     from relay.telemetry.prices import Prices
 
-# What answers at all does so in far less; a mount that is dead never does.
+# Reading takes milliseconds; only a dead network mount takes as long as this.
 RELOAD_SECONDS: Final = 10.0
 
 log = logging.getLogger("relay")
@@ -33,7 +33,7 @@ log = logging.getLogger("relay")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that can be put in force, with what it brings to life."""
+    """A configuration that can be put in force, with the objects made from it."""
 
     settings: Settings
     runtime: Runtime
@@ -41,7 +41,7 @@ class Loaded:
 
 
 class Loader:
-    """Loads a file again and again; ``memory`` outlives what it says."""
+    """Loads the configuration file each time it is asked; every runtime shares ``memory``."""
 
     def __init__(self, path: Path, on_read: OnRead, memory: Memory) -> None:
         self.path = path
@@ -49,9 +49,9 @@ class Loader:
         self._memory = memory
 
     async def load(self, before: Settings, returns: Sequence[ListenAddress] | None) -> Loaded:
-        """Return what the file says by now, on the listeners that there are.
+        """Return what the file says now, with the listeners' addresses as they are.
 
-        ``returns`` are where hops come back already, if anywhere.
+        ``returns`` are the return addresses that are listened on already, if any.
 
         Raises:
             ConfigurationError: It cannot be used, or not be read in time.
@@ -61,12 +61,12 @@ class Loader:
                 settings = await threads.run(partial(load, self.path))
                 await threads.run(partial(require_ledger_folder, settings))
                 settings = on_old_listeners(settings, before, returns)
-                return await threads.run(partial(self._bring_to_life, settings))
+                return await threads.run(partial(self._build, settings))
         except TimeoutError as error:
             message = f"cannot be read within {RELOAD_SECONDS:g} s, or a ca_file in it cannot"
             raise ConfigurationError([Problem(1, (), message)], str(self.path)) from error
 
-    def _bring_to_life(self, settings: Settings) -> Loaded:
+    def _build(self, settings: Settings) -> Loaded:
         runtime = Runtime(settings, self._on_read, self._memory)
         return Loaded(settings, runtime, prices_of(settings))
 
@@ -74,10 +74,10 @@ class Loader:
 def on_old_listeners(
     settings: Settings, before: Settings, returns: Sequence[ListenAddress] | None
 ) -> Settings:
-    """Return new settings on the listeners there are: those last until a restart.
+    """Return new settings with the old ones' listeners, which only a restart can change.
 
     Raises:
-        ConfigurationError: It has no clients, and that takes other listeners.
+        ConfigurationError: It has no clients, but the relay listens beyond loopback.
     """
     if (settings.listen, settings.admin) != (before.listen, before.admin):
         log.warning("listen and admin changed: that needs a restart")
@@ -103,7 +103,7 @@ def say_why_not(error: Exception) -> None:
 
 
 def prices_of(settings: Settings) -> Prices | None:
-    """Return what estimates costs, where the configuration wants that."""
+    """Return the price list, where costs, the ledger or a limit need one."""
     if settings.prices is None and settings.ledger is None and not settings.counts_use:
         return None
     from relay.telemetry.prices import Prices  # noqa: PLC0415  # the price list takes memory: only where wanted

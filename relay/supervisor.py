@@ -1,7 +1,7 @@
-"""Tells whoever started the process how it stands, where that wants to know: sd_notify(3).
+"""Tells systemd that the relay is ready, reloading or stopping, as sd_notify(3) does.
 
-A datagram to the socket that ``$NOTIFY_SOCKET`` names; without it nothing is done. That nobody
-hears it is no reason to stop. Knows nothing of what the process does.
+Each is a datagram to the socket that ``$NOTIFY_SOCKET`` names; without that variable nothing is
+sent. Errors of sending are ignored. Knows nothing of what the process does.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from collections.abc import Mapping
 
 
 class Supervisor:
-    """Whoever started the process: systemd, or nobody that wants to know."""
+    """The service manager that started the process, if it set ``$NOTIFY_SOCKET``."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         address = environment.get("NOTIFY_SOCKET", "")
-        # With @ it has no file: Linux writes a zero byte in its place.
+        # An address that begins with @ is abstract (unix(7)): its first byte is zero.
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
 
     def ready(self) -> None:
-        """Say that the process serves, under the configuration that it has now."""
+        """Say that the process serves: after its start, and after each reload."""
         self._tell("READY=1")
 
     def reloading(self) -> None:
@@ -30,7 +30,7 @@ class Supervisor:
         self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """Say that the process is on its way out."""
+        """Say that the process has begun to stop."""
         self._tell("STOPPING=1")
 
     def _tell(self, state: str) -> None:

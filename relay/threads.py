@@ -1,8 +1,8 @@
-"""Work that may never end, each piece in a thread of its own.
+"""Runs blocking work that may never end, each piece in a thread of its own.
 
-A dead mount or a name server that says nothing can hold a system call for as long as it likes.
-In a pool of threads a few of those would hold up everything else, and at its end a process waits
-for a pool; nobody waits for these. Knows nothing of what the work is.
+A dead network mount or a silent name server can hold a system call indefinitely. In a thread pool a
+few of those would block all other work, and the process waits for a pool at its exit. These threads
+are daemons: nothing waits for them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 def _drop(_: object) -> None:
-    """Nothing needs to be done with it."""
+    """Ignore a result."""
 
 
 def run(work: Callable[[], T], unwanted: Callable[[T], None] = _drop) -> asyncio.Future[T]:
-    """Begin work; return what becomes its result, or raises what it raised.
+    """Start work in a thread; return a future of its result or exception.
 
-    Whoever cancels that does not end the work: ``unwanted`` gets what comes of it then, and also
-    where the event loop has gone.
+    Cancelling the future does not end the work: ``unwanted`` is then given its result, as it is
+    when the event loop has been closed.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -75,6 +75,6 @@ def start(body: Callable[[], object]) -> threading.Thread:
 
 
 def _see_error(future: asyncio.Future[T]) -> None:
-    """Mark an error as seen: those who wait may all have given up."""
+    """Retrieve the exception, so that asyncio does not log it where nobody waits any more."""
     if not future.cancelled():
         future.exception()

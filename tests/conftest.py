@@ -16,7 +16,7 @@ from tests.harness.clock import WallClock
 from tests.harness.configuration import both_relays, configuration
 from tests.harness.peer import Agent
 from tests.harness.relay import LocalRelay, running_relay
-from tests.harness.silence import accepting_nobody
+from tests.harness.silence import accepting_nobody, refusing
 from tests.harness.upstream import Upstream, running_upstream
 
 # A busy machine is no finding.
@@ -38,6 +38,13 @@ def pytest_asyncio_loop_factories(
     if item.get_closest_marker("asyncio_loop"):
         return {"asyncio": asyncio.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="module")
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens on."""
+    with refusing() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
-"""Who may ask the admin listener, and how: the rules that hold for all of its pages.
+"""Who may ask the admin listener, and how: the rules for all of its pages.
 
-A page of another site that rebinds its name to loopback sends a foreign Host; one that merely
-asks there says so in Origin or Sec-Fetch-Site. The relay's own page sends an Origin too, for its
-module scripts; and a link to it may stand elsewhere. Health checks ask with OPTIONS, or in
+A web page whose host name was rebound to loopback sends a foreign Host; any other web page that
+asks has an Origin or Sec-Fetch-Site that says so. The admin page's own module scripts send an
+Origin too, and links to the page may stand on other sites. Health checks ask with OPTIONS, or in
 HTTP/1.0 without a Host (HAProxy's ``option httpchk``), which no browser does.
 """
 
@@ -19,7 +19,7 @@ from relay.http.message import RequestHead
 from relay.proxy.access import AccessPolicy
 
 EVERYWHERE: Final = ("/metrics", "/healthz", "/readyz")
-"""What is answered beyond loopback as well; the rest names sessions, models and addresses."""
+"""Answered on every address; all else names sessions, models and addresses: loopback only."""
 # Scripts, styles and data are the page's own, nobody frames it, and it leads nowhere by itself.
 HEADERS: Final = {
     "content-security-policy": (
@@ -67,7 +67,7 @@ def is_local(request: web.Request) -> bool:
 
 
 def _check_origin(head: RequestHead) -> None:
-    """Raise for what a page of another site or port asks, but for a link that is followed."""
+    """Raise OriginRefused for a request of another site or port, unless it is a followed link."""
     sites = [site.lower() for site in head.values(b"sec-fetch-site")]
     if origins := head.values(b"origin"):
         hosts = head.values(b"host")

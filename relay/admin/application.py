@@ -1,7 +1,7 @@
 """The admin listener's pages, as an ``aiohttp.web`` application.
 
-A listener of its own, on loopback by default, so that no agent sees them. Its routes stand in
-one place; what holds for all of them, in one middleware.
+A listener of its own, on loopback by default, so that agents cannot reach it. All routes are in one
+table; the checks that hold for all of them are in one middleware.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ class AdminListener:
         await self._runner.setup()
 
     def drain(self) -> None:
-        """End what goes on for as long as it is read: the relay is on its way out."""
+        """End the event streams, which would go on for ever: the relay is stopping."""
         self._events.end()
 
     async def stop(self) -> None:
-        """Give what is being answered a moment to end, and then end it."""
+        """Wait up to a second for answers under way, then cancel them."""
         await self._runner.cleanup()
 
     async def handle(self, connection: ServerConnection, request: Request) -> bool:
@@ -103,7 +103,7 @@ class AdminListener:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let a request through that may ask for a page; nothing that a page raises gets out."""
+        """Refuse what may not ask for a page, and turn whatever a page raises into an answer."""
         try:
             refused = access.check(request, self._policy)
             if refused is not None:
@@ -120,7 +120,7 @@ class AdminListener:
 
 
 def _own_answer(error: RelayError, *, head_only: bool, close: bool) -> bytes:
-    """Return the answer to a request that aiohttp does not get to see."""
+    """Return the answer to a request that was refused before aiohttp got it."""
     headers, body = [*error_headers(error), *_HEADERS], error.body("anthropic")
     close = close or error.closes
     return plain_answer(error.status, headers, body, head_only=head_only, close=close)

@@ -1,10 +1,10 @@
-"""One request of an admin connection, answered by aiohttp.
+"""Has aiohttp answer one request of an admin connection.
 
-The connection is the relay's own (``downstream.server_connection``): it reads strictly, sets the
-time limits, and takes requests one after another. aiohttp gets a head of our own making, with
-nothing of the request's but its target, and writes its answer through a transport that leads back
-to the connection. So its own errors, which echo what was sent and name its version, are never
-reached; what else it says is in the head that its `Bridge` holds.
+The connection is the relay's own (``downstream.server_connection``): it parses strictly, sets the
+time limits, and takes one request after another. aiohttp is given a minimal head, made here from
+the method and the target alone, and writes to a transport that leads back to the connection. So its
+own error pages, which echo the request and name aiohttp's version, cannot occur. Handlers find the
+agent's real head in the `Bridge`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OTHER_METHOD: Final = b"POST"
 
 
 class Bridge(asyncio.Transport):
-    """What aiohttp writes one answer to."""
+    """The transport that aiohttp writes one answer to."""
 
     def __init__(self, connection: ServerConnection, head: RequestHead) -> None:
         super().__init__()

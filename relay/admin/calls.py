@@ -25,7 +25,7 @@ def _limits(source: Source) -> dict[str, object]:
 
 
 def _describe(source: Source, state: RelayState) -> dict[str, object]:
-    """Return how a relay stands; of hops nothing, where it has none."""
+    """Return a relay's state; ``hops`` only where it has any."""
     limits, quotas = source.metrics.current_limits(state.relay)
     described: dict[str, object] = {
         "upstream": state.upstream_state,

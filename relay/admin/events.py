@@ -1,7 +1,7 @@
-"""``/events``: what the page shows, as an event stream, once a second for as long as it is read.
+"""``/events``: what the page shows, as an event stream, once a second.
 
-A reader gets its next event when it has taken the one before, so that none costs more than one
-event's memory; one that takes nothing for ten seconds is cut off.
+A reader gets the next event when it has taken the one before, so each costs the memory of one
+event; one that takes nothing for ten seconds is cut off.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DRAINING: Final = "The relay is stopping.\n"
 
 
 class Events:
-    """The streams there are, until draining begins."""
+    """All open event streams."""
 
     def __init__(self, overview: Overview) -> None:
         self._overview = overview
@@ -34,7 +34,7 @@ class Events:
         self._over = asyncio.Event()
 
     async def show(self, request: web.Request) -> web.StreamResponse:
-        """Answer with a stream; 503 where there are enough, or the relay is on its way out."""
+        """Answer with a stream; 503 where eight are open, or the relay is stopping."""
         if self._over.is_set() or len(self._readers) >= MOST_READERS:
             text = _DRAINING if self._over.is_set() else _FULL
             return web.Response(status=503, text=text, headers={"retry-after": "5"})
@@ -76,7 +76,7 @@ class Events:
 
 
 class _Reader:
-    """One who reads, and how far."""
+    """One open stream, and how much of it was taken."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
@@ -86,7 +86,7 @@ class _Reader:
         self._took_at = self._loop.time()
 
     def is_ready(self) -> bool:
-        """Whether it has taken all that it was told; cut it off where it takes nothing."""
+        """Whether all was taken; cuts the connection where nothing was for ten seconds."""
         untaken, now = self._bridge.untaken, self._loop.time()
         if untaken == 0 or untaken < self._untaken:
             self._took_at = now
@@ -96,12 +96,12 @@ class _Reader:
         return untaken == 0
 
     async def write(self, response: web.StreamResponse, event: bytes) -> None:
-        """Write an event; it is whole once the reader has taken most of it."""
+        """Write an event; returns once the transport's buffer is below its mark."""
         self._writing = True
         await response.write(event)
         self._writing = False
 
     def leave(self) -> None:
-        """Wait no longer for a reader that has not taken what it was told."""
+        """Cut the connection if an event is still being written to it."""
         if self._writing:
             self._bridge.abort()

@@ -1,7 +1,7 @@
-"""What answers the admin listener's connections from the first one on.
+"""Answers admin connections from the start of the process on, before aiohttp is imported.
 
-The application brings all of aiohttp, whose import takes longer than the rest of a start. So the
-listeners are open and calls are passed on meanwhile, and a request for a page waits for it.
+That import takes longer than the rest of the start. So the listeners are opened first, and requests
+for pages wait here until the application is there; calls do not.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class AdminHandler:
         self._started.set()
 
     def drain(self) -> None:
-        """End what goes on for as long as it is read: the relay is on its way out."""
+        """End the event streams: the relay is stopping."""
         if self._listener is not None:
             self._listener.drain()
 
     async def stop(self) -> None:
-        """Give what is being answered a moment to end, and then end it."""
+        """Wait up to a second for answers under way, then cancel them."""
         if self._listener is not None:
             await self._listener.stop()
 

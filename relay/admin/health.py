@@ -10,7 +10,7 @@ from relay.proxy.problems import public_readiness, readiness
 
 
 async def healthz(_: web.Request) -> web.Response:
-    """Answer: that is all there is to know."""
+    """Answer 200: a process that can answer is alive."""
     return json_page({"status": "ok"})
 
 

@@ -1,4 +1,4 @@
-"""Limits as the page shows them: those nearest to their line, client by client."""
+"""The limits that the page shows: those of which most is used, by client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from relay.telemetry.spending import LimitState, Spending
 
 SHOWN: Final = 20
 SESSIONS_SHOWN: Final = 5
-"""Those nearest to their line, that have used anything: there are many, and they come and go."""
+"""Of limits by session, of which there are many: those that are used most, if used at all."""
 
 
 def limit_rows(spending: Spending, accounts: Iterable[tuple[str, str]]) -> list[Row]:
@@ -25,7 +25,7 @@ def limit_rows(spending: Spending, accounts: Iterable[tuple[str, str]]) -> list[
 
 
 def _row(state: LimitState) -> Row:
-    """Return what the page shows of a limit; of calls at once, what is in flight."""
+    """Return a row; ``used`` of a limit on calls at once is the calls in flight."""
     return {
         "client": state.owner,
         "session": state.session,

@@ -17,7 +17,7 @@ _END: Final = b"# EOF\n"
 async def show(request: web.Request) -> web.Response:
     """Return every sample, as Prometheus text or OpenMetrics.
 
-    With thirty models all of it takes 25 ms: between two metrics, calls have their turn.
+    With thirty models that takes 25 ms, so calls get a turn of the event loop between two metrics.
     """
     metrics = request.app[SOURCE].metrics
     metrics.show(request.app[SOURCE].lifecycle.runtime.states())

@@ -44,7 +44,7 @@ REASONS: Final[Mapping[str, Entry]] = {
     "pass": Entry("a hop's pass was not right", "a-return-is-refused"),
     "leg": Entry("a leg that its call may not make", "more-than-its-call-may"),
 }
-"""Of refused calls, whose outcome is ``rejected``, by their reason."""
+"""By the ``reason`` of calls whose outcome is ``rejected``."""
 # Of calls that a limit refused, where it is none of dollars or tokens.
 _LIMITS: Final[Mapping[int, Entry]] = {
     403: Entry("a batch under a limit", "batches-under-a-limit"),
@@ -66,7 +66,7 @@ _SILENCE: Final = Entry("the answer fell silent", "an-answer-falls-silent")
 
 
 def described(fields: CallFields) -> dict[str, str]:
-    """Return what a call that is over came to: ``said``, and ``help`` where there is any."""
+    """Return how a finished call ended: ``said``, in words, and ``help``, an address, if any."""
     entry = _entry(fields)
     if not entry.anchor:
         return {"said": entry.words}

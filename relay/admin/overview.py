@@ -1,7 +1,7 @@
 """What the page shows, as plain data: relays, calls, use, and what is wrong.
 
-Put together at most once for a moment, however many look on: so a second of eight open pages takes
-the event loop hardly longer than one page's.
+It is put together at most every 0.4 s, for all open pages together: eight of them cost hardly more
+than one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SHOWN_IN_FLIGHT: Final = 100
 _MOMENT_SECONDS: Final = 0.4
 
 Legs = dict[str, Row]
-"""By the leg's end, its figures."""
+"""Figures of a leg, by the name of the hop or API that it goes to."""
 
 
 class Overview:
@@ -48,13 +48,13 @@ class Overview:
         self._legs_at = -1
 
     async def prepare(self) -> None:
-        """Wait, and not for long, for what takes time to find out."""
+        """Wait for the first reading of the ledger, for 0.3 s at most."""
         await self._use.wait()
 
     def event(self, seen: int, use_seen: Version | None) -> tuple[bytes, int, Version]:
-        """Return what to tell a reader that has seen so many calls end, and a version of use.
+        """Return the event for a reader that has seen ``seen`` calls end, and this version of use.
 
-        With it, what the reader has seen then.
+        With it, the two values to pass next time.
         """
         self._source.recorder.settle()
         self._use.look()
@@ -89,7 +89,7 @@ class Overview:
         }
 
     def _limits(self) -> list[Row]:
-        """Return what clients may spend and have spent, where any limit is."""
+        """Return a row for each limit; empty where none is configured."""
         runtime = self._source.lifecycle.runtime
         if not runtime.settings.has_limits:
             return []

@@ -1,6 +1,6 @@
 """``/``: the page, and the stylesheet and scripts that it is made of.
 
-They are read once, at the start: a handful of files, and no disk is asked while calls run.
+All files are read when this module is imported, so that no request touches the disk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the pages take from what they show, and the form that data has on them."""
+"""What the admin pages read of the running relay, and how they answer in JSON."""
 
 from __future__ import annotations
 

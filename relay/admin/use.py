@@ -1,7 +1,7 @@
-"""What the page says of use: by the ledger, where there is one, else since the process began.
+"""What the page says of use: from the ledger's file where there is one, else from memory.
 
-The ledger is read by a thread, at most every ten seconds, and only while somebody looks: nobody
-waits for it but a page that opens, and that not for long.
+The file is read in a thread, at most every ten seconds and only while a page is open. Only the
+first event of a page that opens waits for it, for 0.3 s at most.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _WAIT_SECONDS: Final = 0.3
 
 Report = Mapping[str, object]
 Version = tuple[int, int]
-"""How often the ledger had news, and what version the sums in memory are of."""
+"""How often the file's figures changed, and the version of the sums in memory."""
 
 _UNREAD: Final[Report] = {"source": "ledger", "spans": [], "is_unused": False}
 
 
 class PageUse:
-    """What is told of use, by whichever source."""
+    """Use, from the ledger or from memory."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -46,13 +46,13 @@ class PageUse:
         self._news = 0
 
     async def wait(self) -> None:
-        """Wait a little for the ledger, for whoever begins to look."""
+        """Wait up to 0.3 s for the ledger to be read, before the first event of a page."""
         self.look()
         if self._reading is not None:
             await asyncio.wait({self._reading}, timeout=_WAIT_SECONDS)
 
     def look(self) -> None:
-        """Have the ledger read, if it is time to."""
+        """Begin to read the ledger, if the last reading is ten seconds old."""
         self._follow(self._source.lifecycle.runtime.settings)
         now = asyncio.get_running_loop().time()
         if self._fortnight is None or self._reading or now - self._read_at < READ_SECONDS:
@@ -62,7 +62,7 @@ class PageUse:
         self._reading.add_done_callback(self._take)
 
     def _follow(self, settings: Settings) -> None:
-        """Look at the ledger that is configured now."""
+        """Take the ledger that the configuration in force names."""
         ledger = settings.ledger
         named = None if ledger is None else (ledger.path, settings.timezone)
         if named == self._named:
@@ -87,12 +87,12 @@ class PageUse:
 
     @property
     def version(self) -> Version:
-        """Another one whenever there is news."""
+        """Changes whenever the report does."""
         by_ledger = self._fortnight is not None and not self._problem
         return self._news, 0 if by_ledger else self._source.use.version
 
     def report(self) -> Report:
-        """Return it as plain data; of a ledger that cannot be read, what memory knows, and why."""
+        """Return the report; if the ledger cannot be read, the sums in memory and the reason."""
         if self._fortnight is None:
             return self._source.use.report()
         if self._problem:

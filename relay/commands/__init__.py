@@ -1,6 +1,6 @@
-"""What a person types: one module or package for each command.
+"""One module or package for each command.
 
-A command knows all that is below it and nothing of how it was called: ``cli`` reads the
+A command may import everything below it and does not know how it was called: ``cli`` reads the
 arguments, prints, and turns what is raised into an exit status.
 """
 

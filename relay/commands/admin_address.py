@@ -1,6 +1,6 @@
-"""Where the admin listener of this host or container is, for the commands that ask it.
+"""The address of the admin listener on this host or in this container.
 
-Known without a valid configuration: a health check must work with a broken one as well.
+It is found without a valid configuration: a health check must work with a broken one as well.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def interface_host(address: ListenAddress) -> ListenAddress:
 
 
 def callable_address(address: ListenAddress) -> ListenAddress:
-    """Return where to call what listens at an address."""
+    """Return an address to connect to: loopback for a listener on all addresses."""
     return ListenAddress(_EVERYWHERE.get(address.host, address.host), address.port)
 
 

@@ -37,19 +37,19 @@ class Kind:
         return (self.api,)
 
     def variables(self, urls: Mapping[Api, str], token: str) -> dict[str, str]:
-        """Return what sends its calls to the relays, each at the URL of its API."""
+        """Return the variables that send its calls to the relays, given a URL for each API."""
         address = {self.address: urls[self.api] + self.suffix} if self.address else {}
         return address | {self.token: token} | dict(self.fixed)
 
 
 class Opencode:
-    """opencode calls any API; where, it reads from a variable with its whole configuration."""
+    """opencode calls both APIs, and reads a whole configuration from one variable."""
 
     apis: tuple[Api, ...] = ("anthropic", "openai")
     note = "opencode asks npm for its package of plugins, past the relay; it works without"
 
     def variables(self, urls: Mapping[Api, str], token: str) -> dict[str, str]:
-        """Return its configuration, which beats its files; logins of its own do not count."""
+        """Return its configuration, which precedes its files; its own logins are not used."""
         keys = {api: f"{api.upper()}_API_KEY" for api in urls}
         providers = {
             api: {"options": {"baseURL": f"{url}/v1", "apiKey": f"{{env:{keys[api]}}}"}}
@@ -105,11 +105,11 @@ DEFAULT_AGENTS: Final[Mapping[Api, tuple[Agent, ...]]] = {
     "anthropic": ("claude-code",),
     "openai": ("openai", "codex"),
 }
-"""Whom `relay env` tells where no agent is named."""
+"""The agents that `relay env` prints for where none is named."""
 OWN_FILE: Final[Mapping[str, Agent]] = {"settings": "claude-code", "toml": "codex"}
-"""The notations that a single agent reads."""
+"""Notations that only one agent reads."""
 PROGRAMS: Final[Mapping[str, Agent]] = {
     "claude": "claude-code",
     **{each: each for each in KINDS},
 }
-"""Whom `relay run` starts, by the program's name or by another of its names."""
+"""The agent that a program is, by the program's name."""

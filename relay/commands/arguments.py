@@ -1,6 +1,7 @@
-"""The commands with their arguments and help, and nothing of what they do.
+"""The commands with their arguments and help; what they do is in ``cli``.
 
-What a command offers to choose from stands here once more, for help must cost no imports.
+Choices are written out here once more, because `relay help` must not import the modules that define
+them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that names what was probably meant."""
+    """A parser that suggests the nearest word for an unknown one."""
 
     def _check_value(self, action: argparse.Action, value: str) -> None:
         if action.choices is not None and value not in action.choices:
@@ -55,7 +56,7 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # argparse's own overloads, for any namespace
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """As argparse's; what a command does not know is its error, with its own usage."""
+        """As argparse's, but an unknown option is an error of the command, with its usage."""
         if self._subparsers is None:
             # Before argparse takes what stands behind a misspelt option for something else.
             self._refuse([word for word in args or () if self._is_unknown(word)])

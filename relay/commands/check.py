@@ -1,4 +1,4 @@
-"""``relay check``: what would be served, in words; of secrets, only where they are."""
+"""``relay check``: describes what would be served; of secrets, only where they are."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def credentials_of(settings: Settings) -> tuple[list[Credential], list[Cre
 
 
 async def describe(settings: Settings) -> list[str]:
-    """Return the lines that say what would be served; of secrets, only where they are."""
+    """Return the description, line by line."""
     grants, clients = await credentials_of(settings)
     states = {grant.name: _state(grant) for grant in grants}
     lines = [f"listen    {address}" for address in settings.listen]
@@ -108,7 +108,7 @@ async def _describe_egress(egress: EgressSettings) -> str:
 
 
 def _legs(relay: RelaySettings) -> list[str]:
-    """Return the legs of a call, each by what is at its end."""
+    """Return the legs of a call, each named by where it ends."""
     legs = []
     for hop in relay.hops:
         skipped = ", skipped while it is down" if hop.if_down == "skip" else ""
@@ -130,7 +130,7 @@ async def _describe_hop(settings: Settings, relay: RelaySettings, hop: HopSettin
 
 
 def _return_lines(relay: RelaySettings, hop: HopSettings, address: ReturnAddress) -> Iterator[str]:
-    """Yield what is to be set in a hop, ready to be copied."""
+    """Yield the settings of a hop that send its calls back to the relay, ready to be copied."""
     yield f"{_INDENT}is to send on to {address.url}"
     if address.loopback and not hop.upstream.is_loopback:
         yield f"{_INDENT}which only this host reaches: name another in returns for a hop elsewhere"

@@ -1,7 +1,8 @@
-"""A program run in the foreground, as if it had been started in the relay's place.
+"""Runs a program in the foreground, as if it had been started in the relay's place.
 
-It stays in the same process group, so that the terminal is its own: a key that sends a signal sends
-it to both, and only the child acts on it. What is sent to the relay's process alone is passed on.
+It stays in the same process group, so that it has the terminal: keys such as Ctrl-C signal both
+processes, and only the child acts on them. Signals that were sent to the relay's process alone are
+passed on.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ PASSED_ON: Final = frozenset(
         *(signal.SIGUSR1, signal.SIGUSR2),
     }
 )
-"""The signals that are the child's. Threads there are must not take them: see `hold_signals`."""
+"""Signals that are passed on. Other threads must not receive them: see `hold_signals`."""
 
 _OF_KEYS: Final = frozenset({signal.SIGINT, signal.SIGQUIT})
 _FROM_KERNEL: Final = 0x80
@@ -29,7 +30,7 @@ _FROM_KERNEL: Final = 0x80
 
 
 def hold_signals() -> None:
-    """Keep the child's signals from this thread, and from those that it starts."""
+    """Block the child's signals in this thread and in those that it starts."""
     signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
 
 
@@ -87,7 +88,7 @@ def _pass_on(pid: int, over: threading.Event) -> None:
 
 
 def _next_signal() -> tuple[int, bool]:
-    """Return the next signal, and whether a key sent it, to the child as well."""
+    """Return the next signal, and whether a key sent it: then the child has it already."""
     if hasattr(signal, "sigwaitinfo"):
         told = signal.sigwaitinfo(PASSED_ON)
         return told.si_signo, told.si_code == _FROM_KERNEL

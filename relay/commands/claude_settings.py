@@ -1,7 +1,7 @@
-"""Claude Code's own settings, as far as they would send calls elsewhere than `relay run` says.
+"""Finds settings of Claude Code's that would send its calls past the relay.
 
-Observed on 2.1.330: what ``env`` says in them beats the environment. ``--settings`` beats the
-user's and the project's, and of two of those the last alone counts; managed settings beat all.
+Observed on 2.1.330: ``env`` in its settings precedes the environment. ``--settings`` precedes the
+user's and the project's files, the last one if given twice; managed settings precede all.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def obstacle(arguments: Sequence[str], environment: Mapping[str, str]) -> str | 
 
 
 def _switched_on(variables: Mapping[str, object]) -> str | None:
-    """Return the switch to another API that is on."""
+    """Return the setting that is on and switches to another API, if any."""
     return next(
         (name for name in _SWITCHES if str(variables.get(name, "")).lower() not in _OFF), None
     )

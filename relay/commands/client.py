@@ -1,8 +1,8 @@
-"""The calls that commands make themselves, by aiohttp; `relay health` alone goes without.
+"""The HTTP client of the commands, on aiohttp; `relay health` alone does without.
 
-One session, opened and closed here. An answer is taken as it came: no redirect is followed,
-nothing is decompressed, no cookie kept, and no proxy of the environment's is between. Whatever
-goes wrong is one error, which says how it went wrong and nothing of what was sent.
+One session, opened and closed here. Answers are taken as they are: no redirect is followed, nothing
+decompressed, no cookie kept, no proxy of the environment used. Every failure is one exception type,
+whose text says what happened and nothing of what was sent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OF_PROBES: Final = {"Content-Type": "application/json", "X-Relay-Probe": "1"}
 
 
 class NoAnswer(CommandError):
-    """There is no whole answer: ``why`` is for code, the text for a user."""
+    """No complete answer came: ``why`` is a word for code, the text a sentence for users."""
 
     def __init__(self, url: str, why: Why) -> None:
         super().__init__(f"no answer from {url}: {why}")
@@ -51,15 +51,15 @@ class Answer:
     error: str
     """The relay's own name for what went wrong, as it came; empty where there is none."""
     body: bytes
-    """No more of it than was asked for."""
+    """Cut to the length that was asked for."""
     hops: str = ""
-    """The hops that a probe got to, as the relay says it."""
+    """The hops that a probe reached, from the relay's header."""
     proof: str = ""
-    """What a challenge was answered with (``proxy.proof``)."""
+    """The relay's answer to a challenge (``proxy.proof``)."""
 
 
 class Client:
-    """Asks HTTP servers; to be made where an event loop runs, and closed there."""
+    """Sends requests; to be made and closed on a running event loop."""
 
     def __init__(self) -> None:
         # No header that the call needs not; the relay's own limit on a line of an answer's.
@@ -79,7 +79,7 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Close what is kept of connections."""
+        """Close the kept connections."""
         await self._session.close()
 
     async def ask(  # noqa: PLR0913  # most by name, and most calls need none of them
@@ -126,7 +126,7 @@ class Client:
 
 
 async def _first(content: StreamReader, limit: int) -> bytes:
-    """Read to the limit, or to the end where that comes first."""
+    """Return at most ``limit`` bytes of the body."""
     body = b""
     while piece := await content.read(limit - len(body)):
         body += piece
@@ -144,7 +144,7 @@ def _why(error: Exception) -> Why:
 
 
 class BlockingClient:
-    """The same for a command that has no event loop: one of its own runs while it asks."""
+    """The same for commands without an event loop: runs one while it waits."""
 
     def __enter__(self) -> Self:
         self._runner = asyncio.Runner()

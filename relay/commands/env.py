@@ -1,7 +1,6 @@
-"""What an agent must be told, so that its calls go through the relay and nowhere else.
+"""``relay env``: the variables that send an agent's calls through the relay and nowhere else.
 
-What each kind reads is in `agents`; how the variables are written is the business of
-`env_formats`.
+The variables of each agent are in `agents`, the ways of writing them in `env_formats`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What an agent is told, and what that is made of."""
+    """An agent's variables, with the relays and the token that they are made of."""
 
     environment: Environment
     address: str
@@ -45,15 +44,15 @@ class Told:
 
 
 async def agent_environment(settings: Settings, wish: Wish) -> Environment:
-    """Return what sends an agent's calls to the relays; as `tell`."""
+    """Return the variables of an agent; errors as `tell`."""
     return (await tell(settings, wish)).environment
 
 
 async def tell(settings: Settings, wish: Wish) -> Told:
-    """Say what sends an agent's calls to the relays; without an agent, one for each API.
+    """Return an agent's variables; without an agent, those of one for each API.
 
     Raises:
-        CommandError: There is no such client or relay, or no token yet, or the host is none.
+        CommandError: There is no such client or relay, or no token yet, or the host is malformed.
     """
     _, clients = await credentials_of(settings)
     client, token = _token_of(settings, clients, wish.client)
@@ -75,13 +74,13 @@ async def tell(settings: Settings, wish: Wish) -> Told:
 
 
 def _version(relay: RelaySettings) -> str:
-    """Return what Codex is to put before its paths: nothing where the API has them without."""
+    """Return the version in Codex's base URL: empty where the relay allows paths without one."""
     below = any(has_segments(path, b"/v1") for path in relay.allow)
     return "/v1" if below or any(has_segments(b"/v1", path) for path in relay.allow) else ""
 
 
 def ambiguities(settings: Settings, wish: Wish) -> list[str]:
-    """Return what to say where several relays would do and the first was taken."""
+    """Return a remark for each choice among several relays, of which the first was taken."""
     if wish.relay is not None:
         return []
     wanted = KINDS[wish.agent].apis if wish.agent else ("anthropic", "openai")

@@ -116,7 +116,7 @@ def toml(environment: Environment) -> Iterator[str]:
 
 
 def codex_options(environment: Environment) -> list[str]:
-    """Return the same as Codex's command line takes it."""
+    """Return the same as options of Codex's command line."""
     settings = tomllib.loads("\n".join(toml(environment)))
     return [
         word
@@ -149,13 +149,13 @@ NOTATIONS: Final[Mapping[str, Notation]] = {
     "toml": toml,
 }
 SHELLS: Final = ("shell", "fish")
-"""The notations that are run, and can hold no notes."""
+"""Notations that a shell runs; they cannot hold notes."""
 
 
 def failure(notation: str) -> str:
-    """Return the line that no reader of the notation takes for variables.
+    """Return a line that makes the notation's reader fail, printed in place of variables.
 
-    A command that fails in a shell; a name with blanks in it, which ``docker run`` and Compose
-    refuse in an env file; and neither JSON, TOML nor a mapping of YAML.
+    In a shell it is a command that fails; elsewhere a name with blanks in it, which ``docker run``
+    and Compose refuse in an env file, and which is neither JSON, TOML nor a mapping in YAML.
     """
     return "false" if notation in SHELLS else "false relay env failed="

@@ -1,9 +1,9 @@
 """``relay run``: starts an agent whose calls go through the relay, or starts nothing.
 
-First all that its calls need is looked at: the configuration's client and credential, and that
-what answers at the relay's address knows the client's token, by a challenge. Then the agent gets
-what `relay env` says, without any variable that holds a credential. What Claude Code's own settings
-would say instead goes in by a file of settings, since a command line can be read by everybody.
+Before that it checks the client's token, the credential, and, by a challenge, that what listens at
+the relay's address knows the token. The agent gets the variables of `relay env`, and none that hold
+a credential. What Claude Code's settings would override is passed by a file of settings, because a
+command line is readable by every user of the host.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from relay.credentials.shape import is_weak
 from relay.proxy.proof import proof_of
 
 CREDENTIAL_VARIABLES: Final = ("ANTHROPIC_AUTH_TOKEN", *GRANT_VARIABLES.values())
-"""What agents take for a credential of their own."""
+"""Variables that agents read as a credential of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Start:
     agent: Agent
     command: Sequence[str]
     told: Environment
-    """What it is told, with its lists joined to those there are, and credentials emptied."""
+    """Its variables: lists extended by what is set already, credentials emptied."""
     environment: Mapping[str, str] = field(repr=False)
     warnings: Sequence[str] = ()
 
@@ -101,7 +101,7 @@ def _weak(client: str) -> str:
 
 
 def hidden_variables(configured: Settings) -> frozenset[str]:
-    """Return the variables that hold what an agent must not have."""
+    """Return the names of variables that hold a credential or token of the relay's."""
     held = [grant.sources for grant in configured.grants]
     held += [client.sources for client in configured.clients]
     for relay in configured.relays:
@@ -117,7 +117,7 @@ def _variables(held: Sequence[Sources]) -> Iterator[str]:
 
 
 async def _require_credential(configured: Settings, relay: RelaySettings) -> None:
-    """Raise unless the credential has a value, here or where the relay alone has it."""
+    """Raise CommandError unless the credential has a value here, or the running relay has one."""
     credential = Credential(relay.grant.name, relay.grant.sources)
     await credential.settle()
     if not credential.ready and not await holds_credential(configured, relay.name):
@@ -125,7 +125,7 @@ async def _require_credential(configured: Settings, relay: RelaySettings) -> Non
 
 
 async def _require_relay(configured: Settings, told: Told, name: str) -> None:
-    """Raise unless what answers there holds the client's token."""
+    """Raise CommandError unless what listens there proves that it knows the client's token."""
     nonce = secrets.token_urlsafe(32)
     url = f"http://{told.address}/relay/{name}"
     challenge = f"{told.client} {nonce}"
@@ -152,7 +152,7 @@ def run(start: Start) -> int:
 
 @contextlib.contextmanager
 def _options(start: Start) -> Iterator[list[str]]:
-    """Yield what goes before the agent's own arguments."""
+    """Yield the options that go before the agent's own arguments."""
     if start.agent == "codex":
         yield codex_options(start.told)
     elif start.agent == "claude-code":

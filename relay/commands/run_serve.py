@@ -1,9 +1,10 @@
-"""``relay run --serve``: the relay and an agent of its own in one command, without Docker.
+"""``relay run --serve``: the relay and one agent in one command, without Docker.
 
-The relay serves in this process for as long as the agent runs, on free ports of loopback and with a
-token made for this run; where hops come back is as configured, for they have it in theirs. A child
-of the same user could read this process's environment and memory, so it makes itself undumpable.
-What the user's own account may read is still the agent's to read: this measures and limits.
+The relay serves in this process while the agent runs, on free ports of loopback and with a token
+made for this run; the return address is the configured one, for the hops' own configuration names
+it. A child of the same user could read this process's environment and memory, so the process makes
+itself undumpable. Files of the same user stay readable for the agent: this measures and limits, and
+does not guard.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ async def _serve(app: App, loaded: asyncio.Event) -> None:
 
 
 async def _started(serving: asyncio.Task[None], loaded: asyncio.Event) -> None:
-    """Wait until it serves.
+    """Wait until the relay serves.
 
     Raises:
         CommandError: It cannot.
@@ -101,7 +102,7 @@ def _without_tokens(settings: Settings, start: Start) -> Mapping[str, str]:
 
 
 def _open_log(environment: Mapping[str, str]) -> Path:
-    """Send the log to a file, the last run's behind the others'."""
+    """Append the log to a file."""
     state = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     path = Path(state) / "relay" / "run.log"
     try:
@@ -115,7 +116,7 @@ def _open_log(environment: Mapping[str, str]) -> Path:
 
 
 def _become_undumpable() -> None:
-    """Keep other processes of this user, without capabilities, out of this one's memory."""
+    """Have the kernel deny other processes of this user this one's memory (prctl(2))."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
 

@@ -1,6 +1,7 @@
-"""What the relay that runs by this configuration says of itself, for commands that know less.
+"""What a running relay with this configuration says of itself, by its admin listener.
 
-It may have been started elsewhere, with variables and files that are not here: so it is believed.
+It may have been started elsewhere, with variables and files that this process cannot see: so its
+word counts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from relay.config import Settings
 
 
 async def holds_credential(configured: Settings, relay: str) -> bool:
-    """Whether it says that it has the credential of this relay."""
+    """Whether the running relay says that it has the credential of a relay."""
     try:
         url = page_url(interface_host(configured.admin[0]), "/readyz")
         async with Client() as client:

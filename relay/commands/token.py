@@ -22,10 +22,10 @@ def fresh_token() -> str:
 
 
 def write_client(folder: Path, name: str, lasts_seconds: float | None) -> Path:
-    """Write a client of a folder, in place of one of that name; return its file.
+    """Write a client's token into a folder of clients, replacing one of that name; return its file.
 
     Raises:
-        CommandError: It is no name, or the file cannot be written.
+        CommandError: The name is not allowed, or the file cannot be written.
     """
     if not is_name(name) or name == ALL or name.startswith("."):
         raise CommandError(f'a client\'s name {NAME_RULE}, nor "{ALL}"')
@@ -49,7 +49,7 @@ def write_token(path: Path) -> bool:
 
 
 def _put(path: Path, text: str, mode: int) -> None:
-    """Write a file in place of another, whole or not at all."""
+    """Replace a file, whole or not at all."""
     temporary = path.with_name(f".{path.name}.new")
     try:
         temporary.unlink(missing_ok=True)

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tests.bench import calling, peers
 from tests.bench.peers import CALLS, CHAIN, DIRECT, RELAYS, STREAMS, Setting, Upstreams
-from tests.bench.processes import ROOT, await_port, cpu_seconds, free_port, start
+from tests.bench.processes import ROOT, await_port, cpu_seconds, start
+from tests.harness.ports import free_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,11 @@ def running_peer(name: str, plan: Plan, upstreams: Upstreams) -> Iterator[Way]:
         return
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"bench-{name}-")))
-        port = free_port()
+        port, hop_port, returns = free_ports(3)
         setting = Setting(folder, port, upstreams)
         log = folder / "log"
         if name == CHAIN:
-            setting = replace(setting, hop=free_port(), returns=free_port())
+            setting = replace(setting, hop=hop_port, returns=returns)
             hop = start(stack, peers.hop(setting), core=plan.cores.peer, log=log)
             await_port(setting.hop, hop, log)
         command = peers.COMMANDS[name](setting)
@@ -97,7 +98,7 @@ def running_upstream(core: int) -> Iterator[int]:
     """Run the upstream of JSON calls, and yield its port."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-upstream-")))
-        port = free_port()
+        (port,) = free_ports(1)
         headers = "".join(
             f'            add_header {name} "{value}";\n'
             for name, value in calling.ANSWER_HEADERS.items()

@@ -67,13 +67,6 @@ def end(process: subprocess.Popen[str]) -> None:
         process.communicate()
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 def await_port(port: int, process: subprocess.Popen[str], log: Path) -> None:
     """Return once a process takes connections; one that ends before ends the measurement."""
     deadline = time.monotonic() + _START_SECONDS

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import tempfile
 import threading
@@ -19,6 +18,8 @@ from typing import Final, Self, TypeVar
 
 from testcontainers.compose import DockerCompose
 from testcontainers.core.container import DockerContainer
+
+from tests.harness.ports import free_ports
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 AGENT_IMAGE: Final = "python:3.13-slim-trixie"
@@ -61,15 +62,6 @@ def eventually(look: Callable[[], Found | None], what: str) -> Found:
                 return found
         never.wait(_ASK_AGAIN_SECONDS)
     raise AssertionError(f"waited {FUSE_SECONDS:g} s in vain for {what}")
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for handle in sockets:
-            handle.bind(("127.0.0.1", 0))
-        return [handle.getsockname()[1] for handle in sockets]
 
 
 @dataclass

@@ -20,8 +20,9 @@ from typing import Final
 import pytest
 
 from tests.e2e.installation import Installation, let_in
-from tests.e2e.stack import PROJECT, Agent, Stack, eventually, free_ports, get
+from tests.e2e.stack import PROJECT, Agent, Stack, eventually, get
 from tests.e2e.test_streaming import MESSAGES, STREAM, standin
+from tests.harness.ports import free_ports
 
 KEY: Final = "sk-ant-api03-e2eOfTheVersionBefore0000000000000000000AA"
 EARLIER: Final = "d1cdaf8cd71f1f5247afaa83950acfefeb72618e"

@@ -7,7 +7,6 @@ need not guess; and no byte of the request, the credential least of all, has gon
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -90,11 +89,13 @@ async def upstreams(certificates: Certificates) -> AsyncIterator[Upstreams]:
 
 @pytest.fixture(scope="module")
 def config(
-    upstreams: Upstreams, no_tls: dict[str, NoTls], certificates: Certificates, full_port: int
+    upstreams: Upstreams,
+    no_tls: dict[str, NoTls],
+    certificates: Certificates,
+    closed_port: int,
+    full_port: int,
 ) -> Config:
     """A relay in front of each."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        closed_port = closed.getsockname()[1]
     ports = {name: each.port for name, each in upstreams.items()}
     ports |= {name: each.port for name, each in no_tls.items()}
     urls = {name: f"https://127.0.0.1:{port}" for name, port in ports.items()}

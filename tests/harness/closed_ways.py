@@ -7,7 +7,6 @@ that.
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from tests.harness.configuration import Config
 from tests.harness.egress import API, AUTHORITY, Issued
 from tests.harness.proxy import OPENED, Proxy, running_proxy
 from tests.harness.secrets import PROXY_CREDENTIAL, PROXY_PASSWORD, SECRETS
-from tests.harness.silence import NoTls
+from tests.harness.silence import NoTls, refusing
 from tests.harness.upstream import running_upstream
 
 CONNECT_SECONDS: Final = 0.5
@@ -189,7 +188,7 @@ async def failing_elsewhere(issued: Issued, full_port: int) -> AsyncIterator[Con
         strange = await stack.enter_async_context(running_proxy({}, issued.proxy.context()))
         urls = {
             "nowhere": "http://proxy.corp.invalid",
-            "refused": f"http://127.0.0.1:{closed_port()}",
+            "refused": f"http://127.0.0.1:{stack.enter_context(refusing())}",
             "full": f"http://127.0.0.1:{full_port}",
             "silent-proxy-tls": f"https://127.0.0.1:{silent.port}",
             "plain-proxy": f"https://127.0.0.1:{plain.port}",
@@ -209,10 +208,3 @@ async def failing_elsewhere(issued: Issued, full_port: int) -> AsyncIterator[Con
         yield {name: relay_by(issued, url) for name, url in urls.items()}
         assert strange.passages == []
         assert forging.requests == []
-
-
-def closed_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port: int = closed.getsockname()[1]
-    return port

@@ -1,4 +1,4 @@
-"""Listeners that nobody gets anywhere with: one accepts no connection, one takes part in no TLS."""
+"""Ports that nobody gets anywhere with: one refuses, one accepts nobody, one does no TLS."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+@contextmanager
+def refusing() -> Iterator[int]:
+    """Hold a port that nobody listens on, so that nobody else comes to; yield it."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 @contextmanager

@@ -274,9 +274,9 @@ async def test_silence_within_an_answer_is_the_innermost_legs(tmp_path: Path) ->
         await hop.send(CHUNKED + chunk(b"one"))
         answer = await agent.head()
         assert await agent.piece(answer) == b"one"
+        began = time.perf_counter()
         await api.send(CHUNKED)
         through = await back.head()
-        began = time.perf_counter()
         await back.finish(through)  # the API falls silent, and its leg is cut
         assert not through.complete
         assert time.perf_counter() - began >= LIMIT * 0.9

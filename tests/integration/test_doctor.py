@@ -7,7 +7,6 @@ import errno
 import json
 import re
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -271,14 +270,6 @@ async def test_a_missing_credential_does_not_hide_the_rest(
 
 
 # The way there
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port that nobody listens at."""
-    with socket.socket() as handle:
-        handle.bind(("127.0.0.1", 0))
-        yield handle.getsockname()[1]
 
 
 async def test_nobody_listens(closed_port: int, tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,14 +31,6 @@ def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for what never comes."""
     monkeypatch.setattr(calls, "ANSWER_SECONDS", 1.0)
     monkeypatch.setattr(probe, "_HOLDING_SECONDS", 0.2)
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port that nobody listens at."""
-    with socket.socket() as handle:
-        handle.bind(("127.0.0.1", 0))
-        yield handle.getsockname()[1]
 
 
 def as_it_runs(chain: StandInChain, **changes: object) -> Config:

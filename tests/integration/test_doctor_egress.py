@@ -12,7 +12,7 @@ import pytest
 
 from relay.commands.doctor import StreamOptions, System, calls, diagnose, path
 from relay.config import load
-from tests.harness.closed_ways import SQUID, WANTS, closed_port
+from tests.harness.closed_ways import SQUID, WANTS
 from tests.harness.configuration import Config, write_configuration
 from tests.harness.egress import API, AUTHORITY, Issued, issue, through
 from tests.harness.proxy import Proxy, running_proxy
@@ -115,11 +115,11 @@ async def test_a_proxy_that_opens_no_way(
         assert len(proxy.passages) == 1
 
 
-async def test_a_proxy_that_is_not_there(issued: Issued, tmp_path: Path) -> None:
+async def test_a_proxy_that_is_not_there(issued: Issued, closed_port: int, tmp_path: Path) -> None:
     """Its name, its port, its TLS: said of the proxy, with its own key."""
     found = {}
     urls = {
-        "port": f"http://127.0.0.1:{closed_port()}",
+        "port": f"http://127.0.0.1:{closed_port}",
         "name": "http://proxy.corp.invalid:3128",
     }
     for what, url in urls.items():

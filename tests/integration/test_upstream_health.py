@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,9 @@ REASON = "{url} cannot be reached: %s; calls fail until that is mended"
 
 
 @pytest.fixture
-def ports(full_port: int) -> Iterator[dict[str, int]]:
+def ports(closed_port: int, full_port: int) -> dict[str, int]:
     """A port that nobody listens on, and one whose listener accepts nobody."""
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        yield {"closed": closed.getsockname()[1], "full": full_port}
+    return {"closed": closed_port, "full": full_port}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.e2e.stack import free_ports
+from tests.harness.ports import free_ports
 from tests.observability.exposition import Relay, served
 from tests.observability.prometheus import Prometheus, running
 

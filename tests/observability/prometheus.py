@@ -15,7 +15,8 @@ from typing import Final
 import yaml
 from testcontainers.core.container import DockerContainer
 
-from tests.e2e.stack import Answer, eventually, free_ports, get
+from tests.e2e.stack import Answer, eventually, get
+from tests.harness.ports import free_ports
 from tests.observability.examples import PROMETHEUS
 
 IMAGE: Final = "prom/prometheus:v2.53.3"

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.e2e.stack import PROJECT, eventually, free_ports, get
+from tests.e2e.stack import PROJECT, eventually, get
+from tests.harness.ports import free_ports
 from tests.observability.prometheus import running_on_bridge
 
 

@@ -113,9 +113,10 @@ async def test_login_renewed_in_the_middle_of_a_session_loses_no_call(
     tmp_path: Path, upstream: Upstream
 ) -> None:
     """Claude Code renews it ahead of its end; a call that runs then ends as it began."""
-    ends = time.time() + 3
-    log_in(tmp_path, OAUTH, ends)
+    log_in(tmp_path, RENEWED)
     async with relay_process(tmp_path, text_for(upstream), environment(tmp_path)) as relay:
+        ends = time.time() + 3  # from now on: a relay may take its time to begin
+        log_in(tmp_path, OAUTH, ends)
         agent = await relay.agent()
         await agent.send(call())
         caller, sent = await upstream.called()

@@ -224,3 +224,10 @@ def test_the_drawing_of_packages_is_the_contract_of_imports() -> None:
     drawing = re.findall(r"^```\n(.*?)^```", code, re.MULTILINE | re.DOTALL)[0]
     assert [re.findall(r"\w+", line[:23]) for line in drawing.splitlines()] == layers
     assert re.findall(r"^\| `(\w+)` \|", code, re.MULTILINE) == named
+
+
+def test_every_file_that_contributors_are_sent_to_is_there() -> None:
+    """But for those whose NAME is theirs to choose."""
+    named = re.findall(r"`((?:relay|tests|docs|examples)/[\w./-]+)`", FILES["CONTRIBUTING.md"])
+    assert len(named) > 40
+    assert [each for each in named if "NAME" not in each and not (ROOT / each).exists()] == []

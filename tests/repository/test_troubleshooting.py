@@ -10,7 +10,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -121,14 +120,7 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield running
 
 
-def closed_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port: int = closed.getsockname()[1]
-    return port
-
-
-def several(upstream: Upstream, full_port: int) -> Config:
+def several(upstream: Upstream, closed_port: int, full_port: int) -> Config:
     """Return a configuration with relays that fail in ways of their own."""
     there = f"http://127.0.0.1:{upstream.port}"
     known = {"name": "anthropic", "source": {"file": "key"}}
@@ -136,7 +128,7 @@ def several(upstream: Upstream, full_port: int) -> Config:
     relays = {
         "small": {"url": there, "grant": "anthropic", "max_body": 1},
         "keyless": {"url": there, "grant": "keyless"},
-        "away": {"url": f"http://127.0.0.1:{closed_port()}", "grant": "anthropic"},
+        "away": {"url": f"http://127.0.0.1:{closed_port}", "grant": "anthropic"},
         "full": {"url": f"http://127.0.0.1:{full_port}", "grant": "anthropic"},
     }
     return configuration(upstream.port, grants=[known, unset], relays=relays)
@@ -144,10 +136,13 @@ def several(upstream: Upstream, full_port: int) -> Config:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def processes(
-    upstream: Upstream, full_port: int, tmp_path_factory: pytest.TempPathFactory
+    upstream: Upstream,
+    closed_port: int,
+    full_port: int,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Processes]:
     """Relays that are patient, hurried, open to whoever is on this host, and broken."""
-    config = several(upstream, full_port)
+    config = several(upstream, closed_port, full_port)
     limits = {"connect": 1, "headers": 1, "idle": 0.3, "request_body": 0.3}
     configs = {
         "patient": config,
@@ -215,10 +210,10 @@ async def test_stopping(upstream: Upstream, tmp_path: Path) -> None:
         assert await process.exit_status() == 0
 
 
-async def test_connection_refused() -> None:
+async def test_connection_refused(closed_port: int) -> None:
     """What the system says where nobody listens."""
     with pytest.raises(ConnectionRefusedError):
-        await asyncio.open_connection("127.0.0.1", closed_port())
+        await asyncio.open_connection("127.0.0.1", closed_port)
     assert entry(os.strerror(ECONNREFUSED))
 
 
@@ -321,9 +316,11 @@ async def test_lines_about_credentials(upstream: Upstream, tmp_path: Path) -> No
         assert text.strip(" '") in PAGE.split("\n## Lines of the log\n")[1]
 
 
-async def test_lines_of_the_log(upstream: Upstream, full_port: int, tmp_path: Path) -> None:
+async def test_lines_of_the_log(
+    upstream: Upstream, closed_port: int, full_port: int, tmp_path: Path
+) -> None:
     """A relay that everything is wrong with says all of them."""
-    config = several(upstream, full_port)
+    config = several(upstream, closed_port, full_port)
     more = {
         "plain": {"url": f"https://127.0.0.1:{upstream.port}", "grant": "anthropic"},
         "lost": {"url": "http://nowhere.invalid", "grant": "anthropic"},

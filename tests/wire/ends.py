@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from tests.harness.secrets import (
     SECRETS,
     TOKEN,
 )
+from tests.harness.silence import refusing
 from tests.wire.agent import RawAgent, connect
 from tests.wire.strict import Response
 from tests.wire.upstream import RawUpstream
@@ -186,18 +187,12 @@ def count_credentials(fields: list[tuple[bytes, bytes]]) -> int:
 @asynccontextmanager
 async def running_ends(folder: Path, changes: Config | None = None) -> AsyncIterator[Ends]:
     """Run both for the length of the context; at its end look at the metrics."""
-    upstream, nobody = RawUpstream(), RawUpstream()
-    await upstream.start()
-    await nobody.start()
-    await nobody.stop()
-    config = configuration(upstream.port, nobody.port) | (changes or {})
-    try:
-        async with running_relay(folder, config) as relay:
-            ends = Ends(relay, upstream)
-            try:
-                yield ends
-                await ends.check_metrics()
-            finally:
-                ends.drop_agents()
-    finally:
-        await upstream.stop()
+    upstream = RawUpstream()
+    async with AsyncExitStack() as stack:
+        await upstream.start()
+        stack.push_async_callback(upstream.stop)
+        config = configuration(upstream.port, stack.enter_context(refusing())) | (changes or {})
+        ends = Ends(await stack.enter_async_context(running_relay(folder, config)), upstream)
+        stack.callback(ends.drop_agents)
+        yield ends
+        await ends.check_metrics()

@@ -14,7 +14,7 @@ from tests.harness.secrets import OTHER_TOKEN, TOKEN
 from tests.wire.drafts import Draft
 from tests.wire.genes import Genes
 
-_LINES: Final = (
+FIELD_LINES: Final = (
     *(b"X-A: b", b"Content-Length: 2", b"Content-Length: 0", b"Content-Length: 5", b"Content-Length: +2", b"Content-Length: 2, 2"),
     *(b"Content-Length:", b"Content-Length: 0x2", b"Content-Length: 99999999999999999999", b"content-length: 02", b"Content-Length: 2 "),
     *(b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding : chunked"),
@@ -106,11 +106,11 @@ _BYTES: Final = (
 
 def _replace_line(draft: Draft, genes: Genes) -> None:
     if draft.lines:
-        draft.lines[genes.below(len(draft.lines))] = genes.pick(_LINES)
+        draft.lines[genes.below(len(draft.lines))] = genes.pick(FIELD_LINES)
 
 
 def _insert_line(draft: Draft, genes: Genes) -> None:
-    draft.lines.insert(genes.below(len(draft.lines) + 1), genes.pick(_LINES))
+    draft.lines.insert(genes.below(len(draft.lines) + 1), genes.pick(FIELD_LINES))
 
 
 def _duplicate_line(draft: Draft, genes: Genes) -> None:
@@ -185,7 +185,7 @@ def _drop_piece(draft: Draft, genes: Genes) -> None:
 
 
 def _add_trailer(draft: Draft, genes: Genes) -> None:
-    draft.body[-1:-1] = [genes.pick(_LINES), genes.pick(_ENDS)]
+    draft.body[-1:-1] = [genes.pick(FIELD_LINES), genes.pick(_ENDS)]
 
 
 _OF_DRAFTS: Final[tuple[Callable[[Draft, Genes], None], ...]] = (

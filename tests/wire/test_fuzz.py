@@ -15,12 +15,14 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from relay.proxy.header_policy import goes_to_agent, goes_upstream
 from tests.wire.arena import Arena, Case, running_arena
 from tests.wire.drafts import ANSWERS, REQUESTS
 from tests.wire.genes import GENOME_SIZE, Genes
 from tests.wire.judging import plan_requests
-from tests.wire.mutations import mutated
-from tests.wire.strict import read_request, read_response
+from tests.wire.mutations import FIELD_LINES, mutated
+from tests.wire.reference import crossing, crossing_back
+from tests.wire.strict import Request, read_request, read_response
 
 GENOMES = st.lists(
     st.binary(min_size=GENOME_SIZE // 2, max_size=GENOME_SIZE), min_size=8, max_size=32
@@ -47,6 +49,15 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Ru
     """A relay with many slots, and the loop it runs on."""
     with running(tmp_path_factory) as started:
         yield started
+
+
+@pytest.mark.parametrize("name", sorted({line.partition(b":")[0] for line in FIELD_LINES}))
+def test_the_judge_drops_what_the_relay_drops(name: bytes) -> None:
+    """Of what is sent; the slice below may not get to a header that only one of them knows."""
+    fields = [(name, b"x")]
+    request = Request(method=b"GET", target=b"/", minor=1, fields=fields)
+    assert bool(crossing(request)) == goes_upstream(name.lower())
+    assert bool(crossing_back(fields, [])) == goes_to_agent(name.lower())
 
 
 @RUNS

@@ -1,12 +1,12 @@
 """``relay doctor``: what is wrong between an agent and the API, and what to do about it.
 
-Three sections: each relay with its upstream (`upstream`, by way of `reaching`, `calls`,
-`streams` and `headroom`), the relay that runs here (`running`), and what is around it
-(`surroundings`, from what `system` can see). In an agent's place there is one (`vantage`).
+Three sections: each relay with its upstream (`api`, with `path`, `calls`, `streams`, `hops` and
+`headroom`), the relay that runs here (`local`, `chain`), and its surroundings (`exposure`,
+`platforms`, from what `host` can see). Run from an agent's container there is one (`from_agent`).
 It changes nothing, starts nothing and, unless asked to, costs nothing. ``--json`` prints::
 
-    ok                        whether nothing is wrong; the exit status is 1 otherwise
-    checks[]                  section, check, level (ok, note, warn, FAIL), text, remedy
+    ok          whether nothing is wrong; the exit status is 1 otherwise
+    checks[]    section, check, level (ok, note, warn, FAIL), text, remedy
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _values(credentials: list[Credential]) -> list[str]:
 async def _noting(
     findings: Findings, relay: RelaySettings, working: list[RelaySettings]
 ) -> Findings:
-    """Pass findings on, and note the relay if its credential is accepted."""
+    """Yield the findings, and note the relay if its credential is accepted."""
     async for finding in findings:
         if finding.check == "credential" and finding.level == "ok":
             working.append(relay)
@@ -85,10 +85,10 @@ async def _noting(
 async def diagnose_from_agent(
     url: str, environment: Mapping[str, str], out: TextIO, *, as_json: bool
 ) -> int:
-    """Examine what an agent reaches from here; return the exit status.
+    """Examine what can be reached from an agent's container; return the exit status.
 
     Raises:
-        BadAddress: The URL is none.
+        BadAddress: The URL is malformed.
     """
     address, path = from_agent.parse(url)
     tokens = (environment.get(name, "") for name in from_agent.TOKENS)

@@ -1,8 +1,8 @@
-"""One relay's upstream: is it the API, does it take the credential, whose is it?
+"""Examines one relay's upstream: is it the API, does it take the credential?
 
-Asks what costs nothing: the list of models, by the relay's own way of making a call. Where
-there is no such page, an empty message tells an API from another place: it is refused for
-what it lacks before any model hears of it.
+Asks what costs nothing: the list of models, sent as the relay itself sends calls. Where there is no
+such list, an empty message tells an API from something else: an API refuses it as incomplete before
+any model gets it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from relay.proxy.hop_words import OR_A_HOP
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What one relay is to have: the credential, and what is sent beside it and to its hops."""
+    """The values that one relay needs: the credential, extra headers, those of its hops."""
 
     credential: Credential
     extras: Sequence[Extra] = ()
@@ -59,7 +59,7 @@ async def examine(
     system: System,
     stream: StreamOptions,
 ) -> Findings:
-    """Find out all about one relay; what depends on a failed step is left out."""
+    """Examine one relay; steps that depend on a failed one are left out."""
     credential, own = held.credential, [each for each in held.extras if not each.hop]
     yield await _presence(credential, relay, settings)
     found = remarks(credential.reading, credential.name) if credential.ready else ()
@@ -86,7 +86,7 @@ async def examine(
 
 
 async def _reach(relay: RelaySettings, system: System) -> Findings:
-    """Find out how far one gets on the relay's way out."""
+    """Examine the connection to the upstream, by its egress proxy if there is one."""
     if relay.egress is not None:
         async for finding in way_out.reach(relay, relay.egress, system):
             yield finding
@@ -151,7 +151,7 @@ async def _no_answer(relay: RelaySettings, error: RelayError) -> Finding:
 
 
 def judge(subject: Subject, answer: Answer) -> Iterator[Finding]:
-    """Yield what an answer to the question for the models says of path and credential."""
+    """Yield what the answer to a request for models says of path and credential."""
     relay = subject.relay
     asked = f"GET {_path(relay, MODELS)}: {answer.status}"
     status, milliseconds = answer.status, answer.seconds * 1000

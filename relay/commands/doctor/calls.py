@@ -1,7 +1,7 @@
-"""One call to an upstream, made by what makes the relay's own: the doctor sees what a call sees.
+"""Sends one call to an upstream by the relay's own code, so that the doctor sees what a call sees.
 
-The credential goes in where it always does. A call that must not carry one is made for a
-grant whose only header says who is calling.
+The credential is put in as always. A call that must not carry one uses a grant whose only header
+names the caller.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MESSAGES: Final[dict[Api, str]] = {
     "openai": "/v1/chat/completions",
 }
 ANSWER_SECONDS: Final = 20.0
-"""How long an answer is waited for; the configured limits are for calls that think."""
+"""How long to wait for an answer; the configured limits allow for models that think."""
 # More than any list of models; of what comes beyond, nothing is kept.
 _BODY_LIMIT: Final = 4 * 1024 * 1024
 _AGENT: Final = f"relay-doctor/{__version__}".encode()
@@ -70,7 +70,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """A body that is here already."""
+    """A request body that is complete."""
 
     data: bytes
     chunked: bool = False

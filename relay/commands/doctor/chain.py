@@ -1,7 +1,7 @@
-"""Whether calls come back from each hop of a relay that runs, and stream: proved by a probe.
+"""Tests by a probe that calls come back from each hop of a running relay, and stream.
 
-Where they do not, the last hop that the probe got to is the one to look at; those before it have
-sent on, those behind it have not been tried.
+Where they do not, the last hop that the probe reached is at fault: those before it have sent on,
+those behind it were not reached.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def examine(
 
 
 def _unanswered(relay: RelaySettings, settings: Settings, error: NoAnswer) -> Finding:
-    """Say that a probe brought no whole answer: by whose fault, the relay has not told."""
+    """Return a finding: the probe got no complete answer, and the relay named no hop."""
     names = ", ".join(hop.name for hop in relay.hops)
     fate = "does not answer" if error.why == "silent" else "breaks off its answer to"
     text = f"{relay.name}: {names}: {fate} a call within {PROBE_SECONDS:g} s"
@@ -62,14 +62,14 @@ def _unanswered(relay: RelaySettings, settings: Settings, error: NoAnswer) -> Fi
 
 
 def _bypass(relay: RelaySettings, name: str, said: str) -> Finding:
-    """Say what the relay says of a hop that went past it."""
+    """Return a finding about a hop that sent calls past the relay."""
     problem, _, remedy = said.partition("; ")
     problem = problem.removeprefix(f"hop {name} of relay {relay.name} ")
     return fail(CHECK, f"{relay.name}/{name}: {quote(problem)}", remedy)
 
 
 def judge(relay: RelaySettings, outcome: Outcome, ways: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield what a probe says of each hop; ``ways`` are where they are to send on to."""
+    """Yield a finding for each hop; ``ways`` are the addresses that they are to send on to."""
     states = outcome.states
     if states is None:
         said = f"{outcome.status}{f', {quote(outcome.error)}' if outcome.error else ''}"
@@ -107,7 +107,7 @@ def _came_back(name: str, hop: HopSettings, outcome: Outcome) -> Finding:
 
 
 def _stuck(relay: RelaySettings, hop: HopSettings, outcome: Outcome, way: str) -> Finding:
-    """Say why a call got to a hop, and not back."""
+    """Return a finding: a call reached the hop and did not come back."""
     name = f"{relay.name}/{hop.name}"
     if said := (outcome.bypasses or {}).get(hop.name):
         return _bypass(relay, hop.name, said)
@@ -126,7 +126,7 @@ def _stuck(relay: RelaySettings, hop: HopSettings, outcome: Outcome, way: str) -
 
 
 def _refused(relay: RelaySettings, name: str, reasons: frozenset[str], way: str) -> Finding:
-    """Say why what a hop sent on was refused."""
+    """Return a finding: what the hop sent on was refused."""
     text = f"{name}: comes back, and is refused at the return address"
     if "pass" in reasons:
         remedy = f"the relay's log says why; where it does not, have it send on to {way}"

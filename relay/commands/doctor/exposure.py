@@ -1,8 +1,8 @@
-"""What an agent on a container network could reach around the relay, as far as it shows from here.
+"""What an agent on a container network could reach beside the relay, as far as this host shows.
 
-Only where the relay listens beyond loopback: an agent on the host itself reaches all there is.
-What a firewall does cannot be seen without privileges; the way to try it is shown instead
-(`vantage`).
+Only where the relay listens beyond loopback: an agent on the host itself can reach everything.
+Firewall rules cannot be read without privileges; a command to try it from a container is shown
+instead (`from_agent`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ DEFAULT_SUBNET: Final = "10.84.84.0/24"
 
 
 async def examine(settings: Settings, system: System) -> Findings:
-    """Find out what is around a relay that containers call."""
+    """List what else listens where containers could connect to it."""
     beyond = [address for address in settings.listen if not address.is_loopback]
     if not beyond:
         yield note("network", "the relay listens on loopback only: containers do not reach it")

@@ -1,7 +1,7 @@
-"""What the doctor finds: one line each, with what to do about it, as text or as JSON.
+"""The doctor's findings: one line each, with what to do about it, as text or as JSON.
 
-Whatever an upstream said is made harmless here before a terminal sees it, and every known
-secret is taken out of every line, however it came in.
+Text from an upstream is stripped of control characters here, and every known secret is taken out of
+every line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REDACTED: Final = "[redacted]"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what was looked at, how it is, and what to do if it is not well."""
+    """One line: what was examined, its level, and a remedy if it is not well."""
 
     check: str
     level: Level
@@ -53,7 +53,7 @@ def fail(check: str, text: str, remedy: str) -> Finding:
 
 
 def quote(text: str | bytes, limit: int = _QUOTE_LIMIT) -> str:
-    """Return another's text as a terminal may show it: plain ASCII, and not much of it."""
+    """Return foreign text as plain ASCII, cut to ``limit`` characters."""
     text = text.decode("latin-1") if isinstance(text, bytes) else text
     return _UNPRINTABLE.sub("?", text[:limit])
 
@@ -102,7 +102,7 @@ class Report:
         return self._count("FAIL") > 0
 
     def end(self) -> None:
-        """Write the sum, or all of the JSON."""
+        """Write the summary, or all of the JSON."""
         if self._as_json:
             checks = [{"section": section} | asdict(finding) for section, finding in self._found]
             self._out.write(json.dumps({"ok": not self.failed, "checks": checks}, indent=2) + "\n")

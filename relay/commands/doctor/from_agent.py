@@ -1,7 +1,7 @@
-"""The agent's place: what is reached from a container on the agents' network.
+"""Examines what can be reached from a container on the agents' network.
 
-Run there, with the relay's address and no configuration. That is the one way to see what a
-firewall does, and what else of the host answers.
+Run in such a container, with the relay's address and no configuration. Only from there can be seen
+what a firewall lets through, and what else of the host answers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TOKENS: Final = ("ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY")
 
 
 class BadAddress(Exception):
-    """The relay's address cannot be used; the text says why."""
+    """The relay's URL cannot be used; the text says why."""
 
 
 def parse(url: str) -> tuple[ListenAddress, str]:
@@ -56,7 +56,7 @@ def _sendable(text: str) -> bool:
 async def examine(
     address: ListenAddress, path: str, environment: Mapping[str, str], http: Client
 ) -> Findings:
-    """Find out what an agent reaches from here: a relay at this address and path, and more."""
+    """Examine what an agent can reach: the relay at this address, and other services."""
     finding = await _probe(http, address, path)
     yield finding
     if finding.level == "ok":
@@ -130,7 +130,7 @@ def _judge(path: str, answer: Answer) -> Finding:
 
 
 async def _around(relay: ListenAddress) -> Findings:
-    """Try the ports where something worth reaching often listens, beside the relay's."""
+    """Try to connect to ports of usual services, beside the relay's."""
     ports = [port for port in SERVICES if port != relay.port]
     tried = await asyncio.gather(*(_connects(relay.host, port) for port in ports))
     reached = [name_of(port) for port, open_ in zip(ports, tried, strict=True) if open_]

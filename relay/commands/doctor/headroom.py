@@ -1,7 +1,7 @@
-"""Headroom behind a relay: recognised, and asked what it would let others do.
+"""Recognises a Headroom behind a relay, and finds out what it would let others do.
 
-Nothing here carries the credential. What Headroom makes of ``x-headroom-base-url`` is told by
-a message that cannot be parsed: whether it refuses the address or the message, it calls
+No request here carries the credential. Whether Headroom honours ``x-headroom-base-url`` is seen
+from a message that cannot be parsed: it refuses either the address or the message, and calls
 nobody. Observed on headroom-ai 0.42.0.
 """
 
@@ -54,7 +54,7 @@ Verdict = Literal["obeyed", "refused", "unknown"]
 async def examine(
     relay: RelaySettings, version: str, settings: Settings, system: System, onward: str = _API
 ) -> Findings:
-    """Find out what the Headroom behind a relay would let others do, and not only send onward."""
+    """Examine what the Headroom behind a relay would do for others than the relay."""
     yield note(
         "headroom",
         f"this is Headroom {version}: its pages (/stats, /settings, /admin, ...) are for whoever "
@@ -134,7 +134,7 @@ async def _steering(relay: RelaySettings, settings: Settings, onward: str) -> Fi
 
 
 async def _verdict(relay: RelaySettings, settings: Settings, address: bytes) -> Verdict:
-    """Return whether Headroom would call this address for whoever asks."""
+    """Return whether Headroom would call this address if a request names it."""
     try:
         with closing(Stranger(relay, settings.timeouts, (_HEADER, address))) as stranger:
             answer = await stranger.ask("POST", "/v1/messages", _NO_MESSAGE)

@@ -1,7 +1,7 @@
-"""The LLM proxies on a relay's way, as seen from here: what they want, and whether they answer.
+"""Examines the hops of a relay from here: what they need, and whether they answer.
 
-Nothing is sent to one but a question who it is; no hop ever sees the credential. Whether calls
-come back from it only a relay that runs can tell (`chain`).
+They are only asked what they are; none is sent the credential. Whether calls come back from them, a
+running relay finds out (`chain`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PASS: Final = "its pass"
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """What a relay's upstream or a hop wants for itself, from a source: a header, or a pass."""
+    """A value with a source that an upstream or a hop needs: a header, or a pass."""
 
     relay: str
     hop: str
@@ -80,7 +80,7 @@ def presence(extra: Extra) -> Finding:
 async def examine(
     relay: RelaySettings, extras: Sequence[Extra], settings: Settings, system: System
 ) -> Findings:
-    """Find out about each hop of a relay."""
+    """Examine each hop of a relay."""
     for hop in relay.hops:
         for extra in extras:
             if (extra.relay, extra.hop) == (relay.name, hop.name):
@@ -107,7 +107,7 @@ async def examine(
 
 
 def _of(relay: RelaySettings, hop: HopSettings, finding: Finding, back: str) -> Finding:
-    """Return what was found on the way to a hop, as of the hop."""
+    """Return a finding about the connection, named as the hop's."""
     text = f"{hop.name}: {finding.text}"
     # Started by its name alone it would go past the relay.
     own, *_ = return_variables(relay.api, back)
@@ -119,13 +119,13 @@ def _of(relay: RelaySettings, hop: HopSettings, finding: Finding, back: str) -> 
 
 
 def _back(settings: Settings, relay: RelaySettings, hop: HopSettings) -> str:
-    """Return the address alone that a hop is to send on to."""
+    """Return only the address that a hop is to send on to."""
     found = return_addresses(settings, relay, hop, interface_addresses)
     return found[0].url if found else "<the relay's return address>"
 
 
 def way_back(settings: Settings, relay: RelaySettings, hop: HopSettings) -> str:
-    """Return where a hop is to send on to, with the variables that take it."""
+    """Return the address that a hop is to send on to, with the variables that set it."""
     found = return_addresses(settings, relay, hop, interface_addresses)
     if not found:
         return "an address of returns, none of which is there yet"

@@ -1,8 +1,7 @@
-"""What this host, or the container on its network, shows of itself: the kernel's tables and files.
+"""What can be seen of this host, or of the container that this runs in: kernel tables and files.
 
-Everything is read below one root, so that a test can make a host of its own. What cannot be
-read from here is simply not known: a container on the host's network sees the host's sockets
-and routes, and none of its files.
+All paths are below one root, so that tests can make up a host. What cannot be read is unknown: a
+container on the host's network sees the host's sockets and routes, and none of its files.
 """
 
 from __future__ import annotations
@@ -110,9 +109,10 @@ class System:
 
     @property
     def wsl(self) -> int:
-        """Which Windows Subsystem for Linux this is, or 0: its kernels have Microsoft's name.
+        """Return the version of the Windows Subsystem for Linux, or 0.
 
-        2 has one of its own (5.15.167.4-microsoft-standard-WSL2), 1 says 4.4.0-19041-Microsoft.
+        Their kernels have Microsoft in the release: 5.15.167.4-microsoft-standard-WSL2 for version
+        2, 4.4.0-19041-Microsoft for 1.
         """
         kernel = self._fact("proc/sys/kernel/osrelease")
         if "microsoft" not in kernel.lower():
@@ -176,15 +176,15 @@ class System:
 
     @property
     def image(self) -> str:
-        """The name of the relay's image, from the same place."""
+        """The name of the relay's image, which compose.yaml tells the container as well."""
         return self._environment.get("RELAY_IMAGE") or "agent-relay"
 
     def docker_platform(self) -> str:
-        """Return what a Docker client here says it talks to, or an empty text."""
+        """Return the platform that a Docker client reports for its server, or an empty text."""
         return self._ask_docker("version", "{{.Server.Platform.Name}}")
 
     def docker_security(self) -> str:
-        """Return the security options of that, such as ``name=rootless``."""
+        """Return the server's security options, such as ``name=rootless``."""
         return self._ask_docker("info", "{{.SecurityOptions}}")
 
     def _ask_docker(self, command_name: str, template: str) -> str:

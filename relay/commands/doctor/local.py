@@ -1,4 +1,4 @@
-"""The relay that runs here: where agents reach it, and whether it takes their token."""
+"""Examines the relay that runs here: its addresses, and whether it takes its clients' tokens."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ async def examine(
     http: Client,
     model: str | None,
 ) -> Findings:
-    """Find out about the running relay; ``working`` are those whose upstream takes calls.
+    """Examine the running relay; ``working`` are the relays whose upstream takes calls.
 
-    ``model`` is what is named in calls that nobody answers.
+    ``model`` is the model named in requests that reach no model.
     """
     for warning in settings.warnings:
         yield warn("config", warning, f"mend it there; where the relay runs already, {RELOAD}")
@@ -69,7 +69,7 @@ async def _running(
     http: Client,
     model: str | None,
 ) -> Findings:
-    """Find out what a relay that runs does."""
+    """Examine a relay that was found running."""
     admin = settings.admin[0]
     yield await _readiness(http, admin)
     reached: list[ListenAddress] = []
@@ -91,7 +91,7 @@ async def _running(
 async def _calls(
     settings: Settings, working: list[RelaySettings], running: Running, model: str | None
 ) -> Findings:
-    """Try the hops, and what is free at the end, where both are well without one another."""
+    """Yield findings of the chains, and of a free call where chain and upstream are well."""
     for relay in settings.relays:
         proved = True
         async for finding in chain.examine(relay, settings, running, model):
@@ -135,7 +135,7 @@ async def _probe(http: Client, address: ListenAddress, relay: RelaySettings) -> 
 
 
 async def _probe_return(http: Client, address: ListenAddress, settings: Settings) -> Finding:
-    """Ask at a return address as a hop does that looks whether its upstream is there."""
+    """Ask at the return address as a hop does that checks its upstream."""
     relay = next(relay for relay in settings.relays if relay.hops)
     try:
         url = page_url(interface_host(address), f"/{relay.name}/{relay.hops[0].name}")
@@ -154,7 +154,7 @@ def _said(answer: Answer) -> str:
 
 
 async def _call(running: Running, relay: RelaySettings) -> Finding:
-    """Make the free call through the running relay."""
+    """Send a call that costs nothing through the running relay."""
     path = f"/relay/{relay.name}{MODELS}"
     try:
         check_path(MODELS.encode(), relay.allow)

@@ -1,7 +1,7 @@
-"""The way to an upstream, step by step: its name, a connection, TLS.
+"""Examines the way to an upstream step by step: name, connection, TLS.
 
-Each step says what exactly is wrong, which a failed call does not; a step that fails is the
-last. The relay's own call comes after these (`upstream`).
+Each step says exactly what is wrong, which a failed call does not; the first that fails is the
+last. The relay's own call is tried after these (`api`).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _CERTIFICATE_FAULTS: Final = {
 
 
 async def reach(relay: RelaySettings, system: System, *, secret: bool = True) -> Findings:
-    """Find out how far one gets; the last finding is the first failure.
+    """Examine the steps; the last finding is the first failure.
 
-    ``secret`` says whether the credential goes there.
+    ``secret`` says whether the credential would be sent there.
     """
     address = relay.upstream
     rows = await resolve(address)
@@ -67,7 +67,7 @@ def hosts_of(rows: list[Row]) -> list[str]:
 
 
 def named(address: UpstreamAddress, hosts: list[str]) -> Finding:
-    """Say what a name stands for."""
+    """Return the addresses of a name, in words."""
     return ok("name", f"{address.host} is {', '.join(hosts)}")
 
 
@@ -89,7 +89,7 @@ def _host_of(row: Row) -> str:
 
 
 async def connect(address: UpstreamAddress, rows: list[Row], system: System) -> Finding:
-    """Say whether anybody answers there."""
+    """Try to connect."""
     begun = time.perf_counter()
     try:
         async with asyncio.timeout(CONNECT_SECONDS):

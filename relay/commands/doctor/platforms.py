@@ -1,8 +1,8 @@
-"""Where the relay runs, as far as that changes what else holds: docs/platforms.md.
+"""Finds platforms where something differs from Linux with Docker: docs/platforms.md.
 
-Each is told by facts that are there without a privilege: the kernel's name, the map of user ids,
-what an engine leaves in its containers, and what a Docker client says of its server. Nothing is
-said of a plain Linux with Docker.
+Each is recognised without privileges: by the kernel's name, the map of user ids, what an engine
+leaves in its containers, and what a Docker client reports. Nothing is said of plain Linux with
+Docker.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PAGE: Final = f"{DOCS}/platforms.md"
 
 
 async def examine(settings: Settings, system: System) -> Findings:
-    """Find out what differs here from a Linux host with Docker."""
+    """Yield a note for each difference from a Linux host with Docker."""
     platform, rootless = await asyncio.to_thread(_ask_docker, system)
     for finding in _desktop(platform, system):
         yield finding
@@ -71,7 +71,7 @@ def _wsl(system: System) -> Iterator[Finding]:
 def _engine(
     system: System, beyond: list[ListenAddress], *, docker_is_rootless: bool
 ) -> Iterator[Finding]:
-    """Yield what an engine without root, or another than Docker, makes of networks and ids."""
+    """Yield what rootless engines and Podman do differently with networks and user ids."""
     rootless = system.is_rootless or docker_is_rootless
     if system.in_podman and rootless:
         text = "this is Podman without root: its networks are apart from the host's, where the "

@@ -1,7 +1,7 @@
-"""One small call through a relay that runs and the LLM proxies behind it, which ends at the relay.
+"""Sends a probe: a small call through a running relay and its hops that ends at the relay itself.
 
-It costs nothing, and needs no credential: see ``relay.proxy.probe``. What came of it is told by
-headers of the answer, by the text that came through, and by what the relay counted meanwhile.
+It costs nothing and needs no credential: see ``relay.proxy.probe``. Its outcome is read from
+headers of the answer, from the text of its stream, and from the relay's counters.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ _REJECTIONS: Final = re.compile(rb'^relay_rejections_total\{reason="(\w+)"\} (\S
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a probe."""
+    """The outcome of a probe."""
 
     status: int
     error: str = ""
     """The relay's own name for what went wrong."""
     states: Mapping[str, str] | None = None
-    """What became of the call at each hop that it got to; None, where it got to none."""
+    """By each hop that it reached, what happened there; None where it reached none."""
     streams: Mapping[str, bool] | None = None
-    """Whether each hop that it came through passes on what it is given; None: nothing was told."""
+    """By each hop, whether it passes on a stream as it comes; None where this is unknown."""
     refused: frozenset[str] = frozenset()
-    """Why the relay refused requests meanwhile: those of the hops, most likely."""
+    """Reasons of refusals that the relay counted meanwhile: most likely of the hops' requests."""
     bypasses: Mapping[str, str] | None = None
-    """What the relay says of hops that went past it."""
+    """By each hop that sent calls past the relay, what the relay says of it."""
 
 
 class Running:
@@ -131,7 +131,7 @@ def probed_path(relay: RelaySettings) -> str | None:
 
 
 def _body(path: str, model: str) -> bytes:
-    """Return a message that no cache has an answer to."""
+    """Return a message that is in no cache."""
     text = f"relay doctor {secrets.token_hex(8)}"
     body: dict[str, object] = {"model": model, "stream": True}
     if path.endswith("/responses"):

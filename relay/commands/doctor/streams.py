@@ -1,8 +1,8 @@
-"""Whether an event stream comes through as it is written: a call that costs a little.
+"""Tests whether an event stream comes through unbuffered, by a call that costs a little.
 
-No API streams anything for free, so this is done only when asked for. A short answer is
-asked of the cheapest model there is; what tells a buffer is that all of its events come
-together, after a wait in which they could have come one by one.
+No API streams for free, so this is only done when asked for. It asks the cheapest model for a short
+answer. A buffer shows by all events coming together, after a time in which they could have come one
+by one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _INSTANT_SECONDS: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """Whether the call is to be made, and with which model."""
+    """Whether to send the call, and with which model."""
 
     wanted: bool = False
     model: str | None = None
@@ -43,7 +43,7 @@ class StreamOptions:
 async def examine(
     relay: RelaySettings, caller: Caller, models: Answer, options: StreamOptions
 ) -> Finding:
-    """Find out whether a stream comes through unbuffered, if that is wanted."""
+    """Examine whether a stream comes through unbuffered, if that is wanted."""
     if not options.wanted:
         text = f"not checked: it costs up to {MAX_TOKENS} tokens"
         return note("stream", text, "relay doctor --stream")
@@ -87,7 +87,7 @@ def _broken(error: RelayError) -> Finding:
 
 
 def judge(relay: RelaySettings, model: str, answer: Answer) -> Finding:
-    """Say how a stream came."""
+    """Return a finding about when the events came."""
     if answer.status != 200:
         return _refused(relay, model, answer)
     if answer.content_type != "text/event-stream":

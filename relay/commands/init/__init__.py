@@ -1,11 +1,10 @@
-"""``relay init``: an agent.yaml and what goes with it, for the case at hand.
+"""``relay init``: writes an agent.yaml and what goes with it, for the case at hand.
 
-`finding` looks around, `asking` settles what is wanted, `drafting` says what that comes to, and
-`writing` puts it there; then it is read as ``relay check`` reads it. Two cases: the relay in
-Docker beside compose.yaml (config/agent.yaml, .env; the stack makes the token itself), and the
-relay on this host (agent.yaml, relay_token). No value of a secret is shown; one is copied only
-where that is asked for, from its variable into ``secrets``. Where files may be committed, no secret
-is written that .gitignore does not keep out.
+`detect` looks around, `ask` settles what is wanted, `templates` makes the texts, `write` writes
+them; then the result is read as by ``relay check``. There are two cases: the relay in Docker beside
+compose.yaml (config/agent.yaml, .env; the stack makes the token), and the relay on this host
+(agent.yaml, relay_token). No secret is shown; one is copied, from its variable into ``secrets``,
+only with ``--store``. In a Git repository no secret is written unless .gitignore excludes it.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ _IMAGE_IDS: Final = (10001, 10001)
 
 
 class Setup:
-    """One setting up: look around and choose, then write, then check."""
+    """One run of the command: look around and choose, write, check."""
 
     def __init__(
         self, folder: Path, flags: Flags, environment: Mapping[str, str], console: Console | None
@@ -74,10 +73,10 @@ class Setup:
             yield f"{state:<9} {path}"
 
     async def check(self) -> list[str]:
-        """Return what would be served, and what is hardly meant, as ``relay check`` shows it.
+        """Return the lines of ``relay check`` and the warnings for what was written.
 
         Raises:
-            ConfigurationError: What was written cannot be used.
+            ConfigurationError: It cannot be used.
         """
         settings = self._load()
         lines = [line.partition(" ") for line in await describe(settings)]
@@ -85,13 +84,13 @@ class Setup:
         return served + [f"warning   {warning}" for warning in self._warnings(settings)]
 
     def _warnings(self, settings: Settings) -> Iterator[str]:
-        """Yield what is hardly meant; the ledger's folder is the container's, not one here."""
+        """Yield the warnings, but for the ledger's folder, which is in the container."""
         for warning in settings.warnings:
             if self._choices.case == "host" or ": ledger.path: " not in warning:
                 yield warning
 
     def next_steps(self) -> Iterator[str]:
-        """Yield the commands that come now."""
+        """Yield the commands to run next."""
         yield from next_steps(self._choices, self._found, self._folder)
 
     def _load(self) -> Settings:
@@ -107,7 +106,7 @@ class Setup:
         return self._folder / inner / "agent.yaml"
 
     def _variables(self) -> dict[str, str]:
-        """Return what .env is to say."""
+        """Return the variables of .env."""
         return compose_variables(self._choices, self._found, (os.getuid(), os.getgid()))
 
     def _env(self, current: str, *, force: bool) -> str:

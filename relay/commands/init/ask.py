@@ -42,10 +42,10 @@ class Unusable(Exception):
 
 
 class Console(Protocol):
-    """Whoever answers."""
+    """Asks questions and shows lines."""
 
     def ask(self, question: str) -> str:
-        """Return the answer to a question; empty for what it proposes."""
+        """Return the answer; empty means the proposed one."""
 
     def say(self, text: str) -> None:
         """Show a line."""
@@ -80,7 +80,7 @@ class Flags:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The case at hand."""
+    """What was chosen."""
 
     case: Case
     credentials: tuple[Credential, ...]
@@ -107,7 +107,7 @@ class Choices:
 
 
 def choose(flags: Flags, found: Found, console: Console | None) -> Choices:
-    """Settle everything: by flags, by asking, and by what was found.
+    """Return all choices: from flags, from answers, from what was found, in this order.
 
     Raises:
         Unusable: A flag cannot be used.
@@ -140,7 +140,7 @@ def choose(flags: Flags, found: Found, console: Console | None) -> Choices:
 
 
 def _ask(console: Console | None, question: str, proposed: str, read: Callable[[str], T]) -> T:
-    """Ask until the answer can be used."""
+    """Ask until there is a usable answer."""
     while console is not None:
         try:
             return read(console.ask(f"{question} [{proposed}] ").strip() or proposed)
@@ -181,7 +181,7 @@ def _ask_credentials(found: Found, console: Console | None) -> tuple[Credential,
 
 
 def _proposed(found: Found) -> tuple[Credential, ...]:
-    """Propose the first that is there for Anthropic's API, and OpenAI's if it is there."""
+    """Return the first credential found for Anthropic's API, and OpenAI's if found."""
     order: tuple[Credential, ...] = ("anthropic", "claude", "subscription")
     claude = tuple(name for name in order if name in found.credentials)[:1]
     openai: tuple[Credential, ...] = ("openai",) if "openai" in found.credentials else ()
@@ -219,7 +219,7 @@ def _upstream(text: str) -> str:
 
 
 def _ask_chain(flags: Flags, upstream: str, headroom: str | None, console: Console | None) -> bool:
-    """Ask where a Headroom answers; at Headroom's own address one that is yet to start sends on."""
+    """Return whether Headroom sends on to the relay; asked where one runs already."""
     if flags.chain is not None:
         if flags.chain and is_api(upstream):
             raise Unusable("--chain wants an LLM proxy's address as --upstream, not the API's")
@@ -244,7 +244,7 @@ def _ask_bridge(flags: Flags, found: Found, console: Console | None) -> bool:
 
 
 def _ends(upstream: str, credentials: tuple[Credential, ...], *, chain: bool) -> list[str]:
-    """Return the hosts beyond this one that calls end at, as far as TLS leads there."""
+    """Return the remote hosts that calls end at by TLS."""
     if chain or is_api(upstream):
         others = any(name != "openai" for name in credentials)
         wanted = {"anthropic": others, "openai": "openai" in credentials}
@@ -254,7 +254,7 @@ def _ends(upstream: str, credentials: tuple[Credential, ...], *, chain: bool) ->
 
 
 def _ask_egress(ends: list[str], found: Found, console: Console | None) -> WayOut | None:
-    """Ask where a variable names a proxy that is for one of these hosts."""
+    """Ask whether to use the proxy that a variable names, if it is for one of these hosts."""
     way = found.way_out
     if way is None or not way.url or all(is_excepted(host, found.stack) for host in ends):
         return None
@@ -286,7 +286,7 @@ def _ask_store_login(flags: Flags, egress: WayOut | None, console: Console | Non
 def _ask_store(
     flags: Flags, credentials: tuple[Credential, ...], found: Found, console: Console | None
 ) -> tuple[Credential, ...]:
-    """Return those that are in a variable alone, and are to be kept in a file."""
+    """Return the credentials that are only in a variable, and are to be kept in a file."""
     loose = [name for name in credentials if found.credentials.get(name, "").startswith("$")]
     if flags.store is not None:
         return tuple(loose) if flags.store else ()

@@ -1,7 +1,7 @@
-"""What is there already, on this host and in the folder: the answers that need not be asked for.
+"""Finds what is on this host and in the folder, so that it need not be asked for.
 
-Looks at variables, files, Headroom's own page and the interfaces, and changes nothing. Values
-of secrets are looked at only to see that there is one; what is kept says where it is.
+Reads variables, files, Headroom's own page and the network interfaces; changes nothing. Of secrets
+it notes only where they are.
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ class Found:
     bridge: str
     compose_file: bool
     relays_folder: bool
-    """Whether that is the relay's own, which does something with what is written."""
+    """Whether that compose file is the relay's own, which reads what is written."""
     login_file: str
-    """Claude Code's login, as the one who wrote it there would say it."""
+    """The path of Claude Code's login, for messages."""
     login_folder: Path | None
-    """Where it is, if there is one."""
+    """Its folder, if there is a login."""
     stack: Mapping[str, str] = field(repr=False)
-    """What compose.yaml would be told: .env's variables and the environment's."""
+    """The variables that Compose would use: those of .env and of the environment."""
     way_out: WayOut | None = None
     """The proxy that a variable names."""
     proxy_login: bool = False
     """Whether user and password of a proxy are in ``secrets`` already."""
 
     def value(self, name: str, default: str) -> str:
-        """Return a variable of compose.yaml's."""
+        """Return a variable that Compose would use."""
         return self.stack.get(name) or default
 
 
 def look_around(folder: Path, environment: Mapping[str, str], bridge: str = BRIDGE) -> Found:
-    """Find what there is for a relay that is set up in this folder."""
+    """Look around for a relay that is set up in this folder."""
     named = next((value for name in _LOGIN_FOLDERS if (value := environment.get(name))), "")
     login = Path(named or f"{environment.get('HOME') or '/'}/.claude")
     stack = variables_in(read_text(folder / ".env") or "") | dict(environment)
@@ -130,7 +130,7 @@ def taken(port: int) -> bool:
 
 
 def headroom_version(upstream: str) -> str | None:
-    """Return the version of the Headroom that answers there, or None where none does."""
+    """Return the version of the Headroom at a URL, or None."""
     address = parse_upstream(upstream)
     if address.tls:
         return None  # Headroom speaks plain HTTP; this is an API, and is not asked

@@ -1,4 +1,4 @@
-"""The texts of the files, from what was chosen. Pure: writes nothing, and sees no secret."""
+"""The texts of the files, made from what was chosen. Writes nothing, and sees no secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from relay.config import return_variables
 from relay.errors import Api
 
 CONFIG_FOLDER: Final = "config"
-"""A folder of its own: Compose shows the relay a folder, and .env is none of its business."""
+"""A folder of its own, because it is mounted into the relay's container, and .env must not be."""
 TOKEN_FILE: Final = "relay_token"
 LEDGER: Final = "/var/lib/relay/ledger.db"
 """In the image's folder for it, where compose.yaml has a volume."""
@@ -100,7 +100,7 @@ def _grant(name: Credential, choices: Choices, found: Found) -> str:
 
 
 def _way(indent: str, key: str, api: Api, choices: Choices, found: Found) -> Iterator[str]:
-    """Yield where an API's calls go: by way of a hop, to what was chosen, or to their own API."""
+    """Yield the lines that say where an API's calls go: a hop, a chosen URL, or the API itself."""
     if not choices.chain:
         url = APIS[api] if is_api(choices.upstream) else choices.upstream
         yield f"{indent}{key}: {url}"
@@ -116,14 +116,14 @@ def _way(indent: str, key: str, api: Api, choices: Choices, found: Found) -> Ite
 
 
 def assignment(api: Api, found: Found) -> str:
-    """Return what is to be set in a Headroom on this host, so that it sends on to the relay."""
+    """Return the assignment that has a Headroom on this host send on to the relay."""
     port = found.value("RELAY_RETURN_PORT", _RETURN_PORT)
     variable, *_ = return_variables(api, f"http://127.0.0.1:{port}/{api}/headroom")
     return f"in {variable.proxy}: {variable.assignment}"
 
 
 def compose_variables(choices: Choices, found: Found, ids: tuple[int, int]) -> dict[str, str]:
-    """Return what .env must say beside compose.yaml, given who we are."""
+    """Return the variables of .env, given the user that runs this."""
     variables = {"RELAY_CONFIG_DIR": f"./{CONFIG_FOLDER}"}
     by_login = "subscription" in choices.credentials
     # Files that only their owner may read need the relay to be their owner. Root's files are
@@ -148,7 +148,7 @@ def gateway(found: Found) -> str:
 
 
 def outdated(choices: Choices, current: Mapping[str, str]) -> frozenset[str]:
-    """Return the variables of an earlier .env of ours that this choice has no use for."""
+    """Return variables that earlier versions wrote to .env and this choice does not use."""
     names: set[str] = set()
     if not choices.bridge and BRIDGE in current.get("RELAY_LISTEN", ""):
         names.add("RELAY_LISTEN")

@@ -1,7 +1,7 @@
-"""The proxy on the way out that a variable names: read once, to be proposed and written down.
+"""The egress proxy that a variable such as ``$HTTPS_PROXY`` names, to be proposed and written down.
 
-A relay follows no such variable by itself. What it says of user and password is kept apart, for it
-belongs into a file of its own.
+The relay itself does not follow these variables. User and password are kept apart, for they are
+written to a file of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from relay.config import parse_proxy
 from relay.config.egress import PROXY_VARIABLES
 
 NONE: Final = "none"
-"""What ``--egress`` says for straight."""
+"""The value of ``--egress`` that means no proxy."""
 SECRET_NAME: Final = "proxy"
 _EXCEPTIONS: Final = ("no_proxy", "NO_PROXY")
 
@@ -48,7 +48,7 @@ def named_by(environment: Mapping[str, str]) -> WayOut | None:
 
 
 def is_excepted(host: str, environment: Mapping[str, str]) -> bool:
-    """Whether the environment has this host gone to straight."""
+    """Whether ``$NO_PROXY`` excepts this host."""
     text = next((environment[name] for name in _EXCEPTIONS if environment.get(name)), "")
     names = [each.strip().lower().lstrip(".").partition(":")[0] for each in text.split(",")]
     return any(name in ("*", host) or host.endswith(f".{name}") for name in filter(None, names))

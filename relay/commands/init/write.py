@@ -24,7 +24,7 @@ State = Literal["wrote", "kept"]
 
 
 class InTheWay(Exception):
-    """Something is there that is not ours to replace; the text names it."""
+    """A file is there that this must not replace; the text names it."""
 
 
 class Unwritable(Exception):
@@ -39,7 +39,7 @@ class Draft:
     text: str = field(repr=False)
     mode: int = PUBLIC
     when_there: Literal["refuse", "keep", "update"] = "refuse"
-    """Tokens and credentials stay as they are; an update holds all that was there, too."""
+    """``keep`` is for tokens and credentials; an ``update`` keeps all else that the file holds."""
     owner: tuple[int, int] | None = None
 
 

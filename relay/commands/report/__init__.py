@@ -113,7 +113,7 @@ def _configuration(file: Path | None, redaction: Redaction) -> list[str]:
 
 
 def _variables(environment: Mapping[str, str]) -> list[str]:
-    """Return those that a relay or what is around it heeds: of most, that they are set."""
+    """Return the variables that matter: the values of some, of others only that they are set."""
     lines = [f"{name}={environment[name]}" for name in _SHOWN if environment.get(name)]
     proxies = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
     for name in sorted(environment):

@@ -1,9 +1,8 @@
-"""What is taken out of a report before anybody else may read it.
+"""Takes secrets and private names out of a report, in three passes.
 
-Three nets, one behind the other: strings that are known to be nobody's business (values of
-credentials, of variables that are named like secrets, and whatever of agent.yaml is not shown),
-URLs cut to what a report needs of them, and what looks like a key, a token or a password by
-itself. A placeholder with a number stands for the same thing throughout.
+First strings that are known to be secret (values of credentials, of variables named like secrets,
+and all that is not shown of agent.yaml); then parts of URLs; then whatever looks like a key, a
+token or a password. The same string has the same numbered placeholder throughout.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ _PLAIN_PATH: Final = re.compile(
 
 
 class Redaction:
-    """What is known to be hidden, and how anything else is told."""
+    """The strings to hide, and the patterns of all else."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._known: dict[str, str] = {}

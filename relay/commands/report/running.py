@@ -1,7 +1,7 @@
-"""What a relay that runs says of itself, as a report has it: /readyz, /metrics and the last calls.
+"""What a running relay says of itself, for the report: /readyz, /metrics and the last calls.
 
-Of metrics the samples that say how calls end and how the process does; of calls when, through what,
-how long and how they ended. Who called, in which session, and any path or id of theirs stay out.
+Of metrics, those that say how calls end and how the process is; of calls, when, by which relay, how
+long and how they ended. Clients, sessions, paths and ids are left out.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 
 
 async def look(admin: ListenAddress) -> list[Section]:
-    """Return the sections; each says so where there is nothing to be had."""
+    """Return the sections; one that cannot be had says why."""
     async with Client() as http:
         pages = {page: await _page(http, admin, page) for page in ("/readyz", "/metrics", "/calls")}
     return [

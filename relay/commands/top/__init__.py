@@ -75,11 +75,11 @@ _PAGE_LIMIT_BYTES: Final = 16 * 1024 * 1024
 def run(address: ListenAddress, *, once: bool, as_json: bool, interval: float, out: TextIO) -> int:
     """Show what the relay at an admin address is doing; return the exit status.
 
-    ``interval`` is in seconds. Status 1, after a sentence on stderr, means that no relay
-    answered at the start; Ctrl-C ends the live view with 0.
+    ``interval`` is in seconds. Status 1, after a sentence on stderr, means that no relay answered
+    at the start; Ctrl-C ends the live view with 0.
 
     Raises:
-        BrokenPipeError: Who looked is gone.
+        BrokenPipeError: The reader of the output, or the terminal, is gone.
     """
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(errors="replace")  # a bar that a terminal cannot show is no failure
@@ -169,7 +169,7 @@ def _next_view(source: _Source, view: View) -> View:
 
 @contextmanager
 def _terminated_cleanly() -> Iterator[None]:
-    """Let SIGTERM (``timeout 10 relay top``) leave by way of what restores the terminal."""
+    """Have SIGTERM (``timeout 10 relay top``) restore the terminal before the process ends."""
 
     def leave(number: int, _: object) -> None:
         sys.exit(128 + number)

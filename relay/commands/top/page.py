@@ -1,8 +1,7 @@
-"""The admin listener's ``/calls`` page, read into values that the rest can trust.
+"""Reads the admin listener's ``/calls`` page into typed values.
 
-Reading is lenient: a key that is missing, or holds something of the wrong kind, is unknown,
-and one that nobody has heard of is passed over, so that a view and a relay of different
-ages get on. Only a page that is no JSON object at all is refused.
+A key that is missing or of the wrong type is unknown, and unknown keys are ignored, so that `relay
+top` and a relay of different versions get on. Only a page that is no JSON object is refused.
 """
 
 from __future__ import annotations

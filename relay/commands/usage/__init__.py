@@ -35,7 +35,7 @@ _SINCE: Final = "--since must be like 7d, or a day like 2026-11-30"
 
 
 class Unanswerable(Exception):
-    """What is asked makes no sense, or of no ledger; the text says why."""
+    """The question cannot be answered, or there is no ledger; the text says why."""
 
 
 class LedgerPlace(NamedTuple):

@@ -11,8 +11,8 @@ from tests.acceptance.api import Api
 from tests.acceptance.container import ContainedRelay, relay_container
 from tests.acceptance.headroom.service import Headroom, build, running_headroom
 from tests.acceptance.sdks.provider import Provider, running_provider
-from tests.e2e.stack import free_ports
 from tests.harness.configuration import Config
+from tests.harness.ports import free_ports
 from tests.harness.upstream import Upstream
 
 

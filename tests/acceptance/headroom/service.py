@@ -20,10 +20,10 @@ from typing import Final
 
 from tests.acceptance import environments
 from tests.acceptance.container import IMAGE, docker
-from tests.e2e.stack import free_ports
 from tests.harness import ROOT
 from tests.harness.messages import request
 from tests.harness.peer import Agent, Answer
+from tests.harness.ports import free_ports
 from tests.harness.secrets import KEY
 from tests.harness.upstream import Upstream
 

@@ -14,10 +14,10 @@ from relay.commands.doctor import StreamOptions
 from tests.acceptance.container import docker
 from tests.acceptance.proxies.mitmproxy import ca_of, running_mitmproxy
 from tests.acceptance.proxies.squid import FORBIDDEN, running_squid
-from tests.e2e.stack import free_ports
 from tests.harness.configuration import Config, configuration
 from tests.harness.egress import API, Issued, issue
 from tests.harness.messages import CHUNKED, OK, chunk, request
+from tests.harness.ports import free_ports
 from tests.harness.relay import LocalRelay, running_relay
 from tests.harness.secrets import KEY, SECRETS
 from tests.harness.upstream import Upstream, running_upstream

@@ -14,9 +14,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Final
 
-from tests.bench.processes import await_port, cpu_seconds, free_port, module, start
+from tests.bench.processes import await_port, cpu_seconds, module, start
 from tests.bench.tap.reading import Round, Seen
 from tests.bench.tap.relaying import TAPPED, UNTAPPED
+from tests.harness.ports import free_ports
 
 NAMES: Final = ("relay", "upstream", "reader")
 # What is in a stream beside its deltas: two starts, a ping, a delta of the message, two stops.
@@ -91,7 +92,7 @@ def running_bench() -> Iterator[Bench]:
         stack.callback(os.close, read_end)
         stack.callback(os.close, write_end)
         upstream = _start(stack, "streaming", descriptors=[listener.fileno(), read_end])
-        port, admin = free_port(), free_port()
+        port, admin = free_ports(2)
         settings = _configure(folder, listener.getsockname()[1], port, admin)
         relay = _start(stack, "relaying", str(settings), log=folder / "log")
         await_port(port, relay, folder / "log")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +20,7 @@ from tests.faults.accounts.plans import CLIENTS, Plan
 from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import Config, both_relays, configuration
 from tests.harness.ledger import rows_in
+from tests.harness.ports import free_ports
 from tests.harness.relay import RelayProcess, relay_process, update_configuration
 
 KILL_SECONDS: Final = 1.0
@@ -60,7 +60,7 @@ class Run:
     async def run(self) -> Books:
         """Run it, and return the books."""
         self._api = Api(self.plans)
-        self._port, self._returns = (_free_port() for _ in "ab")
+        self._port, self._returns = free_ports(2)
         self._hop = RetryingHop(self.plans, self._returns)
         self._environment = {
             "PYTHONPATH": str(_CLOCK),
@@ -162,9 +162,3 @@ class Run:
             f"{books.tokens} tokens in the ledger and by the API's account, "
             f"{len(books.missing)} calls missing by kills, {len(self.findings)} findings"
         )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port

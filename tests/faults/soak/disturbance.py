@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -20,6 +19,7 @@ from tests.faults.soak.ledger import Ledger, Outage
 from tests.faults.soak.load import Rotation
 from tests.harness import FUSE_SECONDS, ROOT
 from tests.harness.configuration import Config
+from tests.harness.ports import free_ports
 
 POLL_SECONDS: Final = 0.05
 
@@ -40,8 +40,7 @@ class RestartingUpstream:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.port: int = server.getsockname()[1]
+        (self.port,) = free_ports(1)
         self._process: asyncio.subprocess.Process
 
     async def start(self) -> None:

@@ -262,9 +262,9 @@ def test_reading_takes_time_in_proportion() -> None:
     def seconds(size: int) -> float:
         stream = b"data: %b\n\n" % (b"a" * size)
         pieces = [stream[i : i + 64] for i in range(0, len(stream), 64)]
-        began = time.perf_counter()
+        began = time.thread_time()
         assert len(read(pieces, limit=2 * size)) == 1
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     small, large = (min(seconds(size) for _ in range(3)) for size in (100_000, 1_600_000))
     assert large < 100 * small
