@@ -28,6 +28,7 @@ from relay.proxy.handler import Calls
 from relay.proxy.hop import Memory
 from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.problems import ProblemLog, subjects_of
+from relay.proxy.readiness import states_of
 from relay.proxy.returns import Returns
 from relay.proxy.runtime import Runtime
 from relay.reload import Loader, prices_of, say_why_not
@@ -36,13 +37,12 @@ from relay.telemetry.ledger import Ledger
 from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import Recorder
-from relay.telemetry.traces import are_wanted
+from relay.telemetry.traces import wanted_tracer
 from relay.telemetry.use import Use
 
 if TYPE_CHECKING:
     from relay.admin.application import AdminListener
     from relay.telemetry.prices import Prices
-    from relay.telemetry.traces.exporter import Tracer
 
 TICK_SECONDS: Final = 0.5
 REPORT_TICKS: Final = 2
@@ -67,11 +67,11 @@ class App:
         self._loader = Loader(Path(settings.file), self._metrics.credential_read, memory)
         self._use = Use()
         self._put_prices_in_force(settings, prices_of(settings))
-        self._metrics.prepare(self.lifecycle.runtime.states(), self.lifecycle.runtime.client_names)
+        self._metrics.prepare(states_of(runtime), runtime.client_names)
         self._metrics.loaded()
         self._history = RecentCalls()
         observers = [self._use.take]
-        if are_wanted(os.environ) and (tracer := _tracer()) is not None:
+        if (tracer := wanted_tracer(os.environ)) is not None:
             self.lifecycle.tracer = tracer
             self._metrics.watch_traces(lambda: tracer.dropped)
             observers.append(tracer.take)
@@ -103,7 +103,7 @@ class App:
             self.lifecycle.runtime.start()
             self._introduce()
             self._supervisor.ready()
-            # Not before: what is read then would be started twice, and said to serve too early.
+            # Only now: an earlier reload would start its runtime twice, and tell systemd too early.
             background.append(asyncio.create_task(self._reload_on_demand()))
             background.append(asyncio.create_task(self._load_pages(on_loaded)))
             await self._stop.wait()
@@ -219,7 +219,7 @@ class App:
         runtime = loaded.runtime
         self._open_returns(loaded.settings)
         self._put_prices_in_force(loaded.settings, loaded.prices)
-        self._metrics.prepare(runtime.states(), runtime.client_names)
+        self._metrics.prepare(states_of(runtime), runtime.client_names)
         self.lifecycle.runtime = runtime
         runtime.start()
         before.retire()
@@ -286,16 +286,6 @@ class App:
         if self.lifecycle.tracer is not None:
             await threads.run(self.lifecycle.tracer.close)
         log.info("stopped")
-
-
-def _tracer() -> Tracer | None:
-    """Return the exporter of traces, or None where its packages are not installed."""
-    try:
-        from relay.telemetry.traces.exporter import Tracer  # noqa: PLC0415  # the SDK takes memory: only where wanted
-    except ImportError:
-        log.warning("no traces: that takes what pip install 'agent-relay[otel]' brings")
-        return None
-    return Tracer()
 
 
 def _raise_descriptor_limit() -> None:

@@ -26,9 +26,9 @@ from relay.proxy.access import AccessPolicy
 
 log = logging.getLogger("relay")
 
-# A page that is still being written, when the process ends.
+# For answers under way when the process ends.
 _SHUTDOWN_SECONDS: Final = 1.0
-# What is written takes a moment; who takes nothing for so long has gone, or means no good.
+# A client that takes nothing of an answer for so long has gone, or is hostile.
 _WRITE_SECONDS: Final = 10.0
 _NOT_FOUND: Final = {
     True: "There are /, /metrics, /healthz, /readyz and /calls.\n",
@@ -83,7 +83,7 @@ class AdminListener:
 
     async def handle(self, connection: ServerConnection, request: Request) -> bool:
         """Answer one request; return whether another may follow on its connection."""
-        head = request.head
+        head, agent = request.head, connection.transport
         write_seconds = min(_WRITE_SECONDS, self._lifecycle.runtime.settings.timeouts.write)
         close = ends_connection(head, draining=self._lifecycle.draining)
         try:
@@ -92,13 +92,13 @@ class AdminListener:
         except RelayError as error:
             close = close or error.closes
             head_only = head is not None and head.method == b"HEAD"
-            connection.write(_own_answer(error, head_only=head_only, close=close))
+            agent.write(_own_answer(error, head_only=head_only, close=close))
         else:
             server = self._runner.server
             if server is None:  # the last request of a relay that has stopped
                 return False
-            await bridge.answer(server, connection, head, write_seconds=write_seconds, close=close)
-        await connection.catch_up(write_seconds)
+            await bridge.answer(server, agent, head, write_seconds=write_seconds, close=close)
+        await agent.catch_up(write_seconds)
         return not close
 
     @web.middleware

@@ -14,8 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
-from relay.downstream.server_connection import ServerConnection
-from relay.downstream.transport import WriteLimit
+from relay.downstream.transport import AgentTransport, WriteLimit
 from relay.http.message import RequestHead
 
 # aiohttp's parser refuses methods that it has not heard of; POST is refused as well, by `access`.
@@ -26,26 +25,26 @@ _OTHER_METHOD: Final = b"POST"
 class Bridge(asyncio.Transport):
     """The transport that aiohttp writes one answer to."""
 
-    def __init__(self, connection: ServerConnection, head: RequestHead) -> None:
+    def __init__(self, agent: AgentTransport, head: RequestHead) -> None:
         super().__init__()
         self.head = head
         """The request as it was read."""
-        self.local_address = connection.local_address
-        self._connection = connection
+        self.local_address = agent.local_address
+        self._agent = agent
         self._closed = asyncio.get_running_loop().create_future()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Queue bytes for the one who asked."""
-        self._connection.write(bytes(data))
+        self._agent.write(bytes(data))
 
     @property
     def untaken(self) -> int:
         """Bytes that the one who asked has not taken yet."""
-        return self._connection.untaken
+        return self._agent.untaken
 
     def abort(self) -> None:
         """Cut the connection: whoever asked takes nothing, or nothing more is to be said."""
-        self._connection.abort()
+        self._agent.abort()
 
     def close(self) -> None:
         """Note that the answer is out."""
@@ -70,15 +69,15 @@ def bridge_of(request: web.Request) -> Bridge:
 
 async def answer(
     server: web.Server,
-    connection: ServerConnection,
+    agent: AgentTransport,
     head: RequestHead,
     *,
     write_seconds: float,
     close: bool,
 ) -> None:
     """Have aiohttp answer a request; ``close`` says that nothing follows on the connection."""
-    bridge = Bridge(connection, head)
-    limit = WriteLimit(connection, write_seconds)
+    bridge = Bridge(agent, head)
+    limit = WriteLimit(agent, write_seconds)
     protocol = server()
     protocol.connection_made(bridge)
 
@@ -90,13 +89,13 @@ async def answer(
             limit.start()
             protocol.pause_writing()
 
-    connection.watch(follow)
+    agent.watch(follow)
     try:
         protocol.data_received(_bare_head(head, close=close))
         protocol.close()  # after this answer
         await bridge.wait_closed()
     finally:
-        connection.watch(None)
+        agent.watch(None)
         limit.stop()
         protocol.connection_lost(None)
 

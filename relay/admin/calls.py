@@ -5,13 +5,14 @@ from __future__ import annotations
 from aiohttp import web
 
 from relay.admin.source import SOURCE, Source, json_page
+from relay.proxy.readiness import states_of
 from relay.telemetry.metrics import RelayState
 
 
 async def show(request: web.Request) -> web.Response:
     """Return the calls, and each relay's state."""
     source = request.app[SOURCE]
-    states = source.lifecycle.runtime.states()
+    states = states_of(source.lifecycle.runtime)
     relays = {state.relay: _describe(source, state) for state in states}
     return json_page(source.recent_calls.describe() | {"relays": relays} | _limits(source))
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from relay.admin.access import is_local
 from relay.admin.source import SOURCE, json_page
-from relay.proxy.problems import public_readiness, readiness
+from relay.proxy.readiness import is_ready, public_readiness, readiness
 
 
 async def healthz(_: web.Request) -> web.Response:
@@ -17,7 +17,7 @@ async def healthz(_: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """Return 503 while draining, or while a credential or token has no value; with the details."""
     lifecycle = request.app[SOURCE].lifecycle
-    ready = lifecycle.runtime.ready and not lifecycle.draining
+    ready = is_ready(lifecycle.runtime) and not lifecycle.draining
     status = "draining" if lifecycle.draining else "ready" if ready else "not ready"
     describe = readiness if is_local(request) else public_readiness
     report = {"status": status, **describe(lifecycle.runtime, lifecycle.ledger)}

@@ -23,13 +23,14 @@ from relay.admin.rows import Row, ended_row, running_row
 from relay.admin.source import Source
 from relay.admin.use import PageUse, Version
 from relay.proxy.problems import Subject, problems_of
+from relay.proxy.readiness import states_of
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import RelayState
 from relay.telemetry.timeline import Leg, legs
 
 SHOWN_IN_FLIGHT: Final = 100
 """The oldest; how many there are beside them is said."""
-# Readers ask a second apart, and not at the same instant: they share what is this young.
+# Pages ask once a second, at different instants: they share what is younger than this.
 _MOMENT_SECONDS: Final = 0.4
 
 Legs = dict[str, Row]
@@ -80,7 +81,7 @@ class Overview:
         return {
             "version": __version__,
             "draining": lifecycle.draining,
-            "relays": [self._relay(state) for state in lifecycle.runtime.states()],
+            "relays": [self._relay(state) for state in states_of(lifecycle.runtime)],
             "in_flight": [running_row(record) for record in running[:SHOWN_IN_FLIGHT]],
             "in_flight_count": len(running),
             "ended_count": calls.ended,

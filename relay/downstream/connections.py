@@ -24,7 +24,7 @@ class Connections:
         """Note a new connection, and make room for it."""
         if self._most is not None and len(self._open) >= self._most:
             idle = [each for each in self._open if not each.busy]
-            min(idle, key=lambda each: each.silent_since, default=connection).abort()
+            min(idle, key=lambda each: each.silent_since, default=connection).transport.abort()
         self._open[connection] = None
 
     def closed(self, connection: ServerConnection) -> None:
@@ -45,8 +45,8 @@ class Connections:
         """Find the connections whose agents left, are silent, or do not take what is theirs."""
         for connection in list(self._open):
             connection.check_silence()
-            connection.notice_departure()
-            connection.cut_if_stuck(write_seconds)
+            connection.transport.notice_departure()
+            connection.transport.cut_if_stuck(write_seconds)
 
     async def finish(self) -> None:
         """Close each connection once it has nothing under way; wait for the last."""
@@ -54,16 +54,16 @@ class Connections:
             self._changed.clear()
             for connection in list(self._open):
                 if not connection.busy:
-                    connection.close()
+                    connection.transport.close()
             if self._open:
                 await self._changed.wait()
 
     def cut(self) -> None:
         """Break off whatever is under way."""
         for connection in list(self._open):
-            connection.cut()
+            connection.transport.cut()
 
     def abort(self) -> None:
         """Drop every connection."""
         for connection in list(self._open):
-            connection.abort()
+            connection.transport.abort()

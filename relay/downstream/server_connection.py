@@ -1,6 +1,6 @@
 """The strict connection: one connection of an agent, read by the relay's own rules and no others.
 
-Every byte goes through ``framing`` and ``chunks``. One request at a time is handed to a
+Every byte goes through ``http.parser`` and ``http.chunked``. One request at a time is handed to a
 handler, with its body as it arrives; what is pipelined behind it is kept as bytes, and read
 when the answer is out. A refused request reaches the handler in its turn, as a refusal;
 nothing behind it is read. A handler whose agent has gone is cancelled.
@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from relay.downstream.request_body import BodyBuffer
 from relay.downstream.transport import AgentTransport
@@ -20,6 +20,9 @@ from relay.errors import MalformedRequest, RelayError, RequestStalled
 from relay.http.chunked import ChunkReader
 from relay.http.message import RequestHead
 from relay.http.parser import RequestHeadReader
+
+if TYPE_CHECKING:
+    from relay.downstream.connections import Connections
 
 log = logging.getLogger("relay")
 
@@ -60,19 +63,6 @@ class Request:
         return self.refusal is None and not self.broken and self.body.read
 
 
-class Register(Protocol):
-    """Where connections say that they opened, closed, or finished a request."""
-
-    def opened(self, connection: ServerConnection) -> None:
-        """Note a new connection."""
-
-    def closed(self, connection: ServerConnection) -> None:
-        """Note that a connection has gone."""
-
-    def request_over(self) -> None:
-        """Note that a request has been answered, or given up."""
-
-
 class Handler(Protocol):
     """Who answers the requests."""
 
@@ -82,13 +72,15 @@ class Handler(Protocol):
         """Answer a request; return whether another may follow on its connection."""
 
 
-class ServerConnection(AgentTransport):
+class ServerConnection(asyncio.Protocol):
     """One connection from an agent, read strictly and answered one request after another."""
 
-    def __init__(self, handler: Handler, register: Register) -> None:
-        super().__init__()
+    def __init__(self, handler: Handler, connections: Connections) -> None:
+        self.transport = AgentTransport()
+        """What answers are written to."""
+        self._loop = asyncio.get_running_loop()
         self._handler = handler
-        self._register = register
+        self._connections = connections
         self._reader = RequestHeadReader()
         self._take: Callable[[bytes], bytes] = self._take_head
         self._request: Request | None = None
@@ -110,8 +102,8 @@ class ServerConnection(AgentTransport):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP or TLS: always a full transport
-        super().connection_made(transport)
-        self._register.opened(self)
+        self.transport.opened(transport)
+        self._connections.opened(self)
         self._serving = self._loop.create_task(self._serve())
 
     def data_received(self, data: bytes) -> None:
@@ -121,11 +113,17 @@ class ServerConnection(AgentTransport):
         except RelayError as error:
             self._refuse(error)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._register.closed(self)
+    def connection_lost(self, _: Exception | None) -> None:
+        self.transport.lost()
+        self._connections.closed(self)
         if self._serving is not None:
             self._serving.cancel()
+
+    def pause_writing(self) -> None:
+        self.transport.set_writable(value=False)
+
+    def resume_writing(self) -> None:
+        self.transport.set_writable(value=True)
 
     # Reading
 
@@ -179,22 +177,14 @@ class ServerConnection(AgentTransport):
         self._held.append(data)
         self._held_size += len(data)
         if self._held_size > HELD_LIMIT:
-            self._pause_reading()
+            self.transport.pause_reading()
         return b""
 
     def _pause_body(self, full: bool) -> None:  # noqa: FBT001  # it is the state itself
         if full:
-            self._pause_reading()
+            self.transport.pause_reading()
         elif self._held_size <= HELD_LIMIT:
-            self._resume_reading()
-
-    def _pause_reading(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+            self.transport.resume_reading()
 
     def _refuse(self, error: RelayError) -> None:
         """Let a refusal take its turn, and read nothing more."""
@@ -223,9 +213,9 @@ class ServerConnection(AgentTransport):
                     await asyncio.sleep(0)
         except Exception:
             log.exception("a fault of the relay")
-            self.abort()
+            self.transport.abort()
         else:
-            self.close()
+            self.transport.close()
 
     async def _next(self) -> Request:
         while self._request is None:
@@ -240,11 +230,11 @@ class ServerConnection(AgentTransport):
             if keep:
                 return request.is_whole or await self._discard_body(request)
             if self._held or not request.is_whole:
-                await self.linger()
+                await self._linger()
             return False
         finally:
             self._request = None
-            self._register.request_over()
+            self._connections.request_over()
 
     async def _discard_body(self, request: Request) -> bool:
         """Read the rest of a body that nobody wanted; return whether it came to a good end."""
@@ -263,13 +253,13 @@ class ServerConnection(AgentTransport):
             held = b"".join(self._held)
             self._held.clear()
             if self._held_size > HELD_LIMIT:
-                self._resume_reading()
+                self.transport.resume_reading()
             self._held_size = 0
             self.data_received(held)
 
-    async def linger(self) -> None:
+    async def _linger(self) -> None:
         self._take = _discard
-        await super().linger()
+        await self.transport.linger()
 
     # From time to time
 
@@ -282,7 +272,7 @@ class ServerConnection(AgentTransport):
             if silence > HEAD_SECONDS:
                 self._refuse(RequestStalled())
         elif silence > KEEP_ALIVE_SECONDS:
-            self.close()
+            self.transport.close()
 
 
 def _discard(_: bytes) -> bytes:

@@ -22,7 +22,7 @@ _FLUSH_POLL_SECONDS: Final = 0.01
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
-class AgentTransport(asyncio.Protocol):
+class AgentTransport:
     """The writing side of a connection, and its end."""
 
     def __init__(self) -> None:
@@ -38,22 +38,33 @@ class AgentTransport(asyncio.Protocol):
         self.is_excused: Callable[[float], bool] = _never
         """Whether, within so many seconds, who is written to could not take anything."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP or TLS: always a full transport
+    # For the connection
+
+    def opened(self, transport: asyncio.Transport) -> None:
+        """Write to this from now on."""
         self._transport = transport
 
-    def connection_lost(self, _: Exception | None) -> None:
+    def lost(self) -> None:
+        """Note that there is nothing to write to any more."""
         self._transport = None
 
-    def pause_writing(self) -> None:
-        self._set_writable(value=False)
-
-    def resume_writing(self) -> None:
-        self._set_writable(value=True)
-
-    def _set_writable(self, *, value: bool) -> None:
+    def set_writable(self, *, value: bool) -> None:
+        """Note whether the agent keeps up, and tell who watches."""
         self.writable = value
         if self._on_writable is not None:
             self._on_writable(value)
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    # For an answer
 
     @property
     def local_address(self) -> str:
@@ -109,6 +120,8 @@ class AgentTransport(asyncio.Protocol):
         if self._transport is None:
             return 0
         return self.unsent + _unacknowledged(self._transport.get_extra_info("socket"))
+
+    # The end
 
     def abort(self) -> None:
         """Cut the connection at once; what waits for the agent is lost.
@@ -194,8 +207,8 @@ class AgentTransport(asyncio.Protocol):
 class WriteLimit:
     """Cuts a connection whose agent, while it is behind, takes nothing for as long as a limit."""
 
-    def __init__(self, connection: AgentTransport, limit_seconds: float) -> None:
-        self._connection = connection
+    def __init__(self, agent: AgentTransport, limit_seconds: float) -> None:
+        self._agent = agent
         self._limit_seconds = limit_seconds
         self._loop = asyncio.get_running_loop()
         self._untaken = 0
@@ -203,15 +216,15 @@ class WriteLimit:
 
     def start(self) -> None:
         """Begin to watch an agent that has fallen behind."""
-        self._untaken = self._connection.untaken
+        self._untaken = self._agent.untaken
         self._timer = self._loop.call_later(self._limit_seconds, self._check)
 
     def _check(self) -> None:
-        taken = self._connection.untaken < self._untaken
-        if taken or self._connection.is_excused(self._limit_seconds):
+        taken = self._agent.untaken < self._untaken
+        if taken or self._agent.is_excused(self._limit_seconds):
             self.start()
         else:
-            self._connection.abort()
+            self._agent.abort()
 
     def stop(self) -> None:
         """Watch no more: it has caught up, or the answer is over."""

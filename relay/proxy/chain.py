@@ -12,7 +12,7 @@ with it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from relay.config import GrantSettings, RelaySettings, Timeouts
 from relay.credentials.credential import Credential
@@ -27,6 +27,7 @@ from relay.telemetry.hops import ChainRecord, HopRecord
 from relay.upstream.interface import Patience
 
 if TYPE_CHECKING:
+    from relay.proxy.returns import Leg
     from relay.proxy.runtime import Route, Runtime
 
 # Headroom asks three times for a retrieval and four for a memory, each tried three times: 24.
@@ -37,13 +38,6 @@ _ANSWERING: Final = frozenset({"messages", "chat_completions", "responses"})
 _HARMLESS: Final = frozenset({"count_tokens", "models"})
 _METHODS: Final = {"count_tokens": ("POST",), "models": ("GET", "HEAD")}
 """By which methods those are."""
-
-
-class Cuttable(Protocol):
-    """A leg in flight."""
-
-    def cut(self) -> None:
-        """End it at once."""
 
 
 class Chain:
@@ -139,7 +133,7 @@ class HopCall:
         self.record.begin_attempt()
         self._first_return = None
 
-    def admit(self, leg: Cuttable, target: Target, record: CallRecord) -> None:
+    def admit(self, leg: Leg, target: Target, record: CallRecord) -> None:
         """Take a leg that came back from the hop.
 
         Raises:
@@ -158,7 +152,7 @@ class HopCall:
         self.patience.enter()
         self.call.legs.add(leg)
 
-    def leg_over(self, leg: Cuttable, record: CallRecord) -> None:
+    def leg_over(self, leg: Leg, record: CallRecord) -> None:
         """Let go of a leg that came back from the hop, and is over."""
         self.patience.leave()
         self.call.legs.discard(leg)
@@ -205,7 +199,7 @@ class ChainedCall:
         self.summary = record.chain = ChainRecord()
         self.finding: RelayError | None = None
         """What failed, by the relay's own finding, beyond the first hop."""
-        self.legs: set[Cuttable] = set()
+        self.legs: set[Leg] = set()
         self.over = False
         """Whether nothing may come back with it any more."""
         self._hop_calls: dict[int, HopCall] = {}

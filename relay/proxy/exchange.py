@@ -18,7 +18,9 @@ from relay.http import answer
 from relay.http.grammar import Field
 from relay.http.headers import expects_continue
 from relay.http.message import RequestHead
+from relay.proxy.forward import check_reply
 from relay.proxy.lifecycle import Lifecycle
+from relay.proxy.onward import Onward
 from relay.proxy.request import AgentBody
 from relay.proxy.response import DIRECT, ResponseWriter, Way
 from relay.proxy.routing import Target
@@ -38,11 +40,13 @@ class Exchange(ABC):
         self._lifecycle = lifecycle
         self._runtime: Runtime = lifecycle.runtime
         """The configuration that it is handled by to its end."""
-        self._connection = connection
+        self._agent = connection.transport
         self._request = request
         self._record = CallRecord()
         self._continued = False
         self._reply: Reply | None = None
+        self._onward: Onward | None = None
+        """The leg that it goes on by, where LLM proxies are on its way."""
 
     async def run(self) -> bool:
         """Handle the request and observe it; return whether the connection may be kept."""
@@ -58,17 +62,12 @@ class Exchange(ABC):
             keep = await self._fail(RelayFault())
         finally:
             self._end()
-        if not self._connection.writable:
-            await self._connection.catch_up(self._lifecycle.runtime.settings.timeouts.write)
+        await self._agent.catch_up(self._lifecycle.runtime.settings.timeouts.write)
         return keep
 
     @abstractmethod
     async def _relay(self) -> bool:
         """Handle the request; return whether the connection may be kept."""
-
-    @abstractmethod
-    def _give_up(self) -> None:
-        """Note that whoever asked has left, or is being cut off."""
 
     @abstractmethod
     def _end(self) -> None:
@@ -89,7 +88,7 @@ class Exchange(ABC):
         if max_body is not None and head.length is not None and head.length > max_body:
             raise BodyTooLarge
         if expects_continue(head):
-            self._connection.write(answer.CONTINUE)
+            self._agent.write(answer.CONTINUE)
             self._continued = True
         return AgentBody(
             self._request,
@@ -98,10 +97,16 @@ class Exchange(ABC):
             max_body=max_body,
         )
 
+    def _accept(self, reply: Reply) -> None:
+        """Take an answer that may be passed on; what comes of it is its own from here on."""
+        check_reply(reply.head)
+        self._reply = reply
+        self._record.answered(reply.head)
+
     def _writer(self, head: RequestHead, reply: Reply, way: Way = DIRECT) -> ResponseWriter:
         self._request.head = None  # an answer may take minutes: what asked is not kept as long
         return ResponseWriter(
-            self._connection,
+            self._agent,
             head,
             reply,
             self._record,
@@ -111,16 +116,27 @@ class Exchange(ABC):
 
     # The ends
 
+    def _succeed(self) -> None:
+        """Note that the answer was passed on whole."""
+        self._record.succeeded()
+        if self._onward is not None:
+            self._onward.ended()
+
+    def _give_up(self) -> None:
+        """Note that whoever asked has left, or is being cut off."""
+        if self._reply is not None and self._reply.has_ended:
+            self._succeed()
+
     async def _fail(self, error: RelayError) -> bool:
         """Answer with the error, or break off an answer that has begun."""
         self._record.failed(error)
         if self._reply is not None:
-            await self._connection.break_off(self._runtime.settings.timeouts.write)
+            await self._agent.break_off(self._runtime.settings.timeouts.write)
             return False
         head = self._request.head
         close = error.closes or self._is_last(head)
         head_only = head is not None and head.method == b"HEAD"
-        self._connection.write(
+        self._agent.write(
             answer.own_answer(
                 error,
                 self._record.api,
@@ -139,7 +155,7 @@ class Exchange(ABC):
         """Say that the relay is there, to who asks for no more; return whether to go on."""
         close = self._is_last(head)
         told = list(headers)
-        self._connection.write(answer.plain_answer(200, told, b"", head_only=True, close=close))
+        self._agent.write(answer.plain_answer(200, told, b"", head_only=True, close=close))
         return not close
 
     def _is_last(self, head: RequestHead | None) -> bool:

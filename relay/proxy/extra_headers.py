@@ -1,4 +1,4 @@
-"""Headers whose values come from sources: what a hop or an API wants beside the credential."""
+"""ExtraHeaders whose values come from sources: what a hop or an API wants beside the credential."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from relay.http.grammar import Field
 from relay.http.headers import field
 
 
-class Headers:
+class ExtraHeaders:
     """The declared headers of one hop or one relay, with their current values."""
 
     def __init__(self, settings: Sequence[HeaderSettings]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from relay.config import HopSettings, RelaySettings, Timeouts
 from relay.credentials.credential import Credential
@@ -18,26 +18,18 @@ from relay.http.grammar import Field
 from relay.http.headers import serialize
 from relay.http.message import RequestHead, ResponseHead
 from relay.proxy.credential_injection import Injection
-from relay.proxy.extra_headers import Headers
+from relay.proxy.extra_headers import ExtraHeaders
 from relay.proxy.routing import Target
+from relay.telemetry.call import CallRecord
 from relay.upstream.client_connection import Connection
 from relay.upstream.egress import Egress
-from relay.upstream.interface import Body, Limits, Patience, Reply
+from relay.upstream.interface import Body, Patience, Reply, TimeLimits
 from relay.upstream.pool import Pool
 from relay.upstream.tls import tls_context
 from relay.upstream.tunnel import TunnelPool
 
 _NOT_MODIFIED: Final = 304
 _UNAUTHORIZED: Final = 401
-
-
-class Timing(Protocol):
-    """Where a forwarder notes when things happened, on ``time.perf_counter``'s clock."""
-
-    waited: float
-    """Seconds until there was a connection."""
-    sent_at: float | None
-    """When the request's head went out."""
 
 
 class Sender:
@@ -51,10 +43,10 @@ class Sender:
     ) -> None:
         self._prefix = peer.upstream.prefix
         self._host_line = b"Host: %b\r\n" % peer.upstream.authority
-        self._limits = Limits(timeouts.headers, timeouts.idle, timeouts.write)
+        self._limits = TimeLimits(timeouts.headers, timeouts.idle, timeouts.write)
         self._pool = _pool(peer, timeouts.connect, egress)
 
-    async def connect(self, timing: Timing) -> Connection:
+    async def connect(self, record: CallRecord) -> Connection:
         """Return a connection to send a request on.
 
         Raises:
@@ -64,14 +56,14 @@ class Sender:
         try:
             return self._pool.take() or await self._pool.connect()
         finally:
-            timing.waited += time.perf_counter() - asked_at
+            record.waited += time.perf_counter() - asked_at
 
     def send(
         self,
         connection: Connection,
         request: bytes,
         body: Body,
-        timing: Timing,
+        record: CallRecord,
         patience: Patience | None = None,
         *,
         bodiless: bool,
@@ -82,7 +74,7 @@ class Sender:
             UpstreamError: There is none.
         """
         answer = connection.begin(request, body, self._limits, patience, bodiless=bodiless)
-        timing.sent_at = time.perf_counter()
+        record.sent_at = time.perf_counter()
         return answer
 
     def prepare(self, head: RequestHead, target: Target, fields: Iterable[Field]) -> bytes:
@@ -120,7 +112,7 @@ class Forwarder(Sender):
         super().__init__(relay, timeouts, egress)
         self.credential = credential
         self._egress = egress
-        self.headers = Headers(relay.headers)
+        self.headers = ExtraHeaders(relay.headers)
         self._injection = Injection(
             relay.grant, anthropic=relay.api == "anthropic", extra=self.headers.names
         )
@@ -151,7 +143,7 @@ class Forwarder(Sender):
         target: Target,
         credential: Sequence[bytes],
         body: Body,
-        timing: Timing,
+        record: CallRecord,
     ) -> Reply:
         """Send the request; return the reply once its head is there.
 
@@ -160,9 +152,9 @@ class Forwarder(Sender):
         """
         fields = self._injection.apply(head, credential, self.headers.fields())
         request = self.prepare(head, target, fields)
-        connection = await self.connect(timing)
+        connection = await self.connect(record)
         bodiless = head.method == b"HEAD"
-        reply = await self.send(connection, request, body, timing, bodiless=bodiless)
+        reply = await self.send(connection, request, body, record, bodiless=bodiless)
         if reply.head.status == _UNAUTHORIZED:
             self.credential.refused()
         return reply

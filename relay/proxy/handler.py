@@ -18,7 +18,6 @@ from relay.http.message import RequestHead
 from relay.http.target import check_target
 from relay.proxy.chain import Chain, ChainedCall
 from relay.proxy.exchange import Exchange
-from relay.proxy.forward import check_reply
 from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.limits import check_relay, check_spending, take_place
 from relay.proxy.onward import Onward
@@ -72,8 +71,6 @@ class Call(Exchange):
         """Whose place among the calls at once it has, if it has one."""
         self._chained: ChainedCall | None = None
         """Its way through LLM proxies, where its relay has any."""
-        self._onward: Onward | None = None
-        """The first leg of that."""
         self._runtime.enter()
 
     async def _relay(self) -> bool:
@@ -82,7 +79,7 @@ class Call(Exchange):
         route = find_relay(target, self._runtime.routes)
         if is_probe(head.method, target):
             self._measured = False  # no call: Claude Code asks whether anybody is there
-            port = self._connection.local_port
+            port = self._agent.local_port
             return self._answer_empty(head, prove(head, self._runtime.clients, port))
         self._begin(route, target, head)
         await self._admit(head, target, route)
@@ -111,7 +108,7 @@ class Call(Exchange):
         self._record.method = head.method.decode("ascii")
         check_target(head.method, head.target)
         self._record.path = head.target.partition(b"?")[0].decode("ascii")
-        self._runtime.access.check_host(head, self._connection.local_address)
+        self._runtime.access.check_host(head, self._agent.local_address)
         self._runtime.access.check_origin(head)
         return split_target(head.target)
 
@@ -173,11 +170,6 @@ class Call(Exchange):
         self._onward = Onward(self._chained, None, self._record, self._metrics)
         return await self._onward.send(head, target, body)
 
-    def _accept(self, reply: Reply) -> None:
-        check_reply(reply.head)
-        self._reply = reply
-        self._record.answered(reply.head)
-
     def _added_fields(self) -> Sequence[Field]:
         """Return what the answer says of the way that the call went."""
         if self._chained is None:
@@ -189,11 +181,8 @@ class Call(Exchange):
     # The ends
 
     def _succeed(self) -> None:
-        """Note that the answer was passed on whole."""
-        self._record.succeeded()
+        super()._succeed()
         self._take_finding(self._record.code)
-        if self._onward is not None:
-            self._onward.ended()
 
     async def _fail(self, error: RelayError) -> bool:
         if self._onward is not None:
@@ -230,8 +219,6 @@ class Call(Exchange):
             self._recorder.end(self._record)
 
     def _give_up(self) -> None:
-        """The agent has left, or the relay is cutting what still runs."""
-        if self._reply is not None and self._reply.has_ended:
-            self._succeed()
-        elif self._lifecycle.cutting:
+        if self._lifecycle.cutting:
             self._record.outcome = RelayFault.outcome
+        super()._give_up()  # unless its answer had come whole

@@ -20,30 +20,28 @@ from relay.http.headers import field as header_field
 from relay.http.message import RequestHead
 from relay.proxy.answer_ids import AnswerIds
 from relay.proxy.credential_injection import Injection
-from relay.proxy.extra_headers import Headers
+from relay.proxy.extra_headers import ExtraHeaders
 from relay.proxy.forward import Sender
 from relay.proxy.hop_words import (
     CAME_NOT_BACK,
     DEAD_END,
+    QUIET_SECONDS,
     RETURN_REFUSED,
     WENT_PAST_OR_WANTS_KEY,
 )
-from relay.proxy.passes import CALL_ID, Passes, Place, is_strong, new_pass
+from relay.proxy.passes import CALL_ID, HopPlace, Passes, is_strong, new_pass
 from relay.upstream.dial import NO_DESCRIPTOR
 from relay.upstream.health import TLS_FAILED, UpstreamState
 
 if TYPE_CHECKING:
     from relay.proxy.chain import HopCall
 
-QUIET_SECONDS: Final = 60.0
-"""How often, at most, the log says of a hop what it does wrong: agents retry all the while."""
-
 _NO_SILENCE: Final = (TLS_FAILED, NO_DESCRIPTOR)
 
 log = logging.getLogger("relay")
 
 
-class Refusal(NamedTuple):
+class RefusedReturn(NamedTuple):
     """That a return was refused: when, on ``time.perf_counter``'s clock, and why."""
 
     at: float
@@ -56,11 +54,11 @@ class Memory:
 
     passes: Passes = field(default_factory=Passes)
     answers: AnswerIds = field(default_factory=AnswerIds)
-    bypassing: set[Place] = field(default_factory=set)
+    bypassing: set[HopPlace] = field(default_factory=set)
     """Hops that went past the relay with a call, and have not come back with one since."""
-    astray: dict[Place, str] = field(default_factory=dict)
+    astray: dict[HopPlace, str] = field(default_factory=dict)
     """What was wrong with the last call of each that did not come back, until one does."""
-    refusals: dict[Place, Refusal] = field(default_factory=dict)
+    refusals: dict[HopPlace, RefusedReturn] = field(default_factory=dict)
     """The last refusal of a return of each."""
 
 
@@ -80,15 +78,13 @@ class Hop:
         returns_to: ReturnsTo,
     ) -> None:
         self.settings = settings
-        self.place = Place(relay.name, settings.name)
+        self.place = HopPlace(relay.name, settings.name)
         self.state = UpstreamState(settings, timeouts.connect)
         self.sender = Sender(settings, timeouts)
-        self.headers = Headers(settings.headers)
+        self.headers = ExtraHeaders(settings.headers)
         self._memory = memory
         self._returns_to = returns_to
         self._quiet_until = -1.0
-        self.has_warned = False
-        """Whether it was said that it asked for more than a call may."""
         self._grant = relay.grant
         kind = settings.pass_
         self.source = None if isinstance(kind, str) else Credential("pass", kind)

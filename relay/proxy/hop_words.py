@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+QUIET_SECONDS: Final = 60.0
+"""How often, at most, the log says the same of a hop or an upstream: agents retry all the while."""
+
 GO_ON: Final = "calls go on without it"
 """Where it may be left out."""
 WEAK_PASS: Final = "can be guessed: it holds less than 128 bits"

@@ -23,6 +23,7 @@ from relay.proxy.chain import ChainedCall, HopCall
 from relay.proxy.hop import Hop
 from relay.proxy.probe import ProbeReply
 from relay.proxy.routing import Target
+from relay.proxy.upstream_words import GATEWAY_STATUSES
 from relay.telemetry.call import CallRecord
 from relay.telemetry.hops import HopOutcome
 from relay.telemetry.metrics import Metrics
@@ -30,7 +31,6 @@ from relay.upstream.client_connection import Connection
 from relay.upstream.interface import Body, Patience, Reply
 
 _UNAUTHORIZED: Final = 401
-_GATEWAY_STATUSES: Final = (502, 504)
 
 
 class Onward:
@@ -156,7 +156,7 @@ class Onward:
         if self._to.in_all > self._returns_before:
             self._settle("passed")
         elif self._record.code >= 400:
-            if self._record.code in _GATEWAY_STATUSES:
+            if self._record.code in GATEWAY_STATUSES:
                 self._to.hop.note_dead_end(self._record.code)
             self._settle("refused")
         elif self._answer_id is None or self._answer_id in self._call.chain.memory.answers:

@@ -29,7 +29,7 @@ _ID_KEY: Final = CALL_ID.lower()
 _RANDOM_BYTES: Final = 32  # 43 characters
 
 
-class Place(NamedTuple):
+class HopPlace(NamedTuple):
     """A hop of a relay, by their names."""
 
     relay: str
@@ -63,16 +63,16 @@ class Passes:
     """The passes of all clients, and the calls in flight by what they are known by."""
 
     def __init__(self) -> None:
-        self._of_clients: dict[tuple[str, Place, str], bytes] = {}
+        self._of_clients: dict[tuple[str, HopPlace, str], bytes] = {}
         """By client, place and grant."""
-        self._by_id: dict[tuple[Place, bytes], HopCall] = {}
-        self._by_pass: dict[tuple[Place, bytes], HopCall] = {}
+        self._by_id: dict[tuple[HopPlace, bytes], HopCall] = {}
+        self._by_pass: dict[tuple[HopPlace, bytes], HopCall] = {}
         """Of hops whose passes are of one call each."""
 
     def __repr__(self) -> str:
         return f"<Passes {len(self._by_id)} calls>"
 
-    def of_client(self, client: str, place: Place, grant: str) -> bytes:
+    def of_client(self, client: str, place: HopPlace, grant: str) -> bytes:
         """Return the pass of a client at a hop: the same until the process ends."""
         key = (client, place, grant)
         if key not in self._of_clients:
@@ -91,7 +91,7 @@ class Passes:
         if call.is_known_by_pass:
             self._by_pass.pop((call.place, call.pass_), None)
 
-    def find(self, place: Place, head: RequestHead, grant: GrantSettings | None) -> HopCall:
+    def find(self, place: HopPlace, head: RequestHead, grant: GrantSettings | None) -> HopCall:
         """Return the call in flight that a return belongs to.
 
         A pass may stand where the call's grant has it; ``grant`` is the relay's by now.
@@ -115,7 +115,7 @@ class Passes:
         return call
 
     def _shown(
-        self, place: Place, head: RequestHead, grant: GrantSettings | None
+        self, place: HopPlace, head: RequestHead, grant: GrantSettings | None
     ) -> set[bytes | None]:
         """Return what could be a pass: a reload may have given the relay another grant."""
         if shown := presented_tokens(head, grant):
@@ -123,7 +123,7 @@ class Passes:
         others = [each.grant for (at, _), each in self._by_pass.items() if at == place]
         return {each for other in others for each in presented_tokens(head, other)}
 
-    def _find_by_pass(self, place: Place, shown: set[bytes | None]) -> HopCall:
+    def _find_by_pass(self, place: HopPlace, shown: set[bytes | None]) -> HopCall:
         if not shown:
             raise PassRefused("none")
         if len(shown) > 1:
@@ -134,7 +134,7 @@ class Passes:
             raise PassRefused("no id" if self._owns(place, value) else "wrong")
         return call
 
-    def _owns(self, place: Place, shown: bytes | None) -> bool:
+    def _owns(self, place: HopPlace, shown: bytes | None) -> bool:
         """Whether a pass is right, and says only whose a call is."""
         passes = [each for key, each in self._of_clients.items() if key[1] == place]
         passes += [each.expected_pass() for key, each in self._by_id.items() if key[0] == place]

@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
-from relay.downstream.server_connection import ServerConnection
-from relay.downstream.transport import WriteLimit
+from relay.downstream.transport import AgentTransport, WriteLimit
 from relay.http.body import has_body
 from relay.http.chunked import LAST_CHUNK, chunk
 from relay.http.grammar import Field
@@ -64,7 +63,7 @@ class ResponseWriter:
 
     def __init__(
         self,
-        connection: ServerConnection,
+        agent: AgentTransport,
         request: RequestHead,
         reply: Reply,
         record: CallRecord,
@@ -72,7 +71,7 @@ class ResponseWriter:
         write_seconds: float,
         way: Way = DIRECT,
     ) -> None:
-        self._connection = connection
+        self._agent = agent
         self._reply = reply
         self._record = record
         self._write_seconds = write_seconds
@@ -83,8 +82,8 @@ class ResponseWriter:
         """Since when the upstream has not been read, for the agent takes nothing."""
         unsized = has_body(reply.head, request.method) and reply.head.length is None
         self._chunked = unsized and request.minor == 1
-        connection.framed = not unsized or self._chunked
-        self.closes = way.close or wants_close(request) or not connection.framed
+        agent.framed = not unsized or self._chunked
+        self.closes = way.close or wants_close(request) or not agent.framed
         """Whether the connection ends with this answer."""
 
     async def run(self) -> None:
@@ -96,18 +95,18 @@ class ResponseWriter:
         reply = self._reply
         self._begin()
         if not reply.has_ended:
-            self._connection.watch(self._follow)
+            self._agent.watch(self._follow)
             try:
-                if not self._connection.writable:
+                if not self._agent.writable:
                     self._follow(writable=False)
                 await reply.ended()
             finally:
-                self._connection.watch(None)
+                self._agent.watch(None)
                 if self._limit is not None:
                     self._limit.stop()
                 self._excuse_upstream()
         if self._chunked:
-            self._connection.write(LAST_CHUNK)
+            self._agent.write(LAST_CHUNK)
 
     def _begin(self) -> None:
         """Write the head, and what is there of the body with it, in one write."""
@@ -115,13 +114,13 @@ class ResponseWriter:
             self._reply.head, chunked=self._chunked, close=self.closes, added=self._way.added
         )
         piece = self._reply.attach(self._pass_on)
-        self._connection.write(head + (chunk(piece) if self._chunked else piece))
+        self._agent.write(head + (chunk(piece) if self._chunked else piece))
         if piece:
             self._note(piece)
 
     def _pass_on(self, piece: bytes) -> None:
         """Write to the agent first; only then is anything counted or read."""
-        self._connection.write(chunk(piece) if self._chunked else piece)
+        self._agent.write(chunk(piece) if self._chunked else piece)
         self._note(piece)
 
     def _note(self, piece: bytes) -> None:
@@ -134,7 +133,7 @@ class ResponseWriter:
 
     def _follow(self, writable: bool) -> None:  # noqa: FBT001  # it is the state itself
         if self._limit is None:
-            self._limit = WriteLimit(self._connection, self._write_seconds)
+            self._limit = WriteLimit(self._agent, self._write_seconds)
         self._limit.stop()
         if writable:
             self._reply.resume()

@@ -25,22 +25,20 @@ from relay.errors import (
     UpgradeRefused,
 )
 from relay.http.headers import wants_websocket
-from relay.http.memo import Memo
 from relay.http.message import RequestHead
 from relay.http.target import check_target
 from relay.proxy.access import check_host_form, comes_from_page
 from relay.proxy.chain import HopCall
 from relay.proxy.exchange import Exchange
-from relay.proxy.forward import check_reply
-from relay.proxy.hop import QUIET_SECONDS, Refusal
+from relay.proxy.hop import RefusedReturn
+from relay.proxy.hop_words import QUIET_SECONDS
 from relay.proxy.lifecycle import Lifecycle
 from relay.proxy.limits import check_spending
 from relay.proxy.onward import Onward
-from relay.proxy.passes import Place
+from relay.proxy.passes import HopPlace
 from relay.proxy.response import Way
 from relay.proxy.routing import Target, check_path
 from relay.telemetry.metrics import Metrics
-from relay.upstream.interface import Reply
 
 log = logging.getLogger("relay")
 
@@ -63,36 +61,36 @@ class Returns:
     def __init__(self, lifecycle: Lifecycle, metrics: Metrics) -> None:
         self._lifecycle = lifecycle
         self._metrics = metrics
-        self._quiet_until: dict[Place | None, float] = {}
+        self._quiet_until: dict[HopPlace | None, float] = {}
         """By hop; None is of all that is declared nowhere."""
-        self._warned: set[Place] = set()
+        self._warned: set[HopPlace] = set()
 
     def handle(self, connection: ServerConnection, request: Request) -> Coroutine[None, None, bool]:
         """Answer one request; return whether another may follow on its connection."""
         return Leg(self._lifecycle, self._metrics, self, connection, request).run()
 
-    def say_refused(self, place: Place, error: PassRefused) -> None:
+    def say_refused(self, place: HopPlace, error: PassRefused) -> None:
         """Log why a return of a hop's was refused, once a minute."""
         now = time.perf_counter()
-        self._lifecycle.memory.refusals[place] = Refusal(now, _HINTS[error.cause])
+        self._lifecycle.memory.refusals[place] = RefusedReturn(now, _HINTS[error.cause])
         if self._may_say(place):
             log.warning("%s came back and got 401: %s", place, _HINTS[error.cause])
 
-    def say_unknown(self, place: Place) -> None:
+    def say_unknown(self, place: HopPlace) -> None:
         """Log once a minute that something came back to a place that is no hop's."""
         if self._may_say(None):
             is_named = place.relay in self._lifecycle.runtime.routes and _NAME.fullmatch(place.hop)
             who = place if is_named else "something"
             log.warning("%s came back and got 401: %s", who, _HINTS["unknown"])
 
-    def _may_say(self, place: Place | None) -> bool:
+    def _may_say(self, place: HopPlace | None) -> bool:
         now = time.monotonic()
         if now < self._quiet_until.get(place, 0.0):
             return False
         self._quiet_until[place] = now + QUIET_SECONDS
         return True
 
-    def say_too_much(self, place: Place, operation: str, of_call: str) -> None:
+    def say_too_much(self, place: HopPlace, operation: str, of_call: str) -> None:
         """Log once that a hop asks for more than its call may."""
         if place not in self._warned:
             self._warned.add(place)
@@ -121,13 +119,12 @@ class Leg(Exchange):
         self._task: asyncio.Task[object] | None = None
         self._from: HopCall | None = None
         """The call's dealings with the hop that it came back from, once it is accepted."""
-        self._onward: Onward | None = None
 
     def cut(self) -> None:
         """End it at once: its call is over."""
         if self._task is not None:
             self._task.cancel()
-        self._connection.abort()
+        self._agent.abort()
 
     async def _relay(self) -> bool:
         self._task = asyncio.current_task()
@@ -141,19 +138,19 @@ class Leg(Exchange):
         self._onward = Onward(came_from.call, came_from, self._record, self._metrics)
         reply = await self._onward.send(came_from.hop.own_fields_off(head), target, body)
         try:
-            self._accept(reply, came_from)
+            self._accept(reply)
+            self._note_answer(came_from)
             writer = self._writer(head, reply, Way(source=self._onward.patience))
             del head, target, body
             await writer.run()
         finally:
             reply.close()
-        self._record.succeeded()
-        self._onward.ended()
+        self._succeed()
         return not writer.closes
 
     # The stages
 
-    def _read_target(self, head: RequestHead) -> tuple[Place, Target | None]:
+    def _read_target(self, head: RequestHead) -> tuple[HopPlace, Target | None]:
         """Return where it came from and what it asks for: nothing, where a hop looks around."""
         check_target(head.method, head.target)
         check_host_form(head)
@@ -161,7 +158,7 @@ class Leg(Exchange):
             raise OriginRefused
         if wants_websocket(head):
             raise UpgradeRefused
-        place, target = _split[head.target]
+        place, target = _split_target(head.target)
         self._record.method = head.method.decode("ascii")
         if target.rest or target.query or head.method not in (b"HEAD", b"GET"):
             return place, target
@@ -170,12 +167,12 @@ class Leg(Exchange):
             raise PassRefused("unknown")
         return place, None
 
-    def _is_known(self, place: Place) -> bool:
+    def _is_known(self, place: HopPlace) -> bool:
         route = self._runtime.routes.get(place.relay)
         hops = () if route is None or route.chain is None else route.chain.hops
         return any(hop.place == place for hop in hops)
 
-    def _find_call(self, place: Place, head: RequestHead) -> HopCall:
+    def _find_call(self, place: HopPlace, head: RequestHead) -> HopCall:
         route = self._runtime.routes.get(place.relay)
         grant = None if route is None else route.settings.grant
         if route is not None:
@@ -210,7 +207,7 @@ class Leg(Exchange):
             self._returns.say_too_much(came_from.place, target.operation, call.record.operation)
             raise
         self._from = came_from
-        self._connection.is_excused = came_from.patience.may_take_nothing
+        self._agent.is_excused = came_from.patience.may_take_nothing
         if not call.probe:
             self._metrics.begin_leg(record)
 
@@ -226,10 +223,8 @@ class Leg(Exchange):
         if call.over:
             raise PassRefused("over")
 
-    def _accept(self, reply: Reply, came_from: HopCall) -> None:
-        check_reply(reply.head)
-        self._reply = reply
-        self._record.answered(reply.head)
+    def _note_answer(self, came_from: HopCall) -> None:
+        """Note that there is an answer from beyond the hop."""
         came_from.call.finding = None
         summary = came_from.record
         if summary.first_byte is None and self._record.operation == came_from.call.record.operation:
@@ -246,13 +241,6 @@ class Leg(Exchange):
             self._metrics.refused_return(error.rejection)
         return await super()._fail(error)
 
-    def _give_up(self) -> None:
-        """The hop has left, or the call is over."""
-        if self._reply is not None and self._reply.has_ended:
-            self._record.succeeded()
-            if self._onward is not None:
-                self._onward.ended()
-
     def _end(self) -> None:
         if self._from is None:
             return
@@ -265,13 +253,10 @@ class Leg(Exchange):
                 self._lifecycle.ledger.take_attempt(self._record)
 
 
-def _split_target(target: bytes) -> tuple[Place, Target]:
+def _split_target(target: bytes) -> tuple[HopPlace, Target]:
     """Return the parts of ``/<relay>/<hop>/<rest>?<query>``."""
     path, mark, query = target.partition(b"?")
     relay, _, rest = path[1:].decode("ascii", "replace").partition("/")
     hop, slash, rest = rest.partition("/")
-    place = Place(relay, hop)
+    place = HopPlace(relay, hop)
     return place, Target(relay, (slash + rest).encode(), mark + query)
-
-
-_split: Final = Memo(_split_target)

@@ -24,7 +24,6 @@ from relay.proxy.hop import Hop, Memory
 from relay.proxy.standing import Standing
 from relay.proxy.upstream_words import UpstreamWords
 from relay.telemetry.call import CallRecord
-from relay.telemetry.metrics import HopState, RelayState
 from relay.upstream.egress import Egress
 from relay.upstream.health import UpstreamState
 
@@ -115,7 +114,7 @@ class Runtime:
         """Yield every value that no text may hold."""
         for egress in self.egresses.values():
             yield from egress.secrets
-        for each in self._credentials():
+        for each in self.credentials():
             yield from each.values() or ()
 
     @property
@@ -149,13 +148,14 @@ class Runtime:
             self._run(route.upstream.watch())
             for hop in route.hops:
                 self._run(hop.state.watch())
-        for credential in self._credentials():
+        for credential in self.credentials():
             self._run(credential.settle())
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(work))
 
-    def _credentials(self) -> Iterator[Credential]:
+    def credentials(self) -> Iterator[Credential]:
+        """Yield every source of a value: of grants and tokens, of ways out, headers and passes."""
         yield from self.grants.values()
         yield from self.clients
         for egress in self.egresses.values():
@@ -163,40 +163,6 @@ class Runtime:
                 yield egress.credential
         for route in self.routes.values():
             yield from route.credentials
-
-    def states(self) -> list[RelayState]:
-        """Return what a scrape shows of each relay."""
-        return [self._state(name, route) for name, route in self.routes.items()]
-
-    def _state(self, name: str, route: Route) -> RelayState:
-        idle, active = route.forwarder.connections
-        return RelayState(
-            relay=name,
-            grant=route.settings.grant.name,
-            ready=self._grant_of(route).ready,
-            up=route.upstream.up,
-            upstream=str(route.settings.upstream),
-            idle_connections=idle,
-            active_connections=active,
-            api=route.settings.api,
-            refused=route.standing.refusal is not None,
-            expires_at=self._grant_of(route).reading.expires_at,
-            hops=tuple(
-                HopState(hop.settings.name, hop.state.up, str(hop.settings.upstream), hop.bypassed)
-                for hop in route.hops
-            ),
-        )
-
-    def _grant_of(self, route: Route) -> Credential:
-        return self.grants[route.settings.grant.name]
-
-    @property
-    def ready(self) -> bool:
-        """Whether every credential and token has a value, and what hops need is there."""
-        hops = (hop for route in self.routes.values() for hop in route.hops)
-        return all(credential.ready for credential in self._credentials()) and all(
-            hop.ready for hop in hops
-        )
 
     def enter(self) -> None:
         """Count a call in."""
@@ -220,5 +186,5 @@ class Runtime:
                 route.forwarder.close()
                 if route.chain is not None:
                     route.chain.close()
-            for credential in self._credentials():
+            for credential in self.credentials():
                 credential.close()

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from relay.config.problems import without_keys
-from relay.proxy.hop_words import OR_A_HOP
+from relay.proxy.hop_words import OR_A_HOP, QUIET_SECONDS
 from relay.telemetry.call import CallRecord
 
-QUIET_SECONDS: Final = 60.0
-"""How often, at most, a relay's upstream is quoted: agents retry all the while."""
-_GATEWAY_STATUSES: Final = (502, 504)
+GATEWAY_STATUSES: Final = (502, 504)
+"""By which an LLM proxy says that it has not reached what is behind it."""
 _SHOWN: Final = 200
 _ADVICE: Final = "see to its way to the API, and to its log"
 
@@ -42,7 +41,7 @@ class UpstreamWords:
 
         ``further`` are secrets of this call's own.
         """
-        if record.code not in _GATEWAY_STATUSES:
+        if record.code not in GATEWAY_STATUSES:
             if record.code is not None:
                 self.problem = ""
             return

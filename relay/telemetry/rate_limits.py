@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Final, Literal
+from typing import Final
 
 from relay.http.grammar import Field
 
@@ -35,11 +35,9 @@ _FARTHEST_RESET_SECONDS: Final = 60 * 86400.0
 _SAME_CLOCK_SECONDS: Final = 10.0
 _DATE: Final = b"date"
 
-Part = Literal["limit", "remaining", "reset", "utilization"]
-
 
 @dataclass(frozen=True, slots=True)
-class LimitState:
+class RateLimitState:
     """One kind's, or window's, values in one response; None where it does not state them."""
 
     name: str
@@ -60,7 +58,7 @@ class LimitState:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def read_limits(fields: Iterable[Field]) -> tuple[list[LimitState], list[LimitState]]:
+def read_limits(fields: Iterable[Field]) -> tuple[list[RateLimitState], list[RateLimitState]]:
     """Return the rate limits by kind, and the quotas by window."""
     kinds: dict[str, dict[str, float]] = {}
     windows: dict[str, dict[str, float]] = {}
@@ -80,8 +78,8 @@ def read_limits(fields: Iterable[Field]) -> tuple[list[LimitState], list[LimitSt
     return _readings(kinds), _readings(windows)
 
 
-def _readings(values: dict[str, dict[str, float]]) -> list[LimitState]:
-    return [LimitState(name, **parts) for name, parts in values.items()]
+def _readings(values: dict[str, dict[str, float]]) -> list[RateLimitState]:
+    return [RateLimitState(name, **parts) for name, parts in values.items()]
 
 
 def _number(value: bytes, *, is_time: bool) -> float | None:
@@ -137,9 +135,9 @@ class Book:
 
     def __init__(self, names: Names) -> None:
         self._names = names
-        self._entries: dict[str, tuple[LimitState, float]] = {}
+        self._entries: dict[str, tuple[RateLimitState, float]] = {}
 
-    def take(self, readings: Iterable[LimitState], now: float, lead: float = 0.0) -> None:
+    def take(self, readings: Iterable[RateLimitState], now: float, lead: float = 0.0) -> None:
         """Take new readings, by a clock that is so many seconds behind ``now``'s."""
         self._forget(now)
         for reading in readings:
@@ -147,7 +145,7 @@ class Book:
                 moved = _moved(reading, lead)
                 self._entries[reading.name] = (moved, _expiry(moved, now))
 
-    def current(self, now: float) -> Iterator[LimitState]:
+    def current(self, now: float) -> Iterator[RateLimitState]:
         """Yield the readings whose reset has not passed."""
         self._forget(now)
         for reading, _ in list(self._entries.values()):
@@ -157,11 +155,11 @@ class Book:
         self._entries = {name: entry for name, entry in self._entries.items() if now < entry[1]}
 
 
-def _moved(reading: LimitState, seconds: float) -> LimitState:
+def _moved(reading: RateLimitState, seconds: float) -> RateLimitState:
     return reading if reading.reset is None else replace(reading, reset=reading.reset + seconds)
 
 
-def _expiry(reading: LimitState, now: float) -> float:
+def _expiry(reading: RateLimitState, now: float) -> float:
     if reading.reset is None or reading.reset > now + _FARTHEST_RESET_SECONDS:
         return now + WITHOUT_RESET_SECONDS
     return reading.reset

@@ -1,8 +1,7 @@
 """One connection to an upstream, and what the event loop says of it.
 
-This is the relay's sending side, behind one seam: ``Connection.begin`` takes a prepared head
-and a body and returns what waits for the response's head; ``Reply`` then pushes the body.
-What is said on it is a ``exchange``, one at a time.
+``Connection.begin`` takes a prepared head and a body and returns what waits for the response's
+head; ``Reply`` then pushes the body. What is said on it for one call is an ``Http1Exchange``.
 
 Knows nothing of grants, routes or the agent; ``pool`` decides which connection is used.
 """
@@ -16,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from relay.errors import UpstreamTimeout, UpstreamUnreachable
 from relay.upstream.deadline import Deadline
 from relay.upstream.http1 import Http1Exchange
-from relay.upstream.interface import Body, Limits, Patience, Reply
+from relay.upstream.interface import Body, Patience, Reply, TimeLimits
 from relay.upstream.tls import has_ended
 
 
@@ -111,7 +110,7 @@ class Connection(asyncio.Protocol):
         self,
         head: bytes,
         body: Body,
-        limits: Limits,
+        limits: TimeLimits,
         patience: Patience | None = None,
         *,
         bodiless: bool,

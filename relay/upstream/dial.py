@@ -28,7 +28,7 @@ _KEEPALIVE: Final = (
 )
 
 Sockaddr = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-Row = tuple[socket.AddressFamily, socket.SocketKind, int, str, Sockaddr]
+AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Sockaddr]
 """An address, as ``getaddrinfo`` has it."""
 
 
@@ -38,11 +38,11 @@ class Dialer:
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port
-        self._literal: list[Row] = []
+        self._literal: list[AddressInfo] = []
         """The address, where the host is one."""
         with contextlib.suppress(OSError, UnicodeError):
             self._literal = self._look_up(socket.AI_NUMERICHOST)
-        self._lookup: asyncio.Future[list[Row]] | None = None
+        self._lookup: asyncio.Future[list[AddressInfo]] | None = None
 
     async def connect(self) -> socket.socket:
         """Return a socket that is connected; without a time limit of its own.
@@ -53,7 +53,7 @@ class Dialer:
         """
         return await connect_any(await self.resolve())
 
-    async def resolve(self) -> list[Row]:
+    async def resolve(self) -> list[AddressInfo]:
         """Return the host's addresses in the order in which they are to be tried.
 
         Where a name server is silent, all who ask meanwhile wait for the one answer.
@@ -67,23 +67,23 @@ class Dialer:
             self._lookup = threads.run(self._look_up)
         return _by_turns(await asyncio.shield(self._lookup))
 
-    def _look_up(self, flags: int = 0) -> list[Row]:
+    def _look_up(self, flags: int = 0) -> list[AddressInfo]:
         found = socket.getaddrinfo(
             self._host, self._port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags
         )
         return list(found)
 
 
-def _by_turns(rows: Iterable[Row]) -> list[Row]:
+def _by_turns(rows: Iterable[AddressInfo]) -> list[AddressInfo]:
     """Return the addresses with their families in turn (RFC 8305 §4)."""
-    families: dict[int, list[Row]] = {}
+    families: dict[int, list[AddressInfo]] = {}
     for row in rows:
         families.setdefault(row[0], []).append(row)
     turns = itertools.zip_longest(*families.values())
     return [row for turn in turns for row in turn if row is not None]
 
 
-async def connect_any(rows: Iterable[Row]) -> socket.socket:
+async def connect_any(rows: Iterable[AddressInfo]) -> socket.socket:
     """Return a socket that is connected to the first of these addresses that answers.
 
     Raises:
@@ -112,7 +112,7 @@ async def connect_any(rows: Iterable[Row]) -> socket.socket:
             attempt.add_done_callback(_close)
 
 
-async def _connect(row: Row) -> socket.socket:
+async def _connect(row: AddressInfo) -> socket.socket:
     handle = _make(row)
     try:
         await asyncio.get_running_loop().sock_connect(handle, row[4])
@@ -122,7 +122,7 @@ async def _connect(row: Row) -> socket.socket:
     return handle
 
 
-def _make(row: Row) -> socket.socket:
+def _make(row: AddressInfo) -> socket.socket:
     family, kind, protocol, _, _ = row
     handle = socket.socket(family, kind, protocol)
     handle.setblocking(False)  # noqa: FBT003  # the name says what it is

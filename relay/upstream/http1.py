@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from relay.errors import (
     RelayError,
@@ -26,47 +26,30 @@ from relay.http.chunked import LAST_CHUNK, chunk
 from relay.http.headers import wants_close
 from relay.http.message import ResponseHead
 from relay.http.parser import ResponseHeadReader
-from relay.upstream.deadline import Deadline
-from relay.upstream.interface import Body, Limits, Patience, Reply, Sink
+from relay.upstream.interface import Body, Patience, Reply, Sink, TimeLimits
+
+if TYPE_CHECKING:
+    from relay.upstream.client_connection import Connection
 
 log = logging.getLogger("relay")
 
-# Interim answers carry nothing for the agent; more of them than this is no HTTP server.
-_INTERIM_LIMIT: Final = 16
-
-
-class Line(Protocol):
-    """The connection that a exchange is on."""
-
-    @property
-    def deadline(self) -> Deadline:
-        """By when the upstream must have been heard."""
-
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        """The transport, while there is a connection."""
-
-    def write(self, data: bytes) -> None:
-        """Queue bytes for the upstream."""
-
-    async def drain(self, limit_seconds: float) -> None:
-        """Wait until the upstream takes more; raise UpstreamTimeout if it does not."""
-
-    def abort(self) -> None:
-        """Cut the connection at once."""
-
-    def release(self, *, reusable: bool) -> None:
-        """End the exchange."""
+# Interim answers carry nothing; more of them than this is no HTTP server, nor an HTTP proxy.
+INTERIM_LIMIT: Final = 16
 
 
 class Http1Exchange:
     """A request that goes out, and the reply to it."""
 
     def __init__(
-        self, line: Line, limits: Limits, patience: Patience | None, *, bodiless: bool
+        self,
+        connection: Connection,
+        limits: TimeLimits,
+        patience: Patience | None,
+        *,
+        bodiless: bool,
     ) -> None:
-        self._line = line
-        self._deadline = line.deadline
+        self._connection = connection
+        self._deadline = connection.deadline
         self._limits = limits
         self._patience = patience
         self._bodiless = bodiless
@@ -96,21 +79,21 @@ class Http1Exchange:
         """Send the request, as much of it as is there."""
         whole = body.whole()
         if whole is None:
-            self._line.write(head)
+            self._connection.write(head)
             self._upload = self._loop.create_task(self._send_body(body))
             return
         if body.chunked:
             whole = chunk(whole) + LAST_CHUNK
-        self._line.write(head + whole)
+        self._connection.write(head + whole)
         self._request_sent()
 
     async def _send_body(self, body: Body) -> None:
         try:
             async for piece in body.pieces():
-                self._line.write(chunk(piece) if body.chunked else piece)
+                self._connection.write(chunk(piece) if body.chunked else piece)
                 await self._drain()
             if body.chunked:
-                self._line.write(LAST_CHUNK)
+                self._connection.write(LAST_CHUNK)
         except RelayError as error:
             self._fail(error)
         except Exception:
@@ -123,7 +106,7 @@ class Http1Exchange:
         """Wait until the upstream takes more, as long as what is beyond it does not either."""
         while True:
             try:
-                await self._line.drain(self._limits.write)
+                await self._connection.drain(self._limits.write)
             except UpstreamTimeout:
                 if self._excuse(self._limits.write) <= 0:
                     raise
@@ -166,7 +149,7 @@ class Http1Exchange:
             raise UpstreamUpgraded(head.status)
         if head.status < 200:
             self._interim_count += 1
-            if self._interim_count > _INTERIM_LIMIT:
+            if self._interim_count > INTERIM_LIMIT:
                 raise UpstreamMalformed
             self._reader = ResponseHeadReader()
             return
@@ -217,7 +200,7 @@ class Http1Exchange:
         if not self._over:
             self._error, self._over = error, True
             self._wake()
-        self._line.abort()
+        self._connection.abort()
 
     def _wake(self) -> None:
         if self._change is not None and not self._change.done():
@@ -267,14 +250,14 @@ class Http1Exchange:
 
     def pause(self) -> None:
         """Read no more for now."""
-        transport = self._line.transport
+        transport = self._connection.transport
         if not self._paused and transport is not None and not self._over:
             self._paused = True
             transport.pause_reading()
 
     def resume(self) -> None:
         """Read on."""
-        transport = self._line.transport
+        transport = self._connection.transport
         if self._paused:
             self._paused = False
             self.heard_at = time.perf_counter()
@@ -291,7 +274,7 @@ class Http1Exchange:
         if self._upload is not None:
             self._upload.cancel()
         self.resume()
-        self._line.release(reusable=self._is_reusable())
+        self._connection.release(reusable=self._is_reusable())
 
     def _is_reusable(self) -> bool:
         if self._head is None or self._body is None or not self._sent or wants_close(self._head):

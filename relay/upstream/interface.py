@@ -19,7 +19,7 @@ Sink = Callable[[bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TimeLimits:
     """Seconds: without a response head, without a piece of the body, with nothing taken."""
 
     headers: float

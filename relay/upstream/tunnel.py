@@ -19,12 +19,11 @@ from relay.http.message import MessageHead, ResponseHead
 from relay.http.parser import ResponseHeadReader
 from relay.upstream.client_connection import Connection
 from relay.upstream.egress import Egress
+from relay.upstream.http1 import INTERIM_LIMIT
 from relay.upstream.pool import Pool
 from relay.upstream.tls import may_carry_tls
 from relay.upstream.tunnel_words import NotOpened, Refused, Step, why_not
 
-# Interim answers carry nothing; more of them than this is no HTTP proxy.
-_INTERIM_LIMIT: Final = 16
 # Of 4xx those that say that another time may do.
 _PASSING_STATUSES: Final = (408, 425, 429)
 
@@ -178,7 +177,7 @@ class _Asking(asyncio.Protocol):
 
     def _count_interim(self) -> None:
         self._interim_count += 1
-        if self._interim_count > _INTERIM_LIMIT:
+        if self._interim_count > INTERIM_LIMIT:
             raise UpstreamMalformed
         self._reader = _AnswerReader()
 

@@ -40,7 +40,7 @@ READERS = {
     "commands/report/__init__.py": "what a report's file is called",
     "credentials/command_value.py": "how long until a credential ends, which says when",
     "credentials/reading.py": "whether a credential is past the end that it states",
-    "proxy/problems.py": "for how long a credential is still good",
+    "proxy/readiness.py": "for how long a credential is still good",
     "telemetry/traces/exporter.py": "when a span began, in the time that collectors go by",
     "credentials/folder.py": "whether a client's token has ended, and how old a file's stamp is",
     "proxy/limits.py": "which periods are now",

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 
 from relay.app import ADMIN_CONNECTIONS
-from relay.proxy.runtime import Runtime
+from relay.proxy.readiness import states_of
 from relay.telemetry.metrics import HopState, Metrics
 from tests.harness.configuration import configuration
 from tests.harness.messages import CHUNKED, EVENTS, MESSAGES, OK, chunk, request
@@ -347,9 +347,9 @@ async def test_calls_show_how_each_hop_stands(
 ) -> None:
     """In the chain's order; where it listens is in no page."""
     hops = tuple(HopState(name, up, "http://localhost:8787", bypassed=True) for name in "ba")
-    states = Runtime.states
     monkeypatch.setattr(
-        Runtime, "states", lambda self: [replace(state, hops=hops) for state in states(self)]
+        "relay.admin.calls.states_of",
+        lambda runtime: [replace(state, hops=hops) for state in states_of(runtime)],
     )
     shown = (await calls_page(relay))["relays"]["anthropic"]["hops"]
     assert shown == [{"name": name, "state": word, "bypassed": True} for name in "ba"]

@@ -184,7 +184,7 @@ async def test_legs_are_cut_before_an_agent_has_taken_what_there_is(tmp_path: Pa
         api, _ = await chain.api.called()
         await hop.send(CHUNKED + chunk(PIECE * 2048))
         (connection,) = (each for each in chain.relay.app._agents.connections._open if each.busy)
-        while not connection.untaken > 16_384:
+        while not connection.transport.untaken > 16_384:
             await hop.send(chunk(PIECE * 2048))
             await asyncio.sleep(0)
         hop.leave()
@@ -321,7 +321,7 @@ async def test_a_hop_that_is_not_read_may_leave_the_end_of_an_answer(
             open_connections = chain.relay.app._returns.connections._open
             (connection,) = (each for each in open_connections if each.busy)
             total = 6400
-            while not connection.unsent:
+            while not connection.transport.unsent:
                 await api.send(chunk(PIECE * 2048))
                 total += 2048
                 await asyncio.sleep(0)

@@ -123,7 +123,7 @@ async def test_no_hop_is_skipped_because_the_relay_has_no_descriptor_left(
     async with running_chain(tmp_path, **SKIP) as chain:
         port = chain.hops[0].port
 
-        def make_none(row: dial.Row) -> socket.socket:
+        def make_none(row: dial.AddressInfo) -> socket.socket:
             if row[4][1] == port:
                 raise OSError(errno.EMFILE, "Too many open files")
             return make(row)

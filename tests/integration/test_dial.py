@@ -14,7 +14,7 @@ import pytest
 from relay.config import parse_upstream
 from relay.upstream import dial
 from relay.upstream import health as health_module
-from relay.upstream.dial import Dialer, Row, connect_any
+from relay.upstream.dial import AddressInfo, Dialer, connect_any
 from relay.upstream.pool import Pool
 from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import configuration
@@ -39,7 +39,7 @@ def port(upstream: Upstream) -> Iterator[int]:
         yield port
 
 
-def rows(port: int, *hosts: str) -> list[Row]:
+def rows(port: int, *hosts: str) -> list[AddressInfo]:
     """Return these addresses as they are looked up."""
     return [
         row for host in hosts for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -52,7 +52,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     look_up = socket.getaddrinfo
 
     def resolve(*hosts: str) -> None:
-        def answers(name: str, port: int, *kinds: int, **options: int) -> list[Row]:
+        def answers(name: str, port: int, *kinds: int, **options: int) -> list[AddressInfo]:
             if name != NAME:
                 return list(look_up(name, port, *kinds, **options))
             if options["flags"]:
@@ -72,7 +72,7 @@ class Made:
         self._make = dial._make
         monkeypatch.setattr(dial, "_make", self._note)
 
-    def _note(self, row: Row) -> socket.socket:
+    def _note(self, row: AddressInfo) -> socket.socket:
         self.handles.append(self._make(row))
         return self.handles[-1]
 
@@ -137,7 +137,7 @@ async def test_of_two_that_answer_at_once_one_is_closed(
     both = asyncio.Barrier(2)
     connect = dial._connect
 
-    async def connect_together(row: Row) -> socket.socket:
+    async def connect_together(row: AddressInfo) -> socket.socket:
         handle = await connect(row)
         await both.wait()
         return handle
@@ -167,7 +167,7 @@ async def test_where_all_fail_a_refusal_tells_most(
     """An address without a route says nothing of the port; else the last one's reason stands."""
     connect = dial._connect
 
-    async def no_route(row: Row) -> socket.socket:
+    async def no_route(row: AddressInfo) -> socket.socket:
         if row[4][0] == GOOD:
             raise OSError(101, "Network is unreachable")
         return await connect(row)
@@ -212,7 +212,7 @@ class Resolver:
         self._look_up = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", self)
 
-    def __call__(self, name: str, port: int, *kinds: int, **options: int) -> list[Row]:
+    def __call__(self, name: str, port: int, *kinds: int, **options: int) -> list[AddressInfo]:
         """Look a name up; numbers need no server."""
         if name != NAME:
             return list(self._look_up(name, port, *kinds, **options))

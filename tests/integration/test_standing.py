@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from relay.proxy.readiness import states_of
 from tests.harness.configuration import both_relays, configuration, write_configuration
 from tests.harness.log import Log
 from tests.harness.messages import CHAT, OK, request
@@ -67,7 +68,7 @@ async def test_a_refused_credential_is_said_until_it_is_taken(
     assert shown["ready"] is True
     assert shown["refused"].startswith("the API refuses the credential anthropic")
     assert await refused(relay) == {"anthropic": True}
-    assert [state.refused for state in relay.app.lifecycle.runtime.states()] == [True]
+    assert [state.refused for state in states_of(relay.app.lifecycle.runtime)] == [True]
 
     playing.append(OK)
     await relay.ask(request())

@@ -211,7 +211,7 @@ async def test_the_agent_has_a_piece_before_it_is_metered(
     agent, caller = await begin(relay, upstream)
     (connection,) = (each for each in relay.app._agents.connections._open if each.busy)
     order: list[tuple[str, bytes]] = []
-    write, feed = connection.write, Meter.feed
+    write, feed = connection.transport.write, Meter.feed
 
     def note_write(data: bytes) -> None:
         order.append(("written", data))
@@ -221,7 +221,7 @@ async def test_the_agent_has_a_piece_before_it_is_metered(
         order.append(("metered", piece))
         feed(of, piece, now)
 
-    monkeypatch.setattr(connection, "write", note_write)
+    monkeypatch.setattr(connection.transport, "write", note_write)
     monkeypatch.setattr(Meter, "feed", note_feed)
     await caller.send(answer_head(STREAM))
     answer = await agent.head()

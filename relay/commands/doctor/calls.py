@@ -21,6 +21,7 @@ from relay.http.headers import field as header
 from relay.http.message import RequestHead, ResponseHead
 from relay.proxy.forward import Forwarder
 from relay.proxy.routing import Target
+from relay.telemetry.call import CallRecord
 from relay.upstream.egress import egress_of
 
 MODELS: Final = "/v1/models"
@@ -82,12 +83,6 @@ class _Whole:
         yield self.data
 
 
-@dataclass
-class _Times:
-    waited: float = 0.0
-    sent_at: float | None = None
-
-
 class Caller:
     """Makes calls for one relay."""
 
@@ -130,7 +125,7 @@ class Caller:
     ) -> Answer:
         target = Target(self._relay.name, head.target, b"")
         begun = time.perf_counter()
-        reply = await self._forwarder.forward(head, target, credential, _Whole(data), _Times())
+        reply = await self._forwarder.forward(head, target, credential, _Whole(data), CallRecord())
         answer = Answer(reply.head, time.perf_counter() - begun)
         size = 0
 

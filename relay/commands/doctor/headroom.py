@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Final, Literal
 
@@ -19,8 +20,9 @@ from relay.config import RelaySettings, Settings
 from relay.errors import RelayError
 from relay.http.target import has_segments
 
-SERVICE: Final = "headroom-proxy"
-"""What its ``/livez`` calls itself."""
+PAGE: Final = "/livez"
+"""Where it says what it is."""
+_SERVICE: Final = "headroom-proxy"
 _VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{1,30}")
 # The agent has no business on these; under /v1/, too.
 PAGES: Final = (
@@ -75,14 +77,18 @@ async def find_version(relay: RelaySettings, settings: Settings) -> str | None:
     """Return Headroom's version, or None where this is not Headroom."""
     try:
         with closing(Stranger(relay, settings.timeouts)) as stranger:
-            page = (await stranger.ask("GET", "/livez")).json()
+            page = (await stranger.ask("GET", PAGE)).json()
     except RelayError:
         return None
-    if page.get("service") != SERVICE:
+    return version_on(page, otherwise="of no known version")
+
+
+def version_on(page: Mapping[str, object], otherwise: str) -> str | None:
+    """Return the version that Headroom's page states, or ``otherwise``; None of another's page."""
+    if page.get("service") != _SERVICE:
         return None
     version = page.get("version")
-    known = isinstance(version, str) and _VERSION.fullmatch(version)
-    return str(version) if known else "of no known version"
+    return version if isinstance(version, str) and _VERSION.fullmatch(version) else otherwise
 
 
 def _open_pages(relay: RelaySettings) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Final
 from relay.commands.doctor.findings import Finding, Findings, fail, ok, quote, warn
 from relay.commands.doctor.host import System
 from relay.config import RelaySettings, UpstreamAddress
-from relay.upstream.dial import NEXT_ADDRESS_SECONDS, Dialer, Row, connect_any
+from relay.upstream.dial import NEXT_ADDRESS_SECONDS, AddressInfo, Dialer, connect_any
 from relay.upstream.tls import tls_context
 
 CONNECT_SECONDS: Final = 10.0
@@ -61,7 +61,7 @@ async def reach(relay: RelaySettings, system: System, *, secret: bool = True) ->
         yield warn("tls", text, "use https, unless nobody else is on that network")
 
 
-def hosts_of(rows: list[Row]) -> list[str]:
+def hosts_of(rows: list[AddressInfo]) -> list[str]:
     """Return the addresses that a name has, each once."""
     return list(dict.fromkeys(map(_host_of, rows)))
 
@@ -71,7 +71,7 @@ def named(address: UpstreamAddress, hosts: list[str]) -> Finding:
     return ok("name", f"{address.host} is {', '.join(hosts)}")
 
 
-async def resolve(address: UpstreamAddress) -> list[Row] | Finding:
+async def resolve(address: UpstreamAddress) -> list[AddressInfo] | Finding:
     """Return what a host's name stands for, or what is wrong with it."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -84,11 +84,11 @@ async def resolve(address: UpstreamAddress) -> list[Row] | Finding:
         return fail("name", text, "correct the host in the relay's URL, or the host's name servers")
 
 
-def _host_of(row: Row) -> str:
+def _host_of(row: AddressInfo) -> str:
     return str(row[4][0]).partition("%")[0]
 
 
-async def connect(address: UpstreamAddress, rows: list[Row], system: System) -> Finding:
+async def connect(address: UpstreamAddress, rows: list[AddressInfo], system: System) -> Finding:
     """Try to connect."""
     begun = time.perf_counter()
     try:
@@ -174,7 +174,7 @@ async def _handshake(relay: RelaySettings) -> Finding:
 
 def _no_tls(where: str, error: ssl.SSLError) -> Finding:
     reason = (error.reason or "").replace("_", " ").lower()
-    # OpenSSL says so of whatever is no TLS record: HTTP, above all.
+    # OpenSSL's reasons for an answer that is not TLS: mostly HTTP.
     if reason in ("wrong version number", "http request", "packet length too long"):
         text = f"{where} answers a TLS hello with something else: no TLS is spoken there"
         return fail("tls", text, "use http:// in the relay's URL, or the port that speaks TLS")

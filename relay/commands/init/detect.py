@@ -7,7 +7,6 @@ it notes only where they are.
 from __future__ import annotations
 
 import json
-import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from relay.commands.client import BlockingClient, NoAnswer
-from relay.commands.doctor.headroom import SERVICE
+from relay.commands.doctor.headroom import PAGE, version_on
 from relay.commands.init.way_out import SECRET_NAME, WayOut, named_by
 from relay.commands.init.write import read_text, variables_in
 from relay.config import GRANT_VARIABLES, EnvSource, FileSource, UpstreamAddress, parse_upstream
@@ -39,7 +38,6 @@ _LOGIN_FOLDERS: Final = ("CLAUDE_SECURESTORAGE_CONFIG_DIR", "CLAUDE_CONFIG_DIR")
 _COMPOSE_FILES: Final = ("compose.yaml", "compose.yml", "docker-compose.yml")
 # Headroom is on this host, and answers at once; anything slower is not it.
 _HEADROOM_SECONDS: Final = 2.0
-_VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{1,30}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +132,13 @@ def headroom_version(upstream: str) -> str | None:
     address = parse_upstream(upstream)
     if address.tls:
         return None  # Headroom speaks plain HTTP; this is an API, and is not asked
-    page = _page(address)
-    version = page.get("version") if page.get("service") == SERVICE else None
-    if version is None:
-        return None
-    return version if isinstance(version, str) and _VERSION.fullmatch(version) else "unknown"
+    return version_on(_page(address), otherwise="unknown")
 
 
 def _page(address: UpstreamAddress) -> dict[str, object]:
     try:
         with BlockingClient() as client:
-            page = json.loads(client.ask(f"{address}/livez", seconds=_HEADROOM_SECONDS).body)
+            page = json.loads(client.ask(f"{address}{PAGE}", seconds=_HEADROOM_SECONDS).body)
     except (NoAnswer, ValueError, RecursionError):
         return {}
     return page if isinstance(page, dict) else {}

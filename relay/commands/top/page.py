@@ -11,16 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from relay.telemetry.usage import TOKEN_TYPES
+
 NOT_KNOWN: Final = "none"
 """The relay or client of a call that named none we know, as in the metrics' labels."""
-TOKEN_TYPES: Final = (
-    "input",
-    "cache_read",
-    "cache_write_5m",
-    "cache_write_1h",
-    "cache_write_unknown",
-    "output",
-)
 # Beyond any time, count or size that is meant: dates stay below the year 9999, and sums finite.
 _LARGEST: Final = 1e11
 

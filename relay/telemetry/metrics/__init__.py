@@ -23,7 +23,7 @@ from relay.telemetry.metrics.families import Families
 from relay.telemetry.metrics.limits import LimitGauges
 from relay.telemetry.metrics.spending import Accounts, SpendingMetrics
 from relay.telemetry.metrics.states import HopState, RelayState
-from relay.telemetry.rate_limits import LimitState
+from relay.telemetry.rate_limits import RateLimitState
 from relay.telemetry.spending import Spending
 from relay.telemetry.usage import Usage
 
@@ -115,7 +115,7 @@ class Metrics:
         """Take the rate limits and quotas that a response states."""
         self._limits.take(relay, fields)
 
-    def current_limits(self, relay: str) -> tuple[list[LimitState], list[LimitState]]:
+    def current_limits(self, relay: str) -> tuple[list[RateLimitState], list[RateLimitState]]:
         """Return a relay's rate limits and quotas as they stand."""
         return self._limits.current(relay)
 

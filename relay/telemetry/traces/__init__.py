@@ -7,10 +7,28 @@ only where the standard variables ask for traces: elsewhere neither memory nor a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from relay.telemetry.traces.exporter import Tracer
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+log = logging.getLogger("relay")
+
+
+def wanted_tracer(environment: Mapping[str, str]) -> Tracer | None:
+    """Return what sends traces, where they are wanted and what that takes is installed."""
+    if not are_wanted(environment):
+        return None
+    try:
+        from relay.telemetry.traces.exporter import Tracer  # noqa: PLC0415  # the SDK takes memory: only where wanted
+    except ImportError:
+        log.warning("no traces: that takes what pip install 'agent-relay[otel]' brings")
+        return None
+    return Tracer()
 
 
 def are_wanted(environment: Mapping[str, str]) -> bool:

@@ -8,13 +8,15 @@ import pytest
 
 from relay.proxy.answer_ids import REMEMBERED, AnswerIds, answer_id
 from relay.proxy.chain import may_ask, may_use
-from relay.proxy.passes import Passes, Place, is_strong, new_id, new_pass
+from relay.proxy.passes import HopPlace, Passes, is_strong, new_id, new_pass
 from relay.telemetry.call import CallRecord
-from relay.telemetry.operations import OPERATIONS
+from relay.telemetry.operations import OPERATIONS_BY_API
 from tests.harness.messages import response_head
 
 ANSWERING = ("messages", "chat_completions", "responses")
 HARMLESS = ("count_tokens", "models")
+
+OPERATIONS = sorted({name for names in OPERATIONS_BY_API.values() for name in names})
 
 
 @pytest.mark.parametrize(("call", "leg"), [*product(OPERATIONS, OPERATIONS)])
@@ -106,7 +108,7 @@ def test_a_pass_of_anothers_choice_must_hold_as_much(value: bytes, strong: bool)
 def test_a_clients_pass_is_of_a_client_a_place_and_a_grant() -> None:
     """And the same as long as the process lives."""
     passes = Passes()
-    place, other = Place("anthropic", "headroom"), Place("anthropic", "litellm")
+    place, other = HopPlace("anthropic", "headroom"), HopPlace("anthropic", "litellm")
     mine = passes.of_client("agent", place, "anthropic")
     assert passes.of_client("agent", place, "anthropic") == mine
     others = {

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from relay.downstream.connections import Connections
 from relay.downstream.server_connection import Request as IncomingRequest
 from relay.downstream.server_connection import ServerConnection
+from relay.downstream.transport import AgentTransport
 from relay.errors import UpstreamTruncated
 from relay.http.chunked import ChunkReader
 from relay.http.grammar import Field
@@ -23,7 +24,7 @@ from relay.telemetry import call
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import Metrics
 from relay.upstream.client_connection import Connection
-from relay.upstream.interface import Limits
+from relay.upstream.interface import TimeLimits
 from tests.harness import FUSE_SECONDS
 from tests.harness.clock import SetClock
 from tests.harness.messages import CHAT, MESSAGES, chunk
@@ -181,11 +182,11 @@ async def relay_in_memory(
     record = CallRecord(method="POST", operation=operation)
 
     async def run() -> None:
-        reply = await upstream.begin(b"", NoBody(), Limits(9, 9, 9), bodiless=False)
+        reply = await upstream.begin(b"", NoBody(), TimeLimits(9, 9, 9), bodiless=False)
         record.answered(reply.head)
         record.meter = record.meter if tap else None
         head = request_head()
-        await ResponseWriter(downstream, head, reply, record, write_seconds=9).run()
+        await ResponseWriter(downstream.transport, head, reply, record, write_seconds=9).run()
         reply.close()
         record.succeeded()
 
@@ -298,17 +299,17 @@ async def test_while_the_agent_takes_nothing_the_upstream_is_not_silent(
     clock = SetClock()
     monkeypatch.setattr(response, "time", clock)
     monkeypatch.setattr(call, "time", clock)
-    monkeypatch.setattr(ServerConnection, "untaken", 0)
+    monkeypatch.setattr(AgentTransport, "untaken", 0)
     agent = ServerConnection(Nobody(), Connections())
     agent.connection_made(Wire())
     connection = Connection(lambda _: None, lambda _: None)
     connection.connection_made(Wire())
     record = CallRecord(method="POST", operation="messages")
-    begun = connection.begin(b"", NoBody(), Limits(9, 9, 9), bodiless=False)
+    begun = connection.begin(b"", NoBody(), TimeLimits(9, 9, 9), bodiless=False)
     connection.data_received(answer_head(STREAM) + chunk(message_events()[0]))
     reply = await begun
     record.answered(reply.head)
-    writer = ResponseWriter(agent, request_head(), reply, record, write_seconds=9)
+    writer = ResponseWriter(agent.transport, request_head(), reply, record, write_seconds=9)
     running = asyncio.create_task(writer.run())
     await asyncio.sleep(0)  # its first turn, to where it waits for more
     clock.now += 2.0

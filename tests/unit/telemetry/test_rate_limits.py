@@ -9,8 +9,8 @@ from relay.telemetry.rate_limits import (
     KIND_LIMIT,
     WITHOUT_RESET_SECONDS,
     Book,
-    LimitState,
     Names,
+    RateLimitState,
     clock_lead,
     read_limits,
 )
@@ -30,7 +30,7 @@ def names(book: Book, now: float) -> list[str]:
     return [reading.name for reading in book.current(now)]
 
 
-# LimitState
+# RateLimitState
 
 
 def test_limits_are_read_by_kind() -> None:
@@ -45,8 +45,8 @@ def test_limits_are_read_by_kind() -> None:
         )
     )
     assert limits == [
-        LimitState("requests", limit=4000, remaining=3999, reset=1_767_225_600),
-        LimitState("input_tokens", limit=2_000_000, remaining=0),
+        RateLimitState("requests", limit=4000, remaining=3999, reset=1_767_225_600),
+        RateLimitState("input_tokens", limit=2_000_000, remaining=0),
     ]
     assert quotas == []
 
@@ -64,10 +64,10 @@ def test_quotas_are_read_by_window() -> None:
     )
     assert limits == []
     assert quotas == [
-        LimitState("5h", utilization=0.42, reset=1_767_225_600),
-        LimitState("7d", utilization=1.07),
-        LimitState("7d_opus", utilization=0),
-        LimitState("weekly-max", utilization=0.5),
+        RateLimitState("5h", utilization=0.42, reset=1_767_225_600),
+        RateLimitState("7d", utilization=1.07),
+        RateLimitState("7d_opus", utilization=0),
+        RateLimitState("weekly-max", utilization=0.5),
     ]
 
 
@@ -108,7 +108,7 @@ def test_headers_of_other_families_are_not_read() -> None:
 def test_value_that_is_no_number_is_left_out(part: str, value: str) -> None:
     """And takes nothing along with it."""
     (reading,), _ = read_limits(fields(("requests-limit", "5"), (f"requests-{part}", value)))
-    assert reading == LimitState("requests", limit=5)
+    assert reading == RateLimitState("requests", limit=5)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,9 @@ def test_nothing_in_a_header_makes_it_raise(pairs: list[tuple[str, bytes]]) -> N
 
 def test_reading_states_only_what_it_knows() -> None:
     """What was not there is not 0."""
-    reading = LimitState("requests", limit=4, remaining=0, reset=NOW)
+    reading = RateLimitState("requests", limit=4, remaining=0, reset=NOW)
     assert reading.stated() == {"limit": 4, "remaining": 0, "reset": NOW}
-    assert LimitState("5h", utilization=0.5).stated() == {"utilization": 0.5}
+    assert RateLimitState("5h", utilization=0.5).stated() == {"utilization": 0.5}
 
 
 # Keeping
@@ -164,7 +164,7 @@ def test_reading_states_only_what_it_knows() -> None:
 def test_reading_holds_until_its_reset() -> None:
     """And not an instant longer."""
     book = Book(Names())
-    book.take([LimitState("requests", limit=1, reset=NOW + 10)], NOW)
+    book.take([RateLimitState("requests", limit=1, reset=NOW + 10)], NOW)
     assert names(book, NOW + 9.9) == ["requests"]
     assert names(book, NOW + 10) == []
     assert names(book, NOW) == []
@@ -174,8 +174,8 @@ def test_reading_without_a_reset_holds_for_five_minutes() -> None:
     """From when it was last stated."""
     assert WITHOUT_RESET_SECONDS == 300
     book = Book(Names())
-    book.take([LimitState("requests", limit=1)], NOW)
-    book.take([LimitState("requests", limit=1)], NOW + 200)
+    book.take([RateLimitState("requests", limit=1)], NOW)
+    book.take([RateLimitState("requests", limit=1)], NOW + 200)
     assert names(book, NOW + 499) == ["requests"]
     assert names(book, NOW + 500) == []
 
@@ -183,25 +183,25 @@ def test_reading_without_a_reset_holds_for_five_minutes() -> None:
 def test_reset_beyond_every_window_is_none() -> None:
     """A mistaken one would keep a value for ever."""
     book = Book(Names())
-    book.take([LimitState("requests", limit=1, reset=NOW + 61 * DAY)], NOW)
+    book.take([RateLimitState("requests", limit=1, reset=NOW + 61 * DAY)], NOW)
     assert names(book, NOW + 299) == ["requests"]
     assert names(book, NOW + 301) == []
-    book.take([LimitState("7d", utilization=0.5, reset=NOW + 7 * DAY)], NOW)
+    book.take([RateLimitState("7d", utilization=0.5, reset=NOW + 7 * DAY)], NOW)
     assert names(book, NOW + 6 * DAY) == ["7d"]
 
 
 def test_reset_that_is_past_shows_nothing() -> None:
     """The window has begun anew, and nobody knows how."""
     book = Book(Names())
-    book.take([LimitState("requests", remaining=0, reset=NOW - 1)], NOW)
+    book.take([RateLimitState("requests", remaining=0, reset=NOW - 1)], NOW)
     assert names(book, NOW) == []
 
 
 def test_latest_reading_counts() -> None:
     """Each kind by itself."""
     book = Book(Names())
-    book.take([LimitState("requests", remaining=5), LimitState("tokens", remaining=9)], NOW)
-    book.take([LimitState("requests", remaining=4, reset=NOW + 400)], NOW + 1)
+    book.take([RateLimitState("requests", remaining=5), RateLimitState("tokens", remaining=9)], NOW)
+    book.take([RateLimitState("requests", remaining=4, reset=NOW + 400)], NOW + 1)
     shown = {reading.name: reading.remaining for reading in book.current(NOW + 2)}
     assert shown == {"requests": 4, "tokens": 9}
     assert names(book, NOW + 399) == ["requests"]
@@ -212,17 +212,19 @@ def test_kinds_beyond_the_limit_are_dropped() -> None:
     assert KIND_LIMIT == 32
     kinds = Names()
     book = Book(kinds)
-    first = [LimitState(f"k{number}", limit=1, reset=NOW + 10) for number in range(40)]
+    first = [RateLimitState(f"k{number}", limit=1, reset=NOW + 10) for number in range(40)]
     book.take(first, NOW)
     assert names(book, NOW) == [f"k{number}" for number in range(32)]
-    book.take([LimitState("k3", limit=2, reset=NOW + 20), LimitState("new", limit=1)], NOW + 1)
+    book.take(
+        [RateLimitState("k3", limit=2, reset=NOW + 20), RateLimitState("new", limit=1)], NOW + 1
+    )
     shown = {reading.name: reading.limit for reading in book.current(NOW + 1)}
     assert shown["k3"] == 2
     assert "new" not in shown
-    book.take([LimitState("new", limit=1)], NOW + 10)
+    book.take([RateLimitState("new", limit=1)], NOW + 10)
     assert names(book, NOW + 10) == ["k3"]
     other = Book(kinds)
-    other.take([LimitState("new", limit=1), LimitState("k5", limit=1)], NOW + 10)
+    other.take([RateLimitState("new", limit=1), RateLimitState("k5", limit=1)], NOW + 10)
     assert names(other, NOW + 10) == ["k5"]
 
 
@@ -268,7 +270,7 @@ def test_no_date_makes_it_raise(value: bytes) -> None:
 def test_resets_are_moved_to_this_clock(ahead: float) -> None:
     """So that they last as long as the API says, and no longer."""
     book = Book(Names())
-    book.take([LimitState("requests", remaining=5, reset=NOW + 60)], NOW + ahead, ahead)
+    book.take([RateLimitState("requests", remaining=5, reset=NOW + 60)], NOW + ahead, ahead)
     (reading,) = book.current(NOW + ahead + 59)
     assert reading.reset == NOW + ahead + 60
     assert names(book, NOW + ahead + 60) == []
@@ -277,9 +279,9 @@ def test_resets_are_moved_to_this_clock(ahead: float) -> None:
 def test_book_may_change_while_it_is_read() -> None:
     """A scrape asks for one value at a time."""
     book = Book(Names())
-    book.take([LimitState("a", limit=1), LimitState("b", limit=1)], NOW)
+    book.take([RateLimitState("a", limit=1), RateLimitState("b", limit=1)], NOW)
     seen = []
     for reading in book.current(NOW):
-        book.take([LimitState(f"{reading.name}2", limit=1)], NOW)
+        book.take([RateLimitState(f"{reading.name}2", limit=1)], NOW)
         seen.append(reading.name)
     assert seen == ["a", "b"]
