@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.harness import FUSE_SECONDS
+from tests.harness.listener import Server
 
 OPENED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -47,25 +48,23 @@ class Passage:
             await self.over.wait()
 
 
-class Proxy:
+class Proxy(Server):
     """A proxy that leads to ports of loopback, by the hosts and ports that it is asked for."""
 
     def __init__(self, leads_to: Mapping[str, int]) -> None:
+        super().__init__()
         self.leads_to = leads_to
         self.answer = OPENED
         self.leads = True
         """Whether it leads on behind its answer, whatever that was; else it only listens."""
         self.closes = False
         """Whether it closes behind its answer."""
-        self.port = 0
         self.connections = 0
         """How many there were, with those that said nothing."""
         self.passages: list[Passage] = []
         """Those that asked for a way."""
         self._unseen: asyncio.Queue[Passage] = asyncio.Queue()
         self._scheme = "http"
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server
 
     async def start(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         """Listen."""
@@ -85,9 +84,7 @@ class Proxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        task = asyncio.get_running_loop().create_task(self._serve(reader, Passage(writer)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._run(self._serve(reader, Passage(writer)))
 
     async def _serve(self, reader: asyncio.StreamReader, passage: Passage) -> None:
         try:
@@ -114,17 +111,6 @@ class Proxy:
         async with asyncio.TaskGroup() as group:
             group.create_task(_pass_on(reader, passage.inner, passage.up))
             group.create_task(_pass_on(back, passage.writer, passage.down))
-
-    def stop_listening(self) -> None:
-        """Refuse connections from now on."""
-        self._server.close()
-
-    async def stop(self) -> None:
-        """Drop everything."""
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 async def _pass_on(

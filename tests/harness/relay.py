@@ -27,8 +27,8 @@ from relay.proxy.readiness import states_of
 from tests.harness import FUSE_SECONDS, ROOT
 from tests.harness.configuration import Config, write_configuration
 from tests.harness.log import Log
-from tests.harness.messages import CHUNKED, PIECE, chunk, request
-from tests.harness.peer import Agent, Answer, Caller
+from tests.harness.messages import CHUNKED, PIECE, chunk, chunked_request, request
+from tests.harness.peer import Agent, Answer, Caller, Request
 from tests.harness.secrets import SECRETS
 from tests.harness.upstream import Upstream
 
@@ -277,6 +277,15 @@ async def _read_log(process: asyncio.subprocess.Process, log: Log) -> None:
     assert process.stderr is not None
     async for line in process.stderr:
         log.take(line.decode())
+
+
+async def begin_upload(agent: Agent, upstream: Upstream) -> tuple[Caller, Request]:
+    """Begin a call whose request has begun, with ``up``, and not ended."""
+    await agent.send(chunked_request() + chunk(b"up"))
+    caller = await upstream.accepted()
+    got = await caller.head()
+    assert await caller.piece(got) == b"up"
+    return caller, got
 
 
 async def begin_stream(relay: Relay, upstream: Upstream) -> tuple[Agent, Caller]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from tests.harness import FUSE_SECONDS
+from tests.harness.listener import Listener
 from tests.harness.peer import Caller, Ended, Request
 
 
-class Upstream:
+class Upstream(Listener):
     """A listener whose connections a test plays itself, or has played by a function.
 
     The relay looks whether anybody listens by connecting without a word: connections count
@@ -20,25 +21,11 @@ class Upstream:
     """
 
     def __init__(self) -> None:
-        self.port = 0
+        super().__init__()
         self.callers: list[Caller] = []
         self.requests: list[Request] = []
-        self._connections: list[Caller] = []
         self._unplayed: asyncio.Queue[Caller] = asyncio.Queue()
         self._play: Callable[[Request], bytes] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server
-
-    async def start(
-        self, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
-    ) -> None:
-        """Listen."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, host, port, ssl=tls)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    def _accept(self) -> Caller:
-        return Caller(self._connections.append, self._take)
 
     def _take(self, caller: Caller) -> None:
         self.callers.append(caller)
@@ -46,11 +33,6 @@ class Upstream:
             self._unplayed.put_nowait(caller)
         else:
             self._run(self._serve(caller, self._play))
-
-    def _run(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, caller: Caller, play: Callable[[Request], bytes]) -> None:
         with contextlib.suppress(Ended, TimeoutError):
@@ -84,20 +66,6 @@ class Upstream:
             caller.transport.abort()
         while not self._unplayed.empty():
             self._unplayed.get_nowait()
-
-    def stop_listening(self) -> None:
-        """Refuse connections from now on."""
-        self._server.close()
-
-    async def stop(self) -> None:
-        """Drop everything."""
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        for caller in self._connections:
-            caller.transport.abort()
-        for caller in self._connections:
-            await caller.lost.wait()
 
 
 @asynccontextmanager

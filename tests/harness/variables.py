@@ -17,11 +17,12 @@ _PREFIXES: Final = (
 _OTHERS: Final = (
     *(name.lower() for name in GRANT_VARIABLES.values()),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("columns", "lines", "no_color", "force_color"),
 )
 
 
 def forget() -> None:
-    """Take away what the relay, agents, SDKs and compose would read."""
+    """Take away what the relay, agents, SDKs, compose and pictures for a terminal go by."""
     for name in [*os.environ]:
         if name.startswith(_PREFIXES) or name.lower() in _OTHERS:
             del os.environ[name]

@@ -11,7 +11,7 @@ from tests.harness.configuration import configuration
 from tests.harness.expectations import GONE_SECONDS, check_error, check_gone
 from tests.harness.messages import CHUNKED, OK, OK_BODY, STOP, chunk, chunked_request, request
 from tests.harness.peer import Agent
-from tests.harness.relay import LocalRelay, running_relay
+from tests.harness.relay import LocalRelay, begin_upload, running_relay
 from tests.harness.upstream import Upstream
 
 SIZED = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
@@ -230,10 +230,7 @@ async def test_the_break_reaches_an_agent_that_is_still_uploading(
     agent: Agent, upstream: Upstream, relay: LocalRelay
 ) -> None:
     """What came is delivered though the request's body never ended."""
-    await agent.send(chunked_request() + chunk(b"up"))
-    caller = await upstream.accepted()
-    got = await caller.head()
-    assert await caller.piece(got) == b"up"
+    caller, _ = await begin_upload(agent, upstream)
     await caller.send(CHUNKED + chunk(PIECE))
     answer = await agent.head()
     assert await agent.piece(answer) == PIECE
@@ -248,10 +245,7 @@ async def test_an_early_answer_reaches_an_agent_that_is_still_uploading(
     agent: Agent, upstream: Upstream, relay: LocalRelay
 ) -> None:
     """An upstream may refuse a body that it has not read."""
-    await agent.send(chunked_request() + chunk(b"up"))
-    caller = await upstream.accepted()
-    got = await caller.head()
-    assert await caller.piece(got) == b"up"
+    caller, _ = await begin_upload(agent, upstream)
     await caller.send(
         b"HTTP/1.1 413 Payload Too Large\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbig"
     )

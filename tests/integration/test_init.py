@@ -19,9 +19,10 @@ import pytest
 from relay import DOCS
 from relay.cli import FAILED, OK, UNUSABLE, main
 from relay.commands.arguments import CREDENTIALS
-from relay.commands.client import Answer, BlockingClient, NoAnswer
+from relay.commands.client import BlockingClient
 from relay.commands.init import detect
 from relay.config import load
+from tests.harness import no_headroom
 from tests.harness.messages import OK as ANSWER
 from tests.harness.messages import request
 from tests.harness.relay import relay_process
@@ -46,15 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_headroom_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever listens where Headroom does by default is no part of a test, and is not asked."""
-    ask = BlockingClient.ask
-
-    def elsewhere(client: BlockingClient, url: str, *, seconds: float) -> Answer:
-        if url.startswith(detect.HEADROOM):
-            raise NoAnswer(url, "refused")
-        return ask(client, url, seconds=seconds)
-
-    monkeypatch.setattr(BlockingClient, "ask", elsewhere)
+    monkeypatch.setattr(BlockingClient, "ask", no_headroom.ask)
 
 
 @pytest.fixture

@@ -16,11 +16,12 @@ from typing import Self
 import pytest
 
 from relay.cli import FAILED, OK
+from relay.commands.client import BlockingClient
 from relay.commands.init import Flags, Unusable
 from relay.commands.init.ask import choose
 from relay.commands.init.detect import look_around
 from relay.config import load
-from tests.harness import FUSE_SECONDS
+from tests.harness import FUSE_SECONDS, no_headroom
 from tests.harness.secrets import KEY
 from tests.integration.test_init import HEADROOM, answering
 
@@ -34,7 +35,7 @@ class Conversation:
         self._terminal, inner = pty.openpty()
         own = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder.parent)}
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "relay", "init", *arguments],
+            [sys.executable, "-W", "error", "-m", "tests.harness.no_headroom", "init", *arguments],
             cwd=folder,
             stdin=inner,
             stdout=inner,
@@ -97,8 +98,9 @@ class Conversation:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """An empty folder."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, on a machine without Headroom."""
+    monkeypatch.setattr(BlockingClient, "ask", no_headroom.ask)
     folder = tmp_path / "project"
     folder.mkdir()
     return folder

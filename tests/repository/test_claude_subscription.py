@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from relay.config import FileSource, load
 from tests.harness.messages import OK, request
 from tests.harness.relay import relay_process
 from tests.harness.secrets import OAUTH
 from tests.harness.upstream import Upstream
+from tests.repository.logins import environment, relay_service, write_login
 
 EXAMPLE = Path(__file__).parents[2] / "examples/claude-subscription"
 RENEWED = "sk-ant-oat01-Wq3Zr9Kx1Vn6Tb0Mc5Ld8Jh2Gf7Ps4Ye-aU1oIt"
@@ -24,14 +24,9 @@ REFUSAL += b"content-length: %d\r\n\r\n%b" % (len(EXPIRED), EXPIRED)
 
 
 def log_in(home: Path, token: str, ends: float = 0) -> None:
-    """Write the login as Claude Code does: whole, with mode 0600, by rename."""
-    folder = home / ".claude"
-    folder.mkdir(exist_ok=True)
+    """Write the login as Claude Code does."""
     login = {"accessToken": token, "refreshToken": "sk-ant-ort01-x", "expiresAt": int(ends * 1000)}
-    temporary = folder / ".credentials.json.tmp"
-    temporary.touch(0o600)
-    temporary.write_text(json.dumps({"claudeAiOauth": login, "mcpOAuth": {}}))
-    temporary.replace(folder / ".credentials.json")
+    write_login(home / ".claude/.credentials.json", {"claudeAiOauth": login, "mcpOAuth": {}})
 
 
 def text_for(upstream: Upstream) -> str:
@@ -39,12 +34,6 @@ def text_for(upstream: Upstream) -> str:
     text, found, _ = (EXAMPLE / "agent.yaml").read_text().partition("  hops:\n")
     assert found
     return f"{text}  base_url: http://127.0.0.1:{upstream.port}\n"
-
-
-def environment(home: Path) -> dict[str, str]:
-    """Return the environment of a relay whose user has this home."""
-    free = "127.0.0.1:0"
-    return {"HOME": str(home), "RELAY_LISTEN": free, "RELAY_ADMIN": free, "RELAY_SECRETS": "/none"}
 
 
 def call() -> bytes:
@@ -67,7 +56,7 @@ def test_configuration_is_loaded_as_it_is(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_container_finds_the_login_where_the_configuration_looks() -> None:
     """The mounted folder is .claude in the home that the service is given, and read-only."""
-    service = yaml.safe_load((EXAMPLE / "compose.yaml").read_text())["services"]["relay"]
+    service = relay_service(EXAMPLE)
     (volume,) = service["volumes"]
     assert volume["target"] == f"{service['environment']['HOME']}/.claude"
     assert volume["read_only"] is True

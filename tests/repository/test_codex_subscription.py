@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Final
-
-import yaml
 
 from relay.config import FileSource, load
 from tests.harness.messages import OK, request
 from tests.harness.relay import RelayProcess, relay_process
 from tests.harness.secrets import TOKEN
 from tests.harness.upstream import Upstream
+from tests.repository.logins import environment, relay_service, write_login
 from tests.unit.credentials.test_ends import web_token
 
 EXAMPLE: Final = Path(__file__).parents[2] / "examples/codex-subscription"
@@ -24,8 +22,6 @@ REFRESH: Final = "rt_Kp4Wz8Jr1Td6Xn0Lb5Vc9Mh2Sf7Qg3Ya-uE8iRt"
 
 def log_in(home: Path, account: str, ends: float) -> str:
     """Write a login as Codex does, and return its token."""
-    folder = home / ".codex"
-    folder.mkdir(exist_ok=True)
     token = web_token({"exp": int(ends), "account": account})
     tokens = {
         "id_token": token,
@@ -34,10 +30,7 @@ def log_in(home: Path, account: str, ends: float) -> str:
         "account_id": account,
     }
     login = {"OPENAI_API_KEY": None, "tokens": tokens, "last_refresh": "2026-11-27T09:00:00Z"}
-    other = folder / "auth.json.new"
-    other.touch(0o600)
-    other.write_text(json.dumps(login))
-    other.replace(folder / "auth.json")
+    write_login(home / ".codex/auth.json", login)
     return token
 
 
@@ -47,12 +40,6 @@ def text_for(port: int) -> str:
     assert BACKEND in text
     client = "clients: [{name: agent, token: {file: token}}]\n"
     return text.replace(BACKEND, f"http://127.0.0.1:{port}") + client
-
-
-def environment(home: Path) -> dict[str, str]:
-    """Return the environment of a relay whose user has this home."""
-    free = "127.0.0.1:0"
-    return {"HOME": str(home), "RELAY_LISTEN": free, "RELAY_ADMIN": free}
 
 
 async def ask(relay: RelayProcess, *lines: str) -> int:
@@ -72,8 +59,7 @@ def test_configuration_is_loaded_as_it_is(tmp_path: Path) -> None:
 
 def test_container_finds_the_login_where_the_configuration_looks() -> None:
     """In the home that the service is given by the repository's own file, and read-only."""
-    service = yaml.safe_load((EXAMPLE / "compose.yaml").read_text())["services"]["relay"]
-    whole = yaml.safe_load((EXAMPLE.parents[1] / "compose.yaml").read_text())["services"]["relay"]
+    service, whole = relay_service(EXAMPLE), relay_service(EXAMPLE.parents[1])
     (volume,) = service["volumes"]
     assert volume["target"] == f"{whole['environment']['HOME']}/.codex"
     assert volume["read_only"] is True

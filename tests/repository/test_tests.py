@@ -26,7 +26,7 @@ def test_no_file_is_too_long() -> None:
     [
         *("RELAY_LISTEN", "ANTHROPIC_BASE_URL", "CLAUDECODE", "OPENAI_API_KEY", "CODEX_HOME"),
         *("HEADROOM_PORT", "OTEL_SDK_DISABLED", "COMPOSE_FILE", "XDG_STATE_HOME"),
-        *("HTTPS_PROXY", "no_proxy"),
+        *("HTTPS_PROXY", "no_proxy", "COLUMNS"),
     ],
 )
 def test_what_a_user_has_set_is_forgotten(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

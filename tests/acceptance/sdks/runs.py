@@ -26,6 +26,13 @@ FUSE_SECONDS: Final = 120.0
 # How long whoever left is waited for at the end of the line; the relay has a second for it.
 HANG_UP_SECONDS: Final = 5.0
 Facts = dict[str, object]
+Calls = list[tuple[str, int, str]]
+"""Operation, status (0: none came) and outcome of each, from the log."""
+CASES: Final[dict[str, dict[str, Calls]]] = {
+    api: {name: [*map(tuple, case["log"])] for name, case in cases.items() if "log" in case}
+    for api, cases in json.loads((CLIENTS / "cases.json").read_text()).items()
+}
+"""By API and name, the cases that come to the same with the relay and without it."""
 
 _BOUNDARY: Final = re.compile(rb"boundary=\"?([^\";]+)")
 _LEFT_OUT: Final = (b"x-api-key", b"authorization", b"connection")
@@ -56,10 +63,10 @@ class Client:
         """Return how it is started."""
         if self.language == "python":
             python = environments.python_with(LOCKS / f"sdks-{self.generation}.txt")
-            return [str(python), str(CLIENTS / f"{self.api}_sdk.py")]
+            return [str(python), str(CLIENTS / "sdk.py"), self.api]
         packages = environments.node_modules(LOCKS / "node")
         package = packages / f"{self.api}-{self.generation}"
-        return [str(node_in(packages)), str(CLIENTS / f"{self.api}_sdk.mjs"), str(package)]
+        return [str(node_in(packages)), str(CLIENTS / "sdk.mjs"), str(package), self.api]
 
     async def run(self, base_url: str, key: str, cases: list[str]) -> dict[str, Facts]:
         """Make the calls of these cases and return what came of each."""
@@ -78,6 +85,14 @@ class Client:
         if self.language == "typescript":
             environments.versions[f"{self.api} ({self})"] = str(facts["version"]["version"])
         return facts
+
+
+SDKS: Final = {
+    f"{api}-{language}-{generation}": Client(language, api, generation)
+    for api in CASES
+    for language in ("python", "typescript")
+    for generation in ("current", "previous")
+}
 
 
 def node_in(packages: Path) -> Path:
@@ -131,16 +146,14 @@ class Pair:
     client: Client
     direct: Run
     relayed: Run
-    calls: list[tuple[str, int, str]]
-    """Operation, status (0: none came) and outcome of each call, from the log."""
+    calls: Calls
     tokens: dict[Sample, float]
     """By model and type, from the metrics."""
 
 
-async def side_by_side(
-    client: Client, provider: Provider, relay: ContainedRelay, cases: list[str]
-) -> Pair:
+async def side_by_side(client: Client, provider: Provider, relay: ContainedRelay) -> Pair:
     """Run a client's cases both ways."""
+    cases = [*CASES[client.api]]
     direct = await directly(client, provider, cases)
     await relay.begin_again()
     relayed = await through(relay, client, provider, cases)

@@ -18,7 +18,8 @@ from tests.harness.peer import Request
 from tests.harness.relay import RelayProcess, relay_process
 from tests.harness.secrets import TOKEN
 from tests.harness.upstream import running_upstream
-from tests.repository.test_codex_subscription import REFRESH, environment, log_in, text_for
+from tests.repository.logins import environment
+from tests.repository.test_codex_subscription import REFRESH, log_in, text_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

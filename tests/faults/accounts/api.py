@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from tests.faults.accounts.plans import Plan, Tokens
 from tests.harness.chain import returned
+from tests.harness.listener import Answering
 from tests.harness.messages import chunk
 from tests.harness.model_answers import event, plain_event
 from tests.harness.peer import Agent, Answer, Caller, Ended, Request
@@ -20,55 +21,6 @@ ERRORS: Final = (429, 500, 529)
 HOP: Final = "hop"
 _FRAMING: Final = (b"transfer-encoding", b"content-length")
 _CHAT: Final = "/v1/chat/completions"
-
-Serve = Callable[[Caller, Request], Awaitable[None]]
-
-
-class Listener:
-    """Takes connections, and answers each request on them."""
-
-    def __init__(self, serve: Serve) -> None:
-        self._serve = serve
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._connections: list[Caller] = []
-        self.port = 0
-        self._server: asyncio.Server
-
-    async def start(self) -> None:
-        """Listen."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, "127.0.0.1", 0, backlog=256)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        """Drop everything."""
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for caller in self._connections:
-            caller.transport.abort()
-        for caller in self._connections:
-            await caller.lost.wait()
-
-    def _accept(self) -> Caller:
-        return Caller(self._connections.append, self._begin)
-
-    def _begin(self, caller: Caller) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve_all(caller))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve_all(self, caller: Caller) -> None:
-        try:
-            while True:
-                while not caller.received and not caller.ending:
-                    await caller.wait()
-                request = await caller.request()
-                if request.complete:
-                    await self._serve(caller, request)
-        except (Ended, TimeoutError):
-            caller.leave()
 
 
 class Api:
@@ -80,7 +32,7 @@ class Api:
         """By call; of one of which nothing is stated, nothing."""
         self._attempts: Counter[int] = Counter()
         self._came: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
-        self.listener = Listener(self._answer)
+        self.listener = Answering(self._answer)
 
     @property
     def attempts(self) -> int:
@@ -135,7 +87,7 @@ class RetryingHop:
     def __init__(self, plans: dict[int, Plan], returns: int) -> None:
         self._plans = plans
         self._returns = returns
-        self.listener = Listener(self._pass_on)
+        self.listener = Answering(self._pass_on)
 
     async def _pass_on(self, caller: Caller, request: Request) -> None:
         plan = self._plans[json.loads(request.body)["n"]]

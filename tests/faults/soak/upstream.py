@@ -13,46 +13,25 @@ from urllib.parse import parse_qs, urlsplit
 import uvloop
 
 from tests.faults.soak import script
+from tests.harness.listener import Answering
 from tests.harness.messages import chunk
-from tests.harness.peer import Caller, Ended, Request
+from tests.harness.peer import Caller, Request
 
 
 async def main(port: int) -> None:
     """Serve until killed."""
-    upstream = Serving()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(upstream.accept, "127.0.0.1", port, backlog=1024)
+    upstream = Serving(_answer)
+    await upstream.start(port=port)
     sys.stdout.write("listening\n")
     sys.stdout.flush()
-    await server.serve_forever()
+    await asyncio.Event().wait()
 
 
-class Serving:
-    """All connections, each served by a task."""
+class Serving(Answering):
+    """Remembers no connection: there are as many as a soak has."""
 
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def accept(self) -> Caller:
-        """Return the protocol of a new connection."""
-        return Caller(lambda _: None, self._begin)
-
-    def _begin(self, caller: Caller) -> None:
-        task = asyncio.get_running_loop().create_task(_serve(caller))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-async def _serve(caller: Caller) -> None:
-    try:
-        while True:
-            while not caller.received and not caller.ending:
-                await caller.wait()
-            request = await caller.request()
-            if request.complete:
-                await _answer(caller, request)
-    except Ended:
-        caller.leave()
+    def _accept(self) -> Caller:
+        return Caller(lambda _: None, self._take)
 
 
 async def _answer(caller: Caller, request: Request) -> None:

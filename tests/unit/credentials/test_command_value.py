@@ -17,7 +17,16 @@ from relay.credentials.command_value import (
 from relay.credentials.credential import Credential
 from relay.credentials.reading import Reading, Result
 from tests.harness.clock import SetClock
-from tests.unit.credentials.values import FUSE_SECONDS, NEW, OLD, Runs, command, finish, soon
+from tests.unit.credentials.values import (
+    FUSE_SECONDS,
+    NEW,
+    OLD,
+    Runs,
+    command,
+    finish,
+    of_command,
+    soon,
+)
 
 SOURCE = CommandSource(command=("/bin/key",))
 FAILED = Reading(problem="ended with status 1")
@@ -96,9 +105,7 @@ async def test_old_value_serves_until_it_ends_while_renewing_fails(
     clock: SetClock, runs: Runs
 ) -> None:
     """With back-off; what is said tells since when, and why. After the end there is none."""
-    credential = Credential("corp", (SOURCE,), {})
-    (value,) = credential._values
-    assert isinstance(value, CommandValue)
+    credential, value = of_command(SOURCE)
     value.refresh()
     await finish(runs, value, Reading(OLD, expires_at=clock.now + 60))
     clock.now += 50
@@ -135,9 +142,7 @@ async def test_value_without_an_end_has_its_failing_renewal_said(
     clock: SetClock, runs: Runs
 ) -> None:
     """It serves on, as it always did."""
-    credential = Credential("corp", (SOURCE,), {})
-    (value,) = credential._values
-    assert isinstance(value, CommandValue)
+    credential, value = of_command(SOURCE)
     value.refresh()
     await finish(runs, value, Reading(OLD))
     clock.now += 301
@@ -167,9 +172,7 @@ async def test_issuer_that_still_gives_the_same_is_asked_again(clock: SetClock, 
 
 async def test_value_that_is_over_when_it_is_printed_is_none(clock: SetClock, runs: Runs) -> None:
     """As of a cache that nobody renews."""
-    credential = Credential("corp", (SOURCE,), {})
-    (value,) = credential._values
-    assert isinstance(value, CommandValue)
+    credential, value = of_command(SOURCE)
     value.refresh()
     await finish(runs, value, Reading(OLD, expires_at=clock.now))
     assert credential.value() is None
@@ -195,9 +198,7 @@ async def test_one_run_at_a_time(clock: SetClock, runs: Runs) -> None:
 
 async def test_further_values_change_with_the_value(clock: SetClock, runs: Runs) -> None:
     """All of one reading, and another account's is another value."""
-    credential = Credential("corp", (SOURCE,), {}, fields=("", "account"))
-    (value,) = credential._values
-    assert isinstance(value, CommandValue)
+    credential, value = of_command(SOURCE, fields=("", "account"))
     value.refresh()
     await finish(runs, value, Reading(OLD, further=("one",)))
     assert credential.values() == (OLD.encode(), b"one")

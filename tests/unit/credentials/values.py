@@ -10,6 +10,7 @@ from pathlib import Path
 
 from relay.config import CommandSource, FileSource
 from relay.credentials.command_value import CommandValue
+from relay.credentials.credential import Credential
 from relay.credentials.file import FileValue
 from relay.credentials.reading import Reading, Result
 from tests.harness.clock import SetClock
@@ -91,3 +92,13 @@ async def finish(runs: Runs, value: CommandValue, reading: Reading) -> None:
     run = value._run
     assert run is not None
     await soon(run)
+
+
+def of_command(
+    source: CommandSource, fields: tuple[str, ...] = ("",)
+) -> tuple[Credential, CommandValue]:
+    """Return a credential of a command alone, and its value."""
+    credential = Credential("corp", (source,), {}, fields=fields)
+    (value,) = credential._values
+    assert isinstance(value, CommandValue)
+    return credential, value

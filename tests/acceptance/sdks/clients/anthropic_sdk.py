@@ -1,17 +1,10 @@
-"""Calls by Anthropic's SDK for Python: what came of each, as a line of JSON.
-
-Runs in an environment of its own: `python anthropic_sdk.py BASE_URL KEY CASE...`, with - for both
-where the environment has them. The same cases with the same facts are in `anthropic_sdk.mjs`.
-"""
+"""Calls for `sdk.py`, with the facts that they come to; `anthropic_sdk.mjs` has the same."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 
-import anthropic
-from anthropic import Anthropic
+from anthropic import Anthropic as Client
 from anthropic.types import MessageParam, ToolParam
 from anthropic.types.messages.batch_create_params import Request
 
@@ -32,20 +25,20 @@ def user(text: str) -> MessageParam:
     return {"role": "user", "content": text}
 
 
-def message(client: Anthropic, text: str = "hello – ünïcode\u2028and more") -> Facts:
+def message(client: Client, text: str = "hello") -> Facts:
     """Ask once."""
     answer = client.messages.create(model=MODEL, max_tokens=64, messages=[user(text)])
     return {"answer": answer.to_dict(), "request_id": answer._request_id}
 
 
-def stream(client: Anthropic, text: str = "hello") -> Facts:
+def stream(client: Client, text: str = "hello") -> Facts:
     """Ask for a stream and read all of it."""
     with client.messages.stream(model=MODEL, max_tokens=64, messages=[user(text)]) as events:
         kinds = [event.type for event in events]
         return {"events": kinds, "answer": events.get_final_message().to_dict()}
 
 
-def tools(client: Anthropic) -> Facts:
+def tools(client: Client) -> Facts:
     """Have a tool used, and say what it found."""
     messages = [user("tool please")]
     with client.messages.stream(
@@ -63,18 +56,18 @@ def tools(client: Anthropic) -> Facts:
     return {"use": use.to_dict(), "answer": answer.to_dict()}
 
 
-def count(client: Anthropic) -> Facts:
+def count(client: Client) -> Facts:
     """Have tokens counted."""
     return client.messages.count_tokens(model=MODEL, messages=[user("hello")]).to_dict()
 
 
-def models(client: Anthropic) -> Facts:
+def models(client: Client) -> Facts:
     """List the models, and get one."""
     found = [model.id for model in client.models.list(limit=5)]
     return {"list": found, "one": client.models.retrieve(MODEL).id}
 
 
-def batches(client: Anthropic) -> Facts:
+def batches(client: Client) -> Facts:
     """Begin a batch, look at it, cancel it."""
     requests: list[Request] = [
         {
@@ -93,18 +86,18 @@ def batches(client: Anthropic) -> Facts:
     }
 
 
-def results(client: Anthropic) -> Facts:
+def results(client: Client) -> Facts:
     """Read a batch's results as the SDK does: at the address that the batch names."""
     return {"results": [each.custom_id for each in client.messages.batches.results(BATCH)]}
 
 
-def results_by_path(client: Anthropic) -> Facts:
+def results_by_path(client: Client) -> Facts:
     """Read a batch's results by their path."""
     text = client.get(f"/v1/messages/batches/{BATCH}/results", cast_to=str)
     return {"results": [json.loads(line)["custom_id"] for line in text.splitlines()]}
 
 
-def files(client: Anthropic) -> Facts:
+def files(client: Client) -> Facts:
     """Upload a file, list, download and delete."""
     up = client.beta.files.upload(file=("table.csv", FILE, "text/csv"))
     listed = [each.id for each in client.beta.files.list()]
@@ -118,78 +111,15 @@ def files(client: Anthropic) -> Facts:
     }
 
 
-def leave(client: Anthropic) -> Facts:
+def leave(client: Client) -> Facts:
     """Read the first event of a stream, and hang up."""
     with client.messages.stream(model=MODEL, max_tokens=64, messages=[user("open")]) as events:
         return {"first": next(iter(events)).type}
 
 
-def bearer(client: Anthropic) -> Facts:
+def bearer(client: Client) -> Facts:
     """Ask with the token as ``ANTHROPIC_AUTH_TOKEN`` has it sent."""
-    with Anthropic(
+    with Client(
         base_url=client.base_url, api_key=None, auth_token=client.api_key, max_retries=0
     ) as other:
         return message(other)
-
-
-def raises(
-    call: Callable[[Anthropic, str], Facts], text: str, **options: float
-) -> Callable[[Anthropic], Facts]:
-    """Return a case that ends in an error."""
-
-    def case(client: Anthropic) -> Facts:
-        other = client.with_options(
-            max_retries=int(options.get("retries", 0)), timeout=options.get("timeout", 20)
-        )
-        try:
-            return {"returned": call(other, text)}
-        except Exception as error:  # noqa: BLE001  # whatever a user would get
-            return {
-                "raised": type(error).__name__,
-                "api_error": isinstance(error, anthropic.APIError),
-                "status": getattr(error, "status_code", None),
-                "message": str(error),
-            }
-
-    return case
-
-
-CASES: dict[str, Callable[[Anthropic], Facts]] = {
-    "message": message,
-    "stream": stream,
-    "tools": tools,
-    "count": count,
-    "models": models,
-    "batches": batches,
-    "results": raises(lambda client, _: results(client), ""),
-    "results_by_path": results_by_path,
-    "files": files,
-    "limited": lambda client: message(client.with_options(max_retries=2), "limited once"),
-    "invalid": raises(message, "400"),
-    "overloaded": raises(message, "529"),
-    "cut": raises(stream, "cut"),
-    "reset": raises(stream, "reset"),
-    "leave": leave,
-    "silence": raises(message, "silence", timeout=0.3),
-    "retried": raises(message, "hello", retries=5),
-    "batch_retried": raises(lambda client, _: batches(client), "", retries=5),
-    "away": raises(message, "hello"),
-    "bearer": bearer,
-}
-
-
-def main() -> None:
-    """Run the cases and print what came of each."""
-    base_url, key, *cases = sys.argv[1:]
-    say = {"case": "version", "version": anthropic.__version__}
-    sys.stdout.write(json.dumps(say) + "\n")
-    # What is not given is looked for in the environment.
-    given = (None, None) if base_url == "-" else (base_url, key)
-    with Anthropic(base_url=given[0], api_key=given[1], max_retries=0) as client:
-        for name in cases:
-            facts = CASES[name](client)
-            sys.stdout.write(json.dumps({"case": name, **facts}) + "\n")
-
-
-if __name__ == "__main__":
-    main()

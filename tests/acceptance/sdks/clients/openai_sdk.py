@@ -1,17 +1,8 @@
-"""Calls by OpenAI's SDK for Python: what came of each, as a line of JSON.
-
-Runs in an environment of its own: `python openai_sdk.py BASE_URL KEY CASE...`, with - for both
-where the environment has them. The same cases with the same facts are in `openai_sdk.mjs`.
-"""
+"""Calls for `sdk.py`, with the facts that they come to; `openai_sdk.mjs` has the same."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
-
-import openai
-from openai import OpenAI
+from openai import OpenAI as Client
 from openai.types.chat import ChatCompletionFunctionToolParam, ChatCompletionMessageParam
 from openai.types.responses import FunctionToolParam, ResponseInputParam
 
@@ -38,13 +29,13 @@ def user(text: str) -> ChatCompletionMessageParam:
     return {"role": "user", "content": text}
 
 
-def chat(client: OpenAI, text: str = "hello – ünïcode\u2028and more") -> Facts:
+def chat(client: Client, text: str = "hello") -> Facts:
     """Ask once."""
     answer = client.chat.completions.create(model=MODEL, messages=[user(text)])
     return {"answer": answer.to_dict(), "request_id": answer._request_id}
 
 
-def chat_stream(client: OpenAI, text: str = "hello") -> Facts:
+def chat_stream(client: Client, text: str = "hello") -> Facts:
     """Ask for a stream with its usage, and read all of it."""
     with client.chat.completions.create(
         model=MODEL, messages=[user(text)], stream=True, stream_options={"include_usage": True}
@@ -52,7 +43,7 @@ def chat_stream(client: OpenAI, text: str = "hello") -> Facts:
         return {"chunks": [chunk.to_dict() for chunk in chunks]}
 
 
-def chat_stream_bare(client: OpenAI) -> Facts:
+def chat_stream_bare(client: Client) -> Facts:
     """Ask for a stream and not for its usage."""
     with client.chat.completions.create(
         model=MODEL, messages=[user("hello")], stream=True
@@ -60,7 +51,7 @@ def chat_stream_bare(client: OpenAI) -> Facts:
         return {"chunks": [chunk.to_dict() for chunk in chunks]}
 
 
-def chat_tools(client: OpenAI) -> Facts:
+def chat_tools(client: Client) -> Facts:
     """Have a tool used, and say what it found."""
     messages = [user("tool please")]
     with client.chat.completions.stream(
@@ -83,19 +74,19 @@ def chat_tools(client: OpenAI) -> Facts:
     return {"use": use, "answer": answer.to_dict()}
 
 
-def response(client: OpenAI, text: str = "hello") -> Facts:
+def response(client: Client, text: str = "hello") -> Facts:
     """Ask once, in the newer way."""
     answer = client.responses.create(model=MODEL, input=text)
     return {"text": answer.output_text, "answer": answer.to_dict()}
 
 
-def response_stream(client: OpenAI, text: str = "hello") -> Facts:
+def response_stream(client: Client, text: str = "hello") -> Facts:
     """Ask for a stream, in the newer way."""
     with client.responses.create(model=MODEL, input=text, stream=True) as events:
         return {"events": [event.type for event in events]}
 
 
-def response_tools(client: OpenAI) -> Facts:
+def response_tools(client: Client) -> Facts:
     """Have a tool used in the newer way."""
     given: ResponseInputParam = [{"role": "user", "content": "tool please"}]
     with client.responses.stream(model=MODEL, input=given, tools=[TOOL]) as events:
@@ -114,7 +105,7 @@ def response_tools(client: OpenAI) -> Facts:
     return {"name": call.name, "arguments": call.arguments, "text": answer.output_text}
 
 
-def models(client: OpenAI) -> Facts:
+def models(client: Client) -> Facts:
     """List the models, and get one."""
     return {
         "list": [model.id for model in client.models.list()],
@@ -122,7 +113,7 @@ def models(client: OpenAI) -> Facts:
     }
 
 
-def embeddings(client: OpenAI) -> Facts:
+def embeddings(client: Client) -> Facts:
     """Embed a word."""
     found = client.embeddings.create(
         model="text-embedding-3-small", input="hello", encoding_format="float"
@@ -130,7 +121,7 @@ def embeddings(client: OpenAI) -> Facts:
     return {"embedding": found.data[0].embedding}
 
 
-def files(client: OpenAI) -> Facts:
+def files(client: Client) -> Facts:
     """Upload a file, list, download and delete."""
     up = client.files.create(file=("batch.jsonl", FILE, "application/jsonl"), purpose="batch")
     listed = [each.id for each in client.files.list()]
@@ -139,7 +130,7 @@ def files(client: OpenAI) -> Facts:
     return {"id": up.id, "listed": listed, "same": content == FILE, "deleted": deleted.deleted}
 
 
-def batches(client: OpenAI) -> Facts:
+def batches(client: Client) -> Facts:
     """Begin a batch, look at it, cancel it."""
     begun = client.batches.create(
         input_file_id="file-6F2ksmvXxt4VdoqmHRw6kL",
@@ -151,71 +142,7 @@ def batches(client: OpenAI) -> Facts:
     return {"states": [each.status for each in (begun, seen, cancelled)]}
 
 
-def leave(client: OpenAI) -> Facts:
+def leave(client: Client) -> Facts:
     """Read the first event of a stream, and hang up."""
     with client.responses.create(model=MODEL, input="open", stream=True) as events:
         return {"first": next(iter(events)).type}
-
-
-def raises(
-    call: Callable[[OpenAI, str], Facts], text: str, **options: float
-) -> Callable[[OpenAI], Facts]:
-    """Return a case that ends in an error."""
-
-    def case(client: OpenAI) -> Facts:
-        other = client.with_options(
-            max_retries=int(options.get("retries", 0)), timeout=options.get("timeout", 20)
-        )
-        try:
-            return {"returned": call(other, text)}
-        except Exception as error:  # noqa: BLE001  # whatever a user would get
-            return {
-                "raised": type(error).__name__,
-                "status": getattr(error, "status_code", None),
-                "message": str(error),
-            }
-
-    return case
-
-
-CASES: dict[str, Callable[[OpenAI], Facts]] = {
-    "chat": chat,
-    "chat_stream": chat_stream,
-    "chat_stream_bare": chat_stream_bare,
-    "chat_tools": chat_tools,
-    "response": response,
-    "response_stream": response_stream,
-    "response_tools": response_tools,
-    "models": models,
-    "embeddings": embeddings,
-    "files": files,
-    "batches": raises(lambda client, _: batches(client), ""),
-    "limited": lambda client: response(client.with_options(max_retries=2), "limited once"),
-    "invalid": raises(response, "400"),
-    "overloaded": raises(chat, "529"),
-    "chat_cut": raises(chat_stream, "cut"),
-    "response_cut": raises(response_stream, "cut"),
-    "reset": raises(response_stream, "reset"),
-    "leave": leave,
-    "silence": raises(response, "silence", timeout=0.3),
-    "retried": raises(response, "hello", retries=5),
-    "batch_retried": raises(lambda client, _: batches(client), "", retries=5),
-    "away": raises(response, "hello"),
-}
-
-
-def main() -> None:
-    """Run the cases and print what came of each."""
-    base_url, key, *cases = sys.argv[1:]
-    say = {"case": "version", "version": openai.__version__}
-    sys.stdout.write(json.dumps(say) + "\n")
-    # What is not given is looked for in the environment.
-    given = (None, None) if base_url == "-" else (base_url, key)
-    with OpenAI(base_url=given[0], api_key=given[1], max_retries=0) as client:
-        for name in cases:
-            facts = CASES[name](client)
-            sys.stdout.write(json.dumps({"case": name, **facts}) + "\n")
-
-
-if __name__ == "__main__":
-    main()

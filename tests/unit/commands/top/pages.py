@@ -24,33 +24,24 @@ HOSTILE = "/[bold red]x[/]\x1b[2J\x1b]0;title\x07\r\n\x9b1m\u202e\ud800:smile:"
 Json = dict[str, object]
 
 
+CALL: Json = {
+    "relay": "anthropic",
+    "client": "agent",
+    "method": "POST",
+    "path": "/v1/messages",
+    "operation": "messages",
+}
+
+
 def finished(seconds_ago: float, **more: object) -> Json:
     """Return a finished call as the page has it."""
-    call: Json = {
-        "relay": "anthropic",
-        "client": "agent",
-        "method": "POST",
-        "path": "/v1/messages",
-        "operation": "messages",
-        "status": 200,
-        "outcome": "ok",
-        "duration": 2.0,
-        "finished": NOW - seconds_ago,
-    }
-    return call | more
+    end = {"status": 200, "outcome": "ok", "duration": 2.0, "finished": NOW - seconds_ago}
+    return CALL | end | more
 
 
 def running(age: float, **more: object) -> Json:
     """Return a call in flight as the page has it."""
-    call: Json = {
-        "relay": "anthropic",
-        "client": "agent",
-        "method": "POST",
-        "path": "/v1/messages",
-        "operation": "messages",
-        "age": age,
-    }
-    return call | more
+    return CALL | {"age": age} | more
 
 
 def page(**parts: object) -> str:
