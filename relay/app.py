@@ -103,7 +103,7 @@ class App:
             self.lifecycle.runtime.start()
             self._introduce()
             self._supervisor.ready()
-            # Not before: what is read then would be started twice, and said to serve too early.
+            # Only now: an earlier reload would start its runtime twice, and tell systemd too early.
             background.append(asyncio.create_task(self._reload_on_demand()))
             background.append(asyncio.create_task(self._load_pages(on_loaded)))
             await self._stop.wait()

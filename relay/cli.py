@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except BrokenPipeError:
-        # Whoever read our output has had enough (`relay check | head -1`).
+        # The reader of our output has closed it (`relay check | head -1`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
 
@@ -105,8 +105,8 @@ def _print(text: str) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    # What is imported stays: collecting in between only costs time, and so would looking
-    # through it at every later collection.
+    # Imported objects are never freed: no collection until all are there (`_keep_what_is_loaded`),
+    # and then they are frozen, so that no later collection visits them.
     gc.disable()
     settings = _load_to_serve(options)
     if settings is None:
@@ -209,7 +209,7 @@ def _env(options: argparse.Namespace) -> int:
     try:
         status = _print_environment(options)
     finally:
-        # An agent that is started all the same would call the real API.
+        # An agent that is started without these variables would call the real API.
         if status != OK:
             _print(failure(options.format))
     return status

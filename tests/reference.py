@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from relay.commands.arguments import parser
 from relay.config import schema
 from relay.config.built_in_grants import BUILT_IN_GRANTS, built_in_grant
 from relay.config.settings import DEFAULT_ALLOW
+from relay.config.sources import Model
 
 DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 PAGES: Final = (DOCS.parent / "README.md", DOCS / "configuration.md", DOCS / "commands.md")
@@ -79,9 +81,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _fields(name: str) -> str:
     """Return the table of a model's fields."""
-    model: type[schema.Model] = getattr(schema, name)
+    model: type[Model] = getattr(schema, name)
     rows = []
-    for key, annotation, meaning in _declared(name):
+    for key, annotation, meaning in _declared(model):
         field = model.model_fields[key]
         default = field.get_default(call_default_factory=True)
         shown = "required" if field.is_required() else _default(default)
@@ -90,15 +92,14 @@ def _fields(name: str) -> str:
     return _table(("key", "what it is", "default", "what it means"), rows)
 
 
-def _declared(name: str) -> Iterator[tuple[str, str, str]]:
+def _declared(model: type[Model]) -> Iterator[tuple[str, str, str]]:
     """Yield a model's fields with annotation and docstring, as they are written."""
-    tree = ast.parse(Path(schema.__file__).read_text(encoding="utf-8"))
-    body = next(
-        node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name
-    )
+    declared = ast.parse(inspect.getsource(model)).body[0]
+    assert isinstance(declared, ast.ClassDef)
+    body = declared.body
     for node, after in zip(body, [*body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign):
-            assert isinstance(after, ast.Expr), f"{name}: a field without a docstring"
+            assert isinstance(after, ast.Expr), f"{model.__name__}: a field without a docstring"
             meaning = ast.literal_eval(after.value)
             yield ast.unparse(node.target), ast.unparse(node.annotation), " ".join(meaning.split())
 

@@ -20,7 +20,7 @@ from relay.proxy.access import AccessPolicy
 
 EVERYWHERE: Final = ("/metrics", "/healthz", "/readyz")
 """Answered on every address; all else names sessions, models and addresses: loopback only."""
-# Scripts, styles and data are the page's own, nobody frames it, and it leads nowhere by itself.
+# The page loads only its own files, cannot be framed, and sends no referrer.
 HEADERS: Final = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "

@@ -26,9 +26,9 @@ from relay.proxy.access import AccessPolicy
 
 log = logging.getLogger("relay")
 
-# A page that is still being written, when the process ends.
+# For answers under way when the process ends.
 _SHUTDOWN_SECONDS: Final = 1.0
-# What is written takes a moment; who takes nothing for so long has gone, or means no good.
+# A client that takes nothing of an answer for so long has gone, or is hostile.
 _WRITE_SECONDS: Final = 10.0
 _NOT_FOUND: Final = {
     True: "There are /, /metrics, /healthz, /readyz and /calls.\n",

@@ -45,12 +45,12 @@ REASONS: Final[Mapping[str, Entry]] = {
     "leg": Entry("a leg that its call may not make", "more-than-its-call-may"),
 }
 """By the ``reason`` of calls whose outcome is ``rejected``."""
-# Of calls that a limit refused, where it is none of dollars or tokens.
+# Calls refused by a limit that is not on dollars or tokens, by status.
 _LIMITS: Final[Mapping[int, Entry]] = {
     403: Entry("a batch under a limit", "batches-under-a-limit"),
     429: Entry("too many calls at once", "too-many-calls-at-once"),
 }
-# Of errors that came from upstream: what their status says beside that.
+# Errors from upstream, by status.
 _STATUSES: Final[Mapping[int, Entry]] = {
     401: Entry("credential refused upstream", "the-credential-is-refused"),
     402: Entry("payment wanted upstream", "the-credential-is-refused"),
@@ -58,9 +58,9 @@ _STATUSES: Final[Mapping[int, Entry]] = {
     429: Entry("rate limit", "the-apis-rate-limit"),
     529: Entry("the API is overloaded", "overloaded"),
 }
-# A 200 that is no answer.
+# The upstream answered 200 with something that is no answer of the API.
 _NO_ANSWER: Final = Entry("not an answer", "an-answer-that-is-none")
-# The relay's own 502: there was no answer to pass on.
+# The relay's own 502, in place of an answer that could not be passed on.
 _NO_VALID_ANSWER: Final = Entry("no valid answer from upstream", "no-valid-answer")
 _SILENCE: Final = Entry("the answer fell silent", "an-answer-falls-silent")
 

@@ -30,7 +30,7 @@ from relay.telemetry.timeline import Leg, legs
 
 SHOWN_IN_FLIGHT: Final = 100
 """The oldest; how many there are beside them is said."""
-# Readers ask a second apart, and not at the same instant: they share what is this young.
+# Pages ask once a second, at different instants: they share what is younger than this.
 _MOMENT_SECONDS: Final = 0.4
 
 Legs = dict[str, Row]

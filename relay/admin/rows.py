@@ -20,9 +20,9 @@ Row = dict[str, object]
 
 TEXT_LIMIT: Final = 256
 """Characters of a name that an agent or an upstream chose; a path may have 16,000."""
-# Bytes of an event stream for each token that the model writes, where nobody counts its text: an
-# event holds a few tokens, and is mostly what is around them. Good to a factor of two; the API
-# states the number at the end.
+# Bytes of an event stream for each token, for an estimate where its text is not counted: an event
+# holds a few tokens, and is mostly JSON around them. Right within a factor of two; the API states
+# the number at the end.
 _BYTES_PER_TOKEN: Final[Mapping[str, int]] = {
     "messages": 35,
     "chat_completions": 200,

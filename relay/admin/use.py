@@ -21,7 +21,7 @@ from relay.telemetry.ledger.file import Unusable
 from relay.telemetry.ledger.fortnight import Fortnight
 
 READ_SECONDS: Final = 10.0
-# A page that opens is better drawn once, with all that it shows; a day's calls take less.
+# So that a page that opens is drawn once, complete; reading a day's calls takes less.
 _WAIT_SECONDS: Final = 0.3
 
 Report = Mapping[str, object]

@@ -70,20 +70,18 @@ class Opencode:
 
 _CODEX_NOTE: Final = "Codex takes the relay's address from a file: relay env codex --format toml"
 KINDS: Final[Mapping[Agent, Kind | Opencode]] = {
-    # As an API key the token would have Claude Code ask whether to use it.
+    # Not ANTHROPIC_API_KEY: Claude Code would ask its user whether to use it.
     "claude-code": Kind(
         "anthropic",
         "ANTHROPIC_AUTH_TOKEN",
         "ANTHROPIC_BASE_URL",
         fixed=(
-            # Updates, telemetry and the like go past the relay, and nowhere from an internal
-            # network.
+            # Updates and telemetry would bypass the relay; an internal network blocks them.
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
-            # Of its own accord it would fetch plugins from elsewhere on its first start.
+            # On its first start it would fetch plugins from a marketplace.
             ("CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL", "1"),
-            # Both are its ways with Anthropic's own address, and off at any other: a tool's input
-            # as it is written (else a long one is minutes of silence), and the trace's header,
-            # where it traces at all.
+            # On by default only at Anthropic's own address. The first streams a tool's input as it
+            # is written (else a long one is minutes of silence), the second sends traceparent.
             ("CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING", "1"),
             ("CLAUDE_CODE_PROPAGATE_TRACEPARENT", "1"),
             # Some versions load every tool of every MCP server into each call where the base

@@ -43,7 +43,7 @@ def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
             list(command),
             environment,
             setsigmask=before - PASSED_ON,
-            # Python ignores these, and a child would go on to.
+            # Python ignores these signals, and a child would inherit that.
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
         )
         return _wait(pid)

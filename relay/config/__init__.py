@@ -11,7 +11,7 @@ from relay.config.built_in_grants import BUILT_IN_GRANTS, GRANT_VARIABLES
 from relay.config.loading import DEFAULT_ADMIN, find_file, load
 from relay.config.problems import ConfigurationError, Problem
 from relay.config.returns import ReturnAddress, return_addresses, return_variables
-from relay.config.schema import CommandSource, EnvSource, FileSource, Timeouts
+from relay.config.schema import Timeouts
 from relay.config.settings import (
     ClientRules,
     ClientSettings,
@@ -27,6 +27,7 @@ from relay.config.settings import (
     Settings,
     Sources,
 )
+from relay.config.sources import CommandSource, EnvSource, FileSource
 
 __all__ = [
     "BUILT_IN_GRANTS",

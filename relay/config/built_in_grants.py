@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from relay.config.schema import EnvSource, FileSource
 from relay.config.settings import GrantSettings, Sources
+from relay.config.sources import EnvSource, FileSource
 from relay.errors import Api
 
 

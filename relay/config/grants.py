@@ -8,12 +8,13 @@ from typing import Final
 
 from relay.config.built_in_grants import BUILT_IN_GRANTS, GRANT_API, built_in_grant
 from relay.config.problems import Path as FieldPath
-from relay.config.schema import FileSource, Grant, Source
+from relay.config.schema import Grant
 from relay.config.settings import (
     FurtherHeader,
     GrantSettings,
     Sources,
 )
+from relay.config.sources import FileSource, Source
 from relay.config.validation import Checker
 from relay.config.yaml_document import Data
 from relay.errors import Api

@@ -13,8 +13,9 @@ from typing import Final
 from relay.config.addresses import parse_upstream
 from relay.config.grants import locate
 from relay.config.problems import Path as FieldPath
-from relay.config.schema import Hop, Source
+from relay.config.schema import Hop
 from relay.config.settings import HeaderSettings, HopSettings
+from relay.config.sources import Source
 from relay.config.validation import Checker
 from relay.config.yaml_document import Data
 

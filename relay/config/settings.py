@@ -8,7 +8,8 @@ from dataclasses import field as defaulted
 from typing import Final, Literal
 
 from relay.config.addresses import ListenAddress, UpstreamAddress
-from relay.config.schema import CommandSource, EnvSource, FileSource, Per, Timeouts
+from relay.config.schema import Per, Timeouts
+from relay.config.sources import CommandSource, EnvSource, FileSource
 from relay.errors import Api
 
 DEFAULT_UNKNOWN: Final[Mapping[str, float]] = {"input": 15, "output": 75}

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from relay.config.problems import Path, Problem, suggest
-from relay.config.schema import Model
+from relay.config.sources import Model
 from relay.config.yaml_document import Data, Document
 
 _SOURCE_FORMS: Final = (

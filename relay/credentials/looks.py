@@ -27,7 +27,11 @@ T = TypeVar("T")
 
 
 class Turn:
-    """Whether there was a look in this turn of the event loop."""
+    """Whether there was a look in this turn of the event loop.
+
+    A look takes about 10 µs, and there is one for every client whose token is in a file; without
+    one it is 0.1 µs.
+    """
 
     def __init__(self) -> None:
         self.seen = False

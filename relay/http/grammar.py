@@ -1,7 +1,7 @@
 """The lines of HTTP/1.1 heads: what each may be, and what its beginning may look like.
 
-Everything two parsers could read differently is no line here (RFC 9112 §11.2). Peers say the
-same lines in every head, so those seen lately are remembered as what they were read as.
+Everything two parsers could read differently is no line here (RFC 9112 §11.2). Agents say the
+same lines in every head, so those are remembered that are known to hold nothing of anybody.
 Knows nothing of sockets, nor of whose fault a wrong line is.
 """
 
@@ -19,9 +19,27 @@ LINE_LIMIT: Final = 16 * 1024
 CREDENTIALS: Final = frozenset(
     {b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"cookie", b"cookie2"}
 )
-"""What an agent authenticates itself with; nothing of it is remembered, or goes upstream."""
-# And what returns from hops are known by, which is another in each call.
-_SECRETS: Final = CREDENTIALS | {b"x-relay-call"}
+"""What an agent authenticates itself with; nothing of it goes upstream."""
+_REMEMBERED: Final = frozenset(
+    {
+        b"accept",
+        b"accept-encoding",
+        b"accept-language",
+        b"anthropic-beta",
+        b"anthropic-dangerous-direct-browser-access",
+        b"anthropic-version",
+        b"connection",
+        b"content-type",
+        b"host",
+        b"openai-beta",
+        b"originator",
+        b"sec-fetch-mode",
+        b"user-agent",
+        b"x-app",
+    }
+)
+_REMEMBERED_PREFIX: Final = b"x-stainless-"
+"""The SDKs' own: of the machine that they run on, and of their time limits."""
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 FIELD_LINE: Final = re.compile(rb"(" + TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
@@ -137,7 +155,8 @@ class NoField(Exception):
     """A line is no header field."""
 
 
-def _read_field(line: bytes) -> Field:
+def read_field(line: bytes) -> Field:
+    """Return the field in a line (RFC 9112 §5); raise NoField if there is none."""
     match = FIELD_LINE.fullmatch(line)
     if match is None or len(line) > LINE_LIMIT:
         raise NoField
@@ -145,16 +164,15 @@ def _read_field(line: bytes) -> Field:
     return Field(name, name.lower(), value.rstrip(b" \t"))
 
 
-def _is_secret(field: Field) -> bool:
-    return field.key in _SECRETS
+def _is_remembered(field: Field) -> bool:
+    return field.key in _REMEMBERED or field.key.startswith(_REMEMBERED_PREFIX)
 
 
-_fields: Final = Memo(_read_field, _is_secret)
+agents_fields: Final = Memo(read_field, _is_remembered)
+"""The field in a line of an agent's; raises as ``read_field``, which takes 2 µs for it.
 
-
-def read_fields(lines: list[bytes]) -> list[Field]:
-    """Return the field in each line (RFC 9112 §5); raise NoField if there is none in one."""
-    return [_fields[line] for line in lines]
+A request of Claude Code has twenty of these: a tenth of what a call costs.
+"""
 
 
 class RequestLine(NamedTuple):
@@ -173,25 +191,13 @@ class StatusLine(NamedTuple):
     reason: bytes
 
 
-def _read_request_line(line: bytes) -> RequestLine | None:
+def read_request_line(line: bytes) -> RequestLine | None:
+    """Return what a line says, of whatever version (RFC 9112 §3); None if it is malformed."""
     match = _REQUEST_LINE.fullmatch(line)
     return RequestLine(match[1], match[2], (match[3], match[4])) if match else None
 
 
-def _read_status_line(line: bytes) -> StatusLine | None:
-    match = _STATUS_LINE.fullmatch(line)
-    return StatusLine(int(match[1]), int(match[2]), match[3] or b"") if match else None
-
-
-_request_lines: Final = Memo(_read_request_line)
-_status_lines: Final = Memo(_read_status_line)
-
-
-def read_request_line(line: bytes) -> RequestLine | None:
-    """Return what a line says, of whatever version (RFC 9112 §3); None if it is malformed."""
-    return _request_lines[line]
-
-
 def read_status_line(line: bytes) -> StatusLine | None:
     """Return what a line says (RFC 9112 §4); None if it is malformed, or not of HTTP/1."""
-    return _status_lines[line]
+    match = _STATUS_LINE.fullmatch(line)
+    return StatusLine(int(match[1]), int(match[2]), match[3] or b"") if match else None

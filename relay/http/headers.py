@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from relay.http.grammar import Field
-from relay.http.memo import Memo
 from relay.http.message import MessageHead
 
 HOP_BY_HOP: Final = frozenset(
@@ -24,21 +23,22 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 _NOTHING_NAMED: Final[frozenset[bytes]] = frozenset()
+_KEEP_ALIVE: Final = b"keep-alive"
+_KEEP_ALIVE_NAMED: Final = frozenset({_KEEP_ALIVE})
 
 
 def named_by_connection(head: MessageHead) -> frozenset[bytes]:
     """Return the lower-case tokens of the Connection fields (RFC 9110 §7.6.1)."""
     if b"connection" not in head.by_key:
         return _NOTHING_NAMED
-    return _tokens[b",".join(head.values(b"connection"))]
+    value = b",".join(head.values(b"connection")).lower()
+    # What nearly all of them say, and it is asked for several times a call.
+    return _KEEP_ALIVE_NAMED if value == _KEEP_ALIVE else frozenset(list_items(value))
 
 
 def list_items(value: bytes) -> list[bytes]:
     """Return the elements of a comma-separated field value (RFC 9110 §5.6.1)."""
     return [item for part in value.split(b",") if (item := part.strip(b" \t"))]
-
-
-_tokens: Final = Memo(lambda value: frozenset(list_items(value.lower())))
 
 
 def merge_list(fields: list[Field], name: bytes, extra: Iterable[bytes] = ()) -> list[Field]:

@@ -10,6 +10,7 @@ Knows nothing of sockets, and nothing of what the headers mean beyond framing.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar, Final
 
 from relay.errors import (
@@ -32,7 +33,8 @@ from relay.http.grammar import (
     RequestLine,
     Stage,
     StatusLine,
-    read_fields,
+    agents_fields,
+    read_field,
     read_request_line,
     read_status_line,
 )
@@ -82,7 +84,7 @@ class HeadReader(ABC):
         while not self._started:
             self._take_line(lines.pop(0))
         try:
-            self._fields = read_fields(lines)
+            self._fields = self._read_fields(lines)
         except NoField:
             for line in lines:  # one of them, and what is wrong depends on those before it
                 self._take_line(line)
@@ -119,7 +121,7 @@ class HeadReader(ABC):
             self._take_start_line(line)
             return
         try:
-            self._fields += read_fields([line])
+            self._fields += self._read_fields([line])
         except NoField:
             raise self._wrong() from None
         if len(self._fields) > FIELD_COUNT_LIMIT:
@@ -137,6 +139,10 @@ class HeadReader(ABC):
     @abstractmethod
     def _read_start_line(self, line: bytes) -> bool:
         """Take what a start line says; False if it is malformed."""
+
+    def _read_fields(self, lines: Iterable[bytes]) -> list[Field]:
+        """Return the field in each line; raise NoField if there is none in one."""
+        return [read_field(line) for line in lines]
 
     def _keep_partial(self, data: bytes) -> None:
         """Keep more of a line that is not there yet, unless no good line begins like that."""
@@ -194,6 +200,9 @@ class RequestHeadReader(HeadReader):
         if start is not None and start.version not in _SPOKEN:
             raise VersionNotSupported
         return start is not None
+
+    def _read_fields(self, lines: Iterable[bytes]) -> list[Field]:
+        return [agents_fields[line] for line in lines]
 
     def _misbegun(self, line: bytes | bytearray) -> RelayError:
         return self._wrong(VersionNotSupported if OTHER_VERSION.fullmatch(line) else None)

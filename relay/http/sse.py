@@ -35,7 +35,7 @@ class EventReader:
     """Takes the bytes of one event stream and returns the events that they complete."""
 
     def __init__(self, limit: int = EVENT_LIMIT) -> None:
-        self._unread: Callable[[bytes], object] | None = None
+        self._is_ignored: Callable[[bytes], object] | None = None
         self._on_ignored: Callable[[bytes], object] | None = None
         self._common_start = b""
         self._common_next = b""
@@ -53,41 +53,26 @@ class EventReader:
 
     def ignore(
         self,
-        unread: Callable[[bytes], object],
+        is_ignored: Callable[[bytes], object],
         common_start: bytes = b"",
         on_ignored: Callable[[bytes], object] | None = None,
     ) -> None:
-        """Drop events from now on, where ``unread`` says so of their lines.
+        """Drop events from now on, where ``is_ignored`` says so of their lines.
 
-        ``common_start`` is what most of those begin with, down to a part of their last line.
-        ``on_ignored`` is handed the lines of what is dropped, one event or several.
+        ``common_start`` is what most of those begin with, down to a part of their last line:
+        pieces of nothing but such events are told as a whole. ``on_ignored`` is handed the lines
+        of what is dropped, one event or several.
         """
-        self._unread, self._on_ignored = unread, on_ignored
+        self._is_ignored, self._on_ignored = is_ignored, on_ignored
         self._common_start = common_start
         self._common_next = b"\n\n" + common_start
         self._common_lines = self._common_next.count(b"\n")
-
-    def skips(self, piece: bytes) -> bool:
-        """Whether this is nothing but common events to ignore: then it need not be fed.
-
-        It runs for every token, so it looks at all of them together: as many line ends as
-        such events have leave room for nothing else.
-        """
-        start = self._common_start
-        return (
-            self._plain
-            and start != b""
-            and piece.startswith(start)
-            and piece.endswith(b"\n\n")
-            and piece.count(b"\n") == (piece.count(self._common_next) + 1) * self._common_lines
-            and piece.find(b"\r") < 0
-        )
 
     def feed(self, piece: bytes) -> list[Event]:
         """Return the events that end in these bytes."""
         # find() instead of ``in``, which for bytes takes several times as long.
         if self._plain and piece.endswith(b"\n\n") and piece.find(b"\r") < 0:
-            return self._read(piece[:-2].split(b"\n\n"))
+            return self._read_whole(piece)
         if self._start is not None:
             piece = self._skip_mark(self._start + piece)
         return self._feed_lines(self._equalise(piece)) if piece else []
@@ -125,16 +110,9 @@ class EventReader:
         if self._partial_size:
             self._keep(piece)
         else:
-            self._plain = True
-            whole = piece.rfind(b"\n\n") + 2
-            if self.skips(piece[:whole]):
-                if self._on_ignored is not None:
-                    self._on_ignored(piece[:whole])
-            else:
-                *blocks, piece = piece.split(b"\n\n")
-                events += self._read(blocks)
-                whole = 0
-            self._keep(piece[whole:])
+            lines, empty_line, rest = piece.rpartition(b"\n\n")
+            events += self._read_whole(lines + empty_line)
+            self._keep(rest)
         self._plain = not self._partial_size and not self._after_cr
         return events
 
@@ -161,13 +139,31 @@ class EventReader:
         self._partial_end = b""
         self._oversized = None
 
+    def _read_whole(self, lines: bytes) -> list[Event]:
+        """Return the events in these lines, which begin one and end one.
+
+        Of common events to ignore there are as many as fill so many lines, or there is something
+        else. To tell so, of all at once, takes less than half the time of a look at each: where
+        tokens pile up, 0.08 µs an event instead of 0.24.
+        """
+        start = self._common_start
+        if (
+            start
+            and lines.startswith(start)
+            and lines.count(b"\n") == (lines.count(self._common_next) + 1) * self._common_lines
+        ):
+            if self._on_ignored is not None:
+                self._on_ignored(lines)
+            return []
+        return self._read(lines.split(b"\n\n"))
+
     def _read(self, blocks: list[bytes]) -> list[Event]:
         events: list[Event] = []
-        unread = self._unread
+        is_ignored = self._is_ignored
         for block in blocks:
             if not block:
                 continue
-            if unread is not None and unread(block):
+            if is_ignored is not None and is_ignored(block):
                 if self._on_ignored is not None:
                     self._on_ignored(block)
                 continue

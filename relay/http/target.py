@@ -26,13 +26,15 @@ def check_target(method: bytes, target: bytes) -> None:
     """Raise unless the target is a clean origin-form one (RFC 9112 §3.2.1)."""
     if method.upper() in _TUNNELLING:
         raise MethodRefused
-    _ = _clean[target]
-
-
-def _check_form(target: bytes) -> None:
-    if not target.startswith(b"/") or _RAW_REFUSED.search(target):
+    path, _, query = target.partition(b"?")
+    _ = _clean[path]
+    if _RAW_REFUSED.search(query):
         raise BadTarget
-    path = target.partition(b"?")[0]
+
+
+def _check_path(path: bytes) -> None:
+    if not path.startswith(b"/") or _RAW_REFUSED.search(path):
+        raise BadTarget
     if b"\\" in path or _BAD_ESCAPE.search(path) or has_dot_segment(path):
         raise BadTarget
 
@@ -51,5 +53,4 @@ def has_segments(path: bytes, prefix: bytes) -> bool:
     return path.startswith(prefix) and path[len(prefix) :][:1] in (b"", b"/")
 
 
-# Clients ask for the same few targets over and over.
-_clean: Final = Memo(_check_form)
+_clean: Final = Memo(_check_path)

@@ -51,24 +51,21 @@ def goes_to_agent(key: bytes) -> bool:
 
 
 Crossing = Memo[bool]
-"""Which lower-case names cross."""
-
-_TO_UPSTREAM: Final = Crossing(goes_upstream)
-_TO_AGENT: Final = Crossing(goes_to_agent)
+"""Which lower-case names of fields of an agent's cross."""
 
 
-def to_upstream(head: RequestHead, crossing: Crossing = _TO_UPSTREAM) -> list[Field]:
+def to_upstream(head: RequestHead, crossing: Crossing) -> list[Field]:
     """Return the agent's fields that go upstream, in order."""
-    return _crossing_fields(head, crossing)
+    return _without_named(head, [field for field in head.fields if crossing[field.key]])
 
 
 def to_agent(head: MessageHead) -> list[Field]:
     """Return the upstream's fields that go to the agent, in order."""
-    return _crossing_fields(head, _TO_AGENT)
+    return _without_named(head, [field for field in head.fields if goes_to_agent(field.key)])
 
 
-def _crossing_fields(head: MessageHead, crossing: Crossing) -> list[Field]:
-    fields = [field for field in head.fields if crossing[field.key]]
+def _without_named(head: MessageHead, fields: list[Field]) -> list[Field]:
+    """Leave out what the sender meant for this hop alone (RFC 9110 §7.6.1)."""
     if named := named_by_connection(head) - HOP_BY_HOP:
         return [field for field in fields if field.key not in named]
     return fields

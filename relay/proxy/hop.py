@@ -85,8 +85,6 @@ class Hop:
         self._memory = memory
         self._returns_to = returns_to
         self._quiet_until = -1.0
-        self.has_warned = False
-        """Whether it was said that it asked for more than a call may."""
         self._grant = relay.grant
         kind = settings.pass_
         self.source = None if isinstance(kind, str) else Credential("pass", kind)

@@ -25,7 +25,6 @@ from relay.errors import (
     UpgradeRefused,
 )
 from relay.http.headers import wants_websocket
-from relay.http.memo import Memo
 from relay.http.message import RequestHead
 from relay.http.target import check_target
 from relay.proxy.access import check_host_form, comes_from_page
@@ -159,7 +158,7 @@ class Leg(Exchange):
             raise OriginRefused
         if wants_websocket(head):
             raise UpgradeRefused
-        place, target = _split[head.target]
+        place, target = _split_target(head.target)
         self._record.method = head.method.decode("ascii")
         if target.rest or target.query or head.method not in (b"HEAD", b"GET"):
             return place, target
@@ -261,6 +260,3 @@ def _split_target(target: bytes) -> tuple[HopPlace, Target]:
     hop, slash, rest = rest.partition("/")
     place = HopPlace(relay, hop)
     return place, Target(relay, (slash + rest).encode(), mark + query)
-
-
-_split: Final = Memo(_split_target)

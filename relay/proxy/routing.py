@@ -39,10 +39,22 @@ class Target:
     """Whether a POST to the path creates a batch."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "operation", operation_of(self.rest))
-        object.__setattr__(self, "is_endpoint", is_endpoint(self.rest))
-        object.__setattr__(self, "is_billed", is_billed(self.rest))
-        object.__setattr__(self, "creates_batch", creates_batch(self.rest))
+        for name, value in _known[self.rest].items():
+            object.__setattr__(self, name, value)
+
+
+def _look_at(rest: bytes) -> dict[str, object]:
+    """Return what a target's path tells by itself."""
+    return {
+        "operation": operation_of(rest),
+        "is_endpoint": is_endpoint(rest),
+        "is_billed": is_billed(rest),
+        "creates_batch": creates_batch(rest),
+    }
+
+
+# It takes 10 µs, and agents ask for the same few paths over and over.
+_known: Final = Memo(_look_at)
 
 
 def split_target(target: bytes) -> Target:
@@ -51,10 +63,6 @@ def split_target(target: bytes) -> Target:
     Raises:
         UnknownRelay: The path has another form.
     """
-    return _split[target]
-
-
-def _split_target(target: bytes) -> Target:
     path, mark, query = target.partition(b"?")
     if not path.startswith(_PREFIX):
         raise UnknownRelay
@@ -63,10 +71,6 @@ def _split_target(target: bytes) -> Target:
     if not RELAY_NAME.fullmatch(text):
         raise UnknownRelay
     return Target(text, slash + rest, mark + query)
-
-
-# Clients ask for the same few targets over and over.
-_split: Final = Memo(_split_target)
 
 
 def find_relay(target: Target, relays: Mapping[str, Relay]) -> Relay:

@@ -22,7 +22,6 @@ _PATHS: Final = (
     (b"/v1/embeddings", "embeddings"),
 )
 _ENDPOINTS: Final = frozenset(path for path, _ in _PATHS)
-OPERATIONS: Final = (*dict.fromkeys(name for _, name in _PATHS), "other")
 OPERATIONS_BY_API: Final[Mapping[Api, tuple[str, ...]]] = {
     "anthropic": ("messages", "count_tokens", "batches", "models", "files", "other"),
     "openai": ("models", "files", "chat_completions", "responses", "embeddings", "other"),

@@ -1,9 +1,7 @@
 """What a call would cost by the price list: an estimate in US dollars, never a bill.
 
 The list is the one that comes with the package genai-prices, imported only where prices are
-made; nothing is ever fetched. The relay's token types are disjoint, while
-the package counts the cache within the input, and its lifetimes within what was written: so
-totals are handed over, and the package takes them apart again.
+made; nothing is ever fetched. What prices come to per token is in ``rates``.
 
 A service other than the standard one costs a multiple, by what the answer says of its speed,
 tier and place. The estimate knows no discounts, and a subscription is not billed by tokens at
@@ -13,7 +11,6 @@ all. Long prompts are billed as the list says. Knows nothing of metrics.
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,28 +20,19 @@ from typing import TYPE_CHECKING, Final
 
 from relay.errors import Api
 from relay.telemetry.factors import Factors
+from relay.telemetry.rates import PRICE_KEYS, Rates
 from relay.telemetry.said import Said
-from relay.telemetry.usage import CACHE_WRITES, INPUT_TYPES
+from relay.telemetry.usage import CACHE_WRITES
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices, Usage
+    from genai_prices.types import ModelInfo, ModelPrice, Provider
 
-    Price = Decimal | TieredPrices | None
+    from relay.telemetry.rates import Price
 
 Overrides = Mapping[str, Mapping[str, float]]
 """By model, dollars per million tokens by type."""
 
 _CACHE_TYPES: Final = ("cache_read", *CACHE_WRITES)
-# Prices by type, as the package names them. What nobody knows the lifetime of was most likely
-# written for five minutes, the default of the API; so the list has it.
-_PRICE_KEYS: Final = {
-    "input": "input_mtok",
-    "cache_read": "cache_read_mtok",
-    "cache_write_5m": "cache_write_5m_mtok",
-    "cache_write_1h": "cache_write_1h_mtok",
-    "cache_write_unknown": "cache_write_mtok",
-    "output": "output_mtok",
-}
 # Where a type that has no price of its own finds one.
 _NEXT_BEST: Final = {
     "cache_read": "input",
@@ -71,58 +59,6 @@ _REMEMBERED_MODELS: Final = 256
 log = logging.getLogger("relay")
 
 
-class _Rates:
-    """Prices in force. For most calls they come to one rate per token of each type.
-
-    To take a call's usage apart, the package needs twenty times what all its samples cost. But
-    with no more input than the first tier begins at, a token costs what
-    it costs alone: so the package is asked once for each type, and for a search. Rates are whole
-    numbers of the smallest unit that is in any of them, which are exact and quickly added.
-    """
-
-    def __init__(self, prices: ModelPrice) -> None:
-        self._prices = prices
-        self._first_tier = min(map(_first_tier, vars(prices).values()), default=math.inf)
-        self._per_call = self._exactly({})
-        self._per_search = self._exactly({}, 1) - self._per_call
-        per_token = {
-            kind: self._exactly({kind: 1}) - self._per_call
-            for kind in _PRICE_KEYS
-            if _covers(prices, {kind: 1})
-        }
-        self._units: int = 10 ** max(map(_decimals, (self._per_call, *per_token.values())))
-        """To a dollar."""
-        self._units_per_call = int(self._per_call * self._units)
-        self._units_per_token = {kind: int(rate * self._units) for kind, rate in per_token.items()}
-
-    def cost(
-        self, tokens: Mapping[str, int], web_searches: int, factor: Decimal | None
-    ) -> float | None:
-        """Return the estimate; None where a direction that has tokens has no price.
-
-        The factor, if there is one, is that of tokens alone.
-        """
-        units, input_tokens = self._units_per_call, 0
-        for kind, count in tokens.items():
-            if count:
-                if kind not in self._units_per_token:
-                    return None
-                units += self._units_per_token[kind] * count
-                if kind != "output":
-                    input_tokens += count
-        is_short = input_tokens <= self._first_tier
-        if is_short and factor is None and not web_searches:
-            return units / self._units
-        total = Decimal(units) / self._units if is_short else self._exactly(tokens)
-        if factor is not None:
-            total *= factor
-        return float(total + self._per_search * web_searches)
-
-    def _exactly(self, tokens: Mapping[str, int], web_searches: int = 0) -> Decimal:
-        price: Decimal = self._prices.calc_price(_usage(tokens, web_searches))["total_price"]
-        return price
-
-
 class _Model:
     """What is known of a model's prices."""
 
@@ -140,7 +76,7 @@ class _Model:
         self._latest = self._listed_now()
         self._rates = self._rates_of(self._latest)
 
-    def rates(self) -> _Rates | None:
+    def rates(self) -> Rates | None:
         """Return those of now, if there are any."""
         if self._changes and (listed := self._listed_now()) is not self._latest:
             self._latest, self._rates = listed, self._rates_of(listed)
@@ -149,9 +85,9 @@ class _Model:
     def _listed_now(self) -> ModelPrice | None:
         return self._listed.get_prices(datetime.now(UTC)) if self._listed else None
 
-    def _rates_of(self, listed: ModelPrice | None) -> _Rates | None:
+    def _rates_of(self, listed: ModelPrice | None) -> Rates | None:
         prices = _merge(listed, self._override, self._proportions) if self._override else listed
-        return None if prices is None else _Rates(prices)
+        return None if prices is None else Rates(prices)
 
 
 class Prices:
@@ -247,7 +183,7 @@ def _merge(
     """Return an override's prices, with what it leaves out."""
     from genai_prices.types import ModelPrice  # noqa: PLC0415  # takes memory: only where wanted
 
-    known = {kind: _listed_price(listed, kind) for kind in _PRICE_KEYS}
+    known = {kind: _listed_price(listed, kind) for kind in PRICE_KEYS}
     if listed is not None:
         proportions = {kind: _proportion(known[kind], known["input"]) for kind in _CACHE_TYPES}
     given: dict[str, Price] = {**known, **override}
@@ -258,7 +194,7 @@ def _merge(
         given["cache_write_unknown"] = override["cache_write_5m"]
     if given["input"] is None:  # then the package takes none for the cache either
         given = {"output": given["output"]}
-    prices = {_PRICE_KEYS[kind]: price for kind, price in given.items()}
+    prices = {PRICE_KEYS[kind]: price for kind, price in given.items()}
     searches = listed.web_searches_kcount if listed is not None else None
     return ModelPrice(**prices, web_searches_kcount=searches)
 
@@ -266,7 +202,7 @@ def _merge(
 def _listed_price(listed: ModelPrice | None, kind: str | None) -> Price:
     """Return a type's price, or the next best one."""
     while listed is not None and kind is not None:
-        price: Price = getattr(listed, _PRICE_KEYS[kind])
+        price: Price = getattr(listed, PRICE_KEYS[kind])
         if price is not None:
             return price
         kind = _NEXT_BEST.get(kind)
@@ -283,41 +219,3 @@ def _base(price: Price) -> Decimal:
     if price is None or isinstance(price, Decimal):
         return price or Decimal(0)
     return price.base
-
-
-def _decimals(price: Decimal) -> int:
-    """Return how many decimals a price has."""
-    exponent = price.as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
-
-
-def _first_tier(price: Price) -> float:
-    """Return the input tokens above which a price is another one."""
-    if price is None or isinstance(price, Decimal):
-        return math.inf
-    return min((tier.start for tier in price.tiers), default=math.inf)
-
-
-def _covers(prices: ModelPrice, tokens: Mapping[str, int]) -> bool:
-    """Whether there is a price for each direction that has tokens."""
-    has_input = any(tokens.get(kind) for kind in INPUT_TYPES)
-    has_output = bool(tokens.get("output"))
-    return (prices.input_mtok is not None or not has_input) and (
-        prices.output_mtok is not None or not has_output
-    )
-
-
-def _usage(tokens: Mapping[str, int], web_searches: int) -> Usage:
-    """Return totals, as the package wants them: each includes what is stated beside it."""
-    from genai_prices import Usage  # noqa: PLC0415  # takes memory: only where wanted
-
-    written = [tokens.get(kind, 0) for kind in CACHE_WRITES]
-    return Usage(
-        input_tokens=sum(tokens.get(kind, 0) for kind in INPUT_TYPES),
-        cache_read_tokens=tokens.get("cache_read", 0),
-        cache_write_tokens=sum(written),
-        cache_write_5m_tokens=written[0],
-        cache_write_1h_tokens=written[1],
-        output_tokens=tokens.get("output", 0),
-        web_searches=web_searches,
-    )

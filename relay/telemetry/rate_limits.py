@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Final, Literal
+from typing import Final
 
 from relay.http.grammar import Field
 
@@ -34,8 +34,6 @@ _FARTHEST_RESET_SECONDS: Final = 60 * 86400.0
 # Seconds. ``Date`` has whole ones, and an answer is some on its way; clocks that are set agree.
 _SAME_CLOCK_SECONDS: Final = 10.0
 _DATE: Final = b"date"
-
-Part = Literal["limit", "remaining", "reset", "utilization"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import signal
-from datetime import datetime
 from pathlib import Path
 
 from relay.admin import events
 from tests.browser.browser import Browser
 from tests.harness.configuration import configuration
 from tests.harness.messages import request
-from tests.harness.relay import LocalRelay, RelayProcess, relay_process
+from tests.harness.ports import free_ports
+from tests.harness.relay import LocalRelay, relay_process
 from tests.harness.upstream import Upstream
 
 
@@ -18,7 +18,8 @@ async def test_a_relay_that_is_gone_is_said_and_comes_back(
     browser: Browser, upstream: Upstream, tmp_path: Path
 ) -> None:
     """What was last known stays, marked as old; a new relay at the same place is shown anew."""
-    config = configuration(upstream.port)
+    (port,) = free_ports(1)
+    config = configuration(upstream.port, admin=f"127.0.0.1:{port}")
     async with relay_process(tmp_path, config) as first:
         await first.ask(request("/relay/unknown/before"))
         await browser.open(first.admin_port)
@@ -28,8 +29,7 @@ async def test_a_relay_that_is_gone_is_said_and_comes_back(
         await browser.says("#gone", "The relay does not answer. What is below is as of")
         assert "/relay/unknown/before" in await browser.text("#lately")
         assert await browser.text("#summary") == "no connection"
-        again = config | {"admin": f"127.0.0.1:{first.admin_port}"}
-    async with relay_process(tmp_path, again) as second:
+    async with relay_process(tmp_path, config) as second:
         await browser.says("#summary", "all is well")
         assert await browser.run("return document.getElementById('gone').hidden")
         assert "/relay/unknown/before" not in await browser.text("main")
@@ -76,12 +76,5 @@ async def test_open_pages_hold_up_no_stop(
             async with browser.tabs(process.admin_port, tabs):
                 process.signal(signal.SIGTERM)
                 assert await process.exit_status() == 0
-            begun, ended = (time_of(process, text) for text in ("stopping: ", "stopped"))
-            took.append(ended - begun)
+            took.append(process.stopping_seconds())
     assert took[1] < took[0] + 0.5
-
-
-def time_of(process: RelayProcess, beginning: str) -> float:
-    """Return when a line was logged that begins so, in Unix seconds."""
-    (line,) = [each for each in process.log.lines if each["message"].startswith(beginning)]
-    return datetime.fromisoformat(line["time"]).timestamp()

@@ -117,8 +117,8 @@ def test_nothing_that_a_command_left_running_stays(stack: Stack, agent: Agent) -
     assert agent.call(MESSAGES).status == 200
 
     def none_is_left() -> bool | None:
-        processes = stack.docker("top", "relay")
-        assert "sleep 1000" not in processes
+        if "sleep 1000" in stack.docker("top", "relay"):  # the command may be running just now
+            return None
         return stack.docker("exec", "-T", "relay", "python", "-c", ZOMBIES) == "" or None
 
-    assert eventually(none_is_left, "the zombies' burial")
+    assert eventually(none_is_left, "the end of all that it left")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,6 @@ async def check_unserved(relay: Relay) -> None:
     """See that nobody listens for agents any more."""
     with pytest.raises(ConnectionRefusedError):
         await relay.agent()
-
-
-async def stopping_seconds(relay: Relay) -> float:
-    """Return how long a relay has been stopping, by its log: without its process's own end."""
-    while "stopped" not in (messages := [line.get("message") for line in relay.log.lines]):
-        await relay.log.more()
-    times = [datetime.fromisoformat(line["time"]) for line in relay.log.lines]
-    (begun,) = (at for at, said in zip(times, messages, strict=True) if "stopping: " in str(said))
-    return (times[messages.index("stopped")] - begun).total_seconds()
 
 
 async def test_what_needs_no_upstream_does_not_hold_a_stopping_relay(
@@ -85,7 +75,7 @@ async def test_an_idle_relay_stops_at_once(process: RelayProcess) -> None:
     process.signal(signal.SIGTERM)
     assert await process.exit_status() == 0
     assert await agent.gone() == "end"
-    assert await stopping_seconds(process) < 1
+    assert process.stopping_seconds() < 1
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
@@ -140,7 +130,7 @@ async def test_a_second_signal_cuts_at_once(process: RelayProcess, upstream: Ups
     answer = await agent.answer()
     assert not answer.complete
     assert await process.exit_status() == 0
-    assert await stopping_seconds(process) < 1
+    assert process.stopping_seconds() < 1
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -160,5 +150,5 @@ async def test_open_pages_do_not_hold_a_stopping_relay(
         process.signal(signal.SIGTERM)
         assert await process.exit_status() == 0
         # A handler that does not end is given a second.
-        assert await stopping_seconds(process) < 1
+        assert process.stopping_seconds() < 1
         assert not any("cutting" in line for line in process.log.text)

@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ class Relay:
         loop = asyncio.get_running_loop()
         try:
             await loop.sock_connect(handle, ("127.0.0.1", port or self.port))
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             handle.close()
             raise
         _, agent = await loop.create_connection(Agent, sock=handle)
@@ -171,15 +172,29 @@ class RelayProcess(Relay):
     """A relay in a process of its own."""
 
     process: asyncio.subprocess.Process
+    reading: asyncio.Task[None] | None = None
+    """Reads its log, up to the end of that."""
 
     def signal(self, number: int) -> None:
         """Send a signal."""
         self.process.send_signal(number)
 
     async def exit_status(self) -> int:
-        """Wait for its end."""
+        """Wait for its end, and for the last line of its log where that is read."""
         async with asyncio.timeout(FUSE_SECONDS):
+            if self.reading is not None:
+                await self.reading
             return await self.process.wait()
+
+    def stopping_seconds(self) -> float:
+        """Return how long it was stopping, by its log: without its process's own end."""
+        begun, ended = (self._time_of(text) for text in ("stopping: ", "stopped"))
+        return (ended - begun).total_seconds()
+
+    def _time_of(self, beginning: str) -> datetime:
+        lines = self.log.lines
+        (line,) = (each for each in lines if each.get("message", "").startswith(beginning))
+        return datetime.fromisoformat(line["time"])
 
 
 def events_of(relay: LocalRelay) -> Events:
@@ -245,7 +260,7 @@ async def relay_process(
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    reading = asyncio.create_task(_read_log(relay.process, relay.log))
+    relay.reading = asyncio.create_task(_read_log(relay.process, relay.log))
     try:
         await relay.find_ports()
         yield relay
@@ -254,7 +269,7 @@ async def relay_process(
         if relay.process.returncode is None:
             relay.process.kill()
         await relay.process.wait()
-        await reading
+        await relay.reading
     relay.check_log()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from relay.http.memo import Memo
 from tests.harness.configuration import configuration
 from tests.harness.messages import CHAT, MESSAGES, OK, chunk, chunked_request, request
 from tests.harness.peer import Agent, Request
@@ -412,3 +414,21 @@ async def test_cookies_are_not_kept(agent: Agent, upstream: Upstream) -> None:
         await agent.ask(request())
     assert len(upstream.requests) == 2
     assert all(got.values("cookie") == [] for got in upstream.requests)
+
+
+# What is remembered of it
+
+
+async def test_nothing_of_anybody_is_remembered(agent: Agent, upstream: Upstream) -> None:
+    """No token, no cookie, no query, and nothing of an answer."""
+    lines = ("Cookie: jar-7Yq2", "X-Own-Key: key-7Yq2", "Proxy-Authorization: Basic pw-7Yq2")
+    said = b"Set-Cookie: sid=7Yq2\r\nrequest-id: req-7Yq2\r\nX-Answer: a-7Yq2"
+    upstream.answer_with(OK.replace(b"\r\n", b"\r\n" + said + b"\r\n", 1))
+    answer = await agent.ask(request(MESSAGES + "?key=q-7Yq2", *lines))
+    assert answer.status == 200
+    assert answer.values("request-id") == [b"req-7Yq2"]
+    memos = [each for each in gc.get_objects() if isinstance(each, Memo)]
+    kept = [key for memo in memos for key in memo]
+    assert b"/relay/anthropic/v1/messages" in kept
+    told = (b"7Yq2", TOKEN.encode(), KEY.encode(), b"?", b"HTTP/1.1 200")
+    assert [key for key in kept if any(each in key for each in told)] == []

@@ -138,13 +138,13 @@ async def test_a_used_connection_does_not_expire(
     relay: LocalRelay, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock of an idle connection stops when a call takes it."""
-    monkeypatch.setattr(pool, "KEEP_IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(pool, "KEEP_IDLE_SECONDS", 0.3)
     agent = await relay.agent()
     caller = await serve_one(agent, upstream)
     await agent.send(request())
     await caller.request()
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.3):
+        async with asyncio.timeout(0.5):
             await caller.gone()
     await caller.send(OK)
     assert (await agent.answer()).body == OK_BODY

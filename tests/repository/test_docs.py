@@ -16,6 +16,10 @@ import yaml
 from relay.commands.arguments import parser
 from relay.config import DEFAULT_ADMIN, GRANT_VARIABLES, load
 from relay.config.loading import DEFAULT_LISTEN, DEFAULT_RETURNS, SECTIONS
+from relay.config.schema import Drain, Timeouts
+from relay.downstream.server_connection import DISCARD_SECONDS, HEAD_SECONDS, KEEP_ALIVE_SECONDS
+from relay.downstream.transport import LINGER_SECONDS
+from relay.upstream.pool import KEEP_IDLE_SECONDS
 from tests.harness import ROOT
 from tests.reference import PAGES, written_anew
 
@@ -231,3 +235,18 @@ def test_every_file_that_contributors_are_sent_to_is_there() -> None:
     named = re.findall(r"`((?:relay|tests|docs|examples)/[\w./-]+)`", FILES["CONTRIBUTING.md"])
     assert len(named) > 40
     assert [each for each in named if "NAME" not in each and not (ROOT / each).exists()] == []
+
+
+def test_the_time_limits_of_a_call_are_those_of_the_code() -> None:
+    """As the page on the life of a call has them, in whole seconds."""
+    rows = re.findall(r"^\| ([^,|]+), (\d+) s", FILES["docs/life-of-a-call.md"], re.MULTILINE)
+    limits = Timeouts()
+    assert {name: int(seconds) for name, seconds in rows} == {
+        "a head": HEAD_SECONDS,
+        "an agent's connection without a request": KEEP_ALIVE_SECONDS,
+        "a body that nobody wants": DISCARD_SECONDS,
+        "a kept connection": KEEP_IDLE_SECONDS,
+        "a closing connection": LINGER_SECONDS,
+        "`drain`": Drain().drain,
+        **{f"`{name}`": getattr(limits, name) for name in Timeouts.model_fields},
+    }

@@ -33,7 +33,7 @@ async def examine(
         return
     try:
         known = await running.hops(relay.name)
-        # Without its hops, the relay would take the probe for a call, and pay for it.
+        # A running relay without these hops would send the probe to the API, as a paid call.
         if list(known) != [hop.name for hop in relay.hops]:
             text = f"{relay.name}: the relay that runs has other hops"
             yield fail(CHECK, text, f"it runs with another configuration; {RELOAD}")

@@ -85,7 +85,7 @@ async def examine(
         for extra in extras:
             if (extra.relay, extra.hop) == (relay.name, hop.name):
                 yield presence(extra)
-        # As an upstream without a secret, and with no hop before it.
+        # The hop, examined as if it were an upstream without a credential.
         alone = replace(
             relay,
             upstream=hop.upstream,
@@ -109,7 +109,7 @@ async def examine(
 def _of(relay: RelaySettings, hop: HopSettings, finding: Finding, back: str) -> Finding:
     """Return a finding about the connection, named as the hop's."""
     text = f"{hop.name}: {finding.text}"
-    # Started by its name alone it would go past the relay.
+    # Without this variable Headroom would call the API itself.
     own, *_ = return_variables(relay.api, back)
     start = f"{own.assignment} {START}"
     remedy = finding.remedy.replace("the relay's", "the hop's").replace(START, start)

@@ -174,7 +174,7 @@ async def _handshake(relay: RelaySettings) -> Finding:
 
 def _no_tls(where: str, error: ssl.SSLError) -> Finding:
     reason = (error.reason or "").replace("_", " ").lower()
-    # OpenSSL says so of whatever is no TLS record: HTTP, above all.
+    # OpenSSL's reasons for an answer that is not TLS: mostly HTTP.
     if reason in ("wrong version number", "http request", "packet length too long"):
         text = f"{where} answers a TLS hello with something else: no TLS is spoken there"
         return fail("tls", text, "use http:// in the relay's URL, or the port that speaks TLS")

@@ -27,7 +27,7 @@ _PATHS: Final[dict[Api, tuple[str, ...]]] = {
     "anthropic": ("/v1/messages",),
     "openai": ("/v1/chat/completions", "/v1/responses"),
 }
-# Hops may know few models. Nobody is asked for an answer, but by a hop with a key of its own.
+# Hops may know only some models. No model is called, unless by a hop with a key of its own.
 _MODELS: Final[dict[Api, str]] = {"anthropic": "claude-haiku-4-5", "openai": "gpt-4o-mini"}
 _MAX_TOKENS: Final = 16
 _REJECTIONS: Final = re.compile(rb'^relay_rejections_total\{reason="(\w+)"\} (\S+)', re.MULTILINE)
@@ -102,7 +102,7 @@ class Running:
         )
         after = await self._rejections()
         streams = told(answer.body)
-        # A hop that sends the head of its answer early had not come back by then.
+        # The header misses hops that sent their answer's head before they came back.
         states = dict(_states(answer.hops)) | dict.fromkeys(streams or (), "passed")
         return Outcome(
             answer.status,

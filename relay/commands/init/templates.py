@@ -29,9 +29,9 @@ LEDGER: Final = "/var/lib/relay/ledger.db"
 GATEWAY: Final = "10.84.84.1"
 # compose.yaml mounts the login's folder there.
 _MOUNTED_LOGIN: Final = f"~/.claude/{LOGIN}"
-# As Compose reads it: of whoever starts the stack.
+# Expanded by Compose, for the user who starts the stack.
 _USUAL_LOGIN_FOLDER: Final = "${HOME}/.claude"
-# What an earlier .env of ours said, which every command with -f ignored.
+# Written to .env by earlier versions; every command with -f ignored it.
 _EARLIER_COMPOSE_FILES: Final = "compose.yaml:examples/claude-subscription/compose.yaml"
 # compose.yaml's Headroom, and where compose.yaml puts what it wants to be called with.
 _STACK_HEADROOM: Final = "http://headroom:8787"

@@ -30,7 +30,7 @@ from relay.upstream.egress import Egress
 
 _LIBRARIES: Final = ("aiohttp", "pydantic", "PyYAML", "prometheus-client", "uvloop", "orjson")
 _NOT_READ: Final = "(cannot be read)"
-# What steers a relay and is no secret; of other variables it is said only that they are there.
+# Variables whose values are shown; of others only that they are set.
 _SHOWN: Final = ("RELAY_LISTEN", "RELAY_RETURNS", "RELAY_ADMIN", "RELAY_LOG", "TZ", "LANG")
 
 

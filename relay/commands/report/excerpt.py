@@ -14,13 +14,14 @@ from typing import Final
 from relay.commands.report.redaction import REDACTED, Redaction, looks_random
 from relay.config.loading import SECTIONS
 from relay.config.problems import looks_secret
+from relay.config.sources import Model
 from relay.config.values import RELAY_NAME
 from relay.config.yaml_document import Data, read_document
 
 _LONGEST_NAME: Final = 60
-# Numbers, by the key or the section that they stand below.
+# Keys and sections whose numbers are shown.
 _FIGURES: Final = frozenset({"timeouts", "limits", "costs", "ledger", "drain", "max_body", "ttl"})
-# Names that are chosen, and words that choose.
+# Keys whose values are names or fixed words, which are shown.
 _NAMES: Final = frozenset(
     {"name", "grant", "api", "if_down", "per", "timezone", "relays", "grants", "header", "pass"}
     | {"env", "remove"}
@@ -28,21 +29,17 @@ _NAMES: Final = frozenset(
 _URLS: Final = frozenset({"url", "base_url"})
 _ADDRESSES: Final = frozenset({"listen", "admin", "returns"})
 _FILES: Final = frozenset({"file", "folder", "path", "ca_file"})
-# Keys that are the schema's; others are names of the user's.
-_KEYS: Final = frozenset(
-    {
-        *_FIGURES,
-        *_NAMES,
-        *_URLS,
-        *_ADDRESSES,
-        *_FILES,
-        *SECTIONS,
-        *("source", "json", "command"),
-    }
-    | {"allow", "hops", "headers", "token", "format", "add", "idle", "connect", "write"}
-    | {"request_body", "factors", "unknown", "keep_days", "max_mb", "usd", "tokens", "at_once"}
-)
-# A format without anything but what is asked of one.
+
+
+def _keys(model: type[Model] = Model) -> Iterator[str]:
+    """Yield the keys of the schema; all other keys are names that a user chose."""
+    yield from (field.alias or name for name, field in model.model_fields.items())
+    for each in model.__subclasses__():
+        yield from _keys(each)
+
+
+_KEYS: Final = frozenset({*SECTIONS, *_keys()})
+# Formats that hold nothing of their own.
 _FORMATS: Final = ("{}", "Bearer {}", "Basic {}")
 _PLAIN_FILES: Final = ("/run/secrets/", "/run/relay/", "/var/lib/relay")
 

@@ -23,7 +23,7 @@ _SECRET_NAME: Final = re.compile(
     r"key|token|secret|pass|credential|auth|cookie|command", re.IGNORECASE
 )
 _PLAIN_WORD: Final = re.compile(r"[a-z]{1,12}|[0-9.:,]*")
-# Without what ends a sentence.
+# Without punctuation that ends a sentence.
 _URL: Final = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>`|\\]*[^\s\"'<>`|\\:.,;)]")
 _USER: Final = re.compile(r"[^\s\"'<>/@]+:[^\s\"'<>@]+@[^\s\"'<>]+")
 _SCHEME: Final = re.compile(r"\b(bearer|basic)\s+[^\s\"',;{<\[]+", re.IGNORECASE)
@@ -35,7 +35,7 @@ _PREFIX: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:sk-|pk-|AIza|AKIA|ASIA|gh[a-z]_|github_pat_|glpat-|xox[a-z]-|hf_|eyJ|"
     r"relay-[A-Za-z0-9_-]{16})[A-Za-z0-9_.+/=-]*"
 )
-# What an IP address may be; whether it is one is asked of the library.
+# Candidates for IP addresses; the library decides.
 _IP: Final = re.compile(
     r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4})(?![\w:])"
 )
@@ -45,11 +45,11 @@ _PART: Final = re.compile(r"[A-Za-z0-9]+")
 _LONG_PART: Final = 16
 _LONG_RUN: Final = 24
 _MIXED_PART: Final = 8
-# Hosts that everybody has, and the relay's own docs.
+# Hosts that say nothing of the user.
 _PUBLIC_HOSTS: Final = frozenset(
     {"localhost", "headroom", "host.docker.internal", "api.anthropic.com", "api.openai.com"}
 )
-# Paths that are the relay's or an API's.
+# Paths made of the relay's and the APIs' own words.
 _PLAIN_PATH: Final = re.compile(
     r"(?:/(?:relay|v1|messages|models|responses|chat|completions|livez|readyz|healthz|metrics|"
     r"calls|anthropic|openai|claude|headroom))*/?"

@@ -99,7 +99,7 @@ def run(address: ListenAddress, *, once: bool, as_json: bool, interval: float, o
         sys.stderr.write(f"relay: {error}\n")
         return _FAILED
     except KeyboardInterrupt:
-        # Who asked for one picture has not got it.
+        # Interrupted before the one picture that was asked for.
         return _OK if live else _FAILED
     except OSError as error:
         if error.errno != errno.EIO:  # what Linux says of a terminal that was closed
@@ -135,7 +135,7 @@ class _Source:
 
 
 def _print_json(figures: Figures, out: TextIO) -> None:
-    # Of what a terminal acts on, ASCII JSON escapes all but DEL.
+    # ASCII JSON escapes every control character but DEL.
     out.write(json.dumps(to_json(figures), indent=2).replace("\x7f", "\\u007f") + "\n")
     out.flush()
 

@@ -29,7 +29,7 @@ from relay.telemetry.usage import TOKEN_TYPES
 RATE_SECONDS: Final = 60.0
 RECENT_CALLS: Final = 100
 """How many finished calls the page holds at most."""
-# Below it, a burst of calls that ended together would be any rate.
+# Over less, a few calls that ended together would be a huge rate.
 _SHORTEST_RATE_SECONDS: Final = 1.0
 # What is no fault of the relay or of its upstream: the metrics' outcome class `ok`.
 _WELL: Final = frozenset({"ok", "client_abort"})

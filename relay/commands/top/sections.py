@@ -7,11 +7,10 @@ others chose goes through `format.plain` first.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +26,7 @@ from relay.commands.top.figures import (
     spending_left,
 )
 from relay.commands.top.page import NOT_KNOWN, Call
+from relay.commands.top.tables import add_columns, add_names, new_table, nothing, section
 
 FRAME_ROWS: Final = 2
 """Lines of a list of calls that are not calls: its rule and its column heads."""
@@ -35,41 +35,20 @@ _BAR: Final = 14
 _SOON_SECONDS: Final = 600
 """A credential that ends sooner, as the alert has it."""
 _WIDE_BAR: Final = 30
-# Names are as long as somebody likes; of models, 26 is common.
-_NAME: Final = 16
+# Of models, names of 26 are common.
 _MODEL: Final = 28
-
-
-def _section(title: str, note: str, body: RenderableType) -> RenderableType:
-    heading = Text.assemble((title, "bold"), (f"  {note}" if note else "", "dim"))
-    return Group(Rule(heading, align="left", style="dim"), body)
-
-
-def _nothing(text: str) -> RenderableType:
-    return Padding(Text(text, "dim"), (0, 0, 0, 1))
-
-
-def _table(*, expand: bool = False) -> Table:
-    return Table(box=None, expand=expand, header_style="dim", padding=(0, 1))
-
-
-def _add_columns(table: Table, *heads: tuple[str, Literal["left", "right"]]) -> None:
-    for head, justify in heads:
-        table.add_column(
-            Text(head), justify=justify, no_wrap=True, overflow="ellipsis", vertical="top"
-        )
 
 
 def relays(figures: Figures, *, wide: bool) -> RenderableType:
     """Return a row for each relay: its state, rates and errors."""
     note = f"rates: last {words.duration(figures.rate_seconds)}; the rest: last 100 calls"
-    table = _table()
-    _add_names(table, "\nrelay")
+    table = new_table()
+    add_names(table, "\nrelay")
     if wide:
-        _add_columns(table, ("\nupstream", "left"), ("\ncredential", "left"))
+        add_columns(table, ("\nupstream", "left"), ("\ncredential", "left"))
     else:
-        _add_columns(table, ("upstream,\ncredential", "left"))
-    _add_columns(
+        add_columns(table, ("upstream,\ncredential", "left"))
+    add_columns(
         table,
         ("calls\n/min", "right"),
         ("first token\np50 / p95", "right"),
@@ -83,8 +62,8 @@ def relays(figures: Figures, *, wide: bool) -> RenderableType:
     failures = [
         _note(relay, _failures(relay)) for relay in figures.relays if set(relay.outcomes) - {"ok"}
     ]
-    empty = _nothing("no relay is configured")
-    return _section("Relays", note, Group(table, *ways, *failures) if figures.relays else empty)
+    empty = nothing("no relay is configured")
+    return section("Relays", note, Group(table, *ways, *failures) if figures.relays else empty)
 
 
 def _note(relay: RelayFigures, text: Text) -> RenderableType:
@@ -151,29 +130,21 @@ def _outcome_style(outcome: str | None) -> str:
 
 def quotas(figures: Figures, *, wide: bool) -> RenderableType:
     """Return what is left of each window and rate limit, and when it resets."""
-    table = _table()
+    table = new_table()
     table.show_header = False
-    _add_columns(table, ("", "left"), ("", "left"), ("", "left"), ("", "right"), ("", "left"))
+    add_columns(table, ("", "left"), ("", "left"), ("", "left"), ("", "right"), ("", "left"))
     for relay in figures.relays:
         name = _relay_name(relay.name)
-        for what, left, text, reset in _allowances(relay, figures.time):
-            style = _left_style(left)
-            bar = Text() if left is None else _bar(left, _WIDE_BAR if wide else _BAR, style)
-            row = [Text(name, "bold"), Text(what), bar, Text(text, style), Text(words.reset(reset))]
-            table.add_row(*row)
+        for allowance in _allowances(relay, figures.time):
+            table.add_row(Text(name, "bold"), *_allowance_row(*allowance, wide=wide))
             name = ""  # once is enough
     for limit in figures.limits:
-        left = spending_left(limit)
-        style = _left_style(left)
-        table.add_row(
-            Text(words.plain(limit.client), "bold"),
-            Text(words.spending_limit(limit.limit, limit.most, limit.session)),
-            _bar(left, _WIDE_BAR if wide else _BAR, style),
-            Text(words.percent(left), style),
-            Text(words.reset(seconds_until(limit.ends, figures.time))),
-        )
-    empty = _nothing("the upstreams have stated none so far")
-    return _section("Quota left", "", table if table.row_count else empty)
+        left, reset = spending_left(limit), seconds_until(limit.ends, figures.time)
+        what = words.spending_limit(limit.limit, limit.most, limit.session)
+        row = _allowance_row(what, left, words.percent(left), reset, wide=wide)
+        table.add_row(Text(words.plain(limit.client), "bold"), *row)
+    empty = nothing("the upstreams have stated none so far")
+    return section("Quota left", "", table if table.row_count else empty)
 
 
 def _allowances(
@@ -188,6 +159,16 @@ def _allowances(
         text = f"{words.amount(limit.remaining)} of {words.amount(limit.limit)}"
         kind = words.plain(limit.kind).replace("_", " ")
         yield kind, limit_left(limit), text, seconds_until(limit.reset, now)
+
+
+def _allowance_row(
+    what: str, left: float | None, text: str, reset: float | None, *, wide: bool
+) -> Iterable[Text]:
+    style = _left_style(left)
+    yield Text(what)
+    yield Text() if left is None else _bar(left, _WIDE_BAR if wide else _BAR, style)
+    yield Text(text, style)
+    yield Text(words.reset(reset))
 
 
 def _left_style(left: float | None) -> str:
@@ -205,13 +186,13 @@ def in_flight(figures: Figures, rows: int, *, wide: bool) -> RenderableType:
     """Return the calls in flight, so many of them."""
     hidden = len(figures.in_flight) - rows
     note = f"the {rows} oldest; {hidden} more" if hidden > 0 else ""
-    table = _table(expand=True)
-    _add_columns(table, ("age", "right"))
-    _add_names(table, "relay", "client")
+    table = new_table(expand=True)
+    add_columns(table, ("age", "right"))
+    add_names(table, "relay", "client")
     _add_subject(table, wide=wide)
     shown = figures.in_flight[:rows]
     with_hops = chains.add_column(table, shown)
-    _add_columns(table, ("first token", "right"))
+    add_columns(table, ("first token", "right"))
     _add_token_columns(table, wide=wide)
     for call in shown:
         table.add_row(
@@ -223,8 +204,7 @@ def in_flight(figures: Figures, rows: int, *, wide: bool) -> RenderableType:
             _progress(call),
             *_token_cells(call, wide=wide),
         )
-    empty = _nothing("nothing")
-    return _section("In flight", note, table if figures.in_flight else empty)
+    return section("In flight", note, table if figures.in_flight else nothing("nothing"))
 
 
 def _progress(call: Call) -> Text:
@@ -235,14 +215,14 @@ def _progress(call: Call) -> Text:
 
 def recent(figures: Figures, rows: int, *, wide: bool) -> RenderableType:
     """Return the last calls that finished, so many of them."""
-    table = _table(expand=True)
-    _add_columns(table, ("ended", "right"))
-    _add_names(table, "relay", *(["client"] if wide else []))
-    _add_columns(table, ("result", "left"))
+    table = new_table(expand=True)
+    add_columns(table, ("ended", "right"))
+    add_names(table, "relay", *(["client"] if wide else []))
+    add_columns(table, ("result", "left"))
     _add_subject(table, wide=wide)
     shown = figures.recent[:rows]
     with_hops = chains.add_column(table, shown)
-    _add_columns(table, ("took", "right"))
+    add_columns(table, ("took", "right"))
     _add_token_columns(table, wide=wide)
     for call in shown:
         table.add_row(
@@ -255,8 +235,7 @@ def recent(figures: Figures, rows: int, *, wide: bool) -> RenderableType:
             Text(words.duration(call.duration)),
             *_token_cells(call, wide=wide),
         )
-    empty = _nothing("none so far")
-    return _section("Last calls", "", table if figures.recent else empty)
+    return section("Last calls", "", table if figures.recent else nothing("none so far"))
 
 
 def _ended(call: Call, now: float) -> Text:
@@ -271,11 +250,6 @@ def _result(call: Call, *, wide: bool) -> Text:
     return Text(f"{status}{words.outcome(call.outcome)}{reason}", _outcome_style(call.outcome))
 
 
-def _add_names(table: Table, *heads: str) -> None:
-    for head in heads:
-        table.add_column(Text(head), no_wrap=True, overflow="ellipsis", max_width=_NAME)
-
-
 def _add_subject(table: Table, *, wide: bool) -> None:
     if wide:
         table.add_column(Text("model"), no_wrap=True, overflow="ellipsis", max_width=_MODEL)
@@ -284,7 +258,7 @@ def _add_subject(table: Table, *, wide: bool) -> None:
 
 
 def _subject(call: Call, *, wide: bool) -> Iterable[Text]:
-    # Of the methods, the usual one goes without saying.
+    # POST, the usual method, is not shown.
     method = "" if call.method in (None, "POST") else f"{words.plain(call.method)} "
     path = f"{method}{words.plain(call.path)}"
     if wide:
@@ -294,10 +268,10 @@ def _subject(call: Call, *, wide: bool) -> Iterable[Text]:
 
 
 def _add_token_columns(table: Table, *, wide: bool) -> None:
-    _add_columns(table, ("in", "right"))
+    add_columns(table, ("in", "right"))
     if wide:
-        _add_columns(table, ("cached", "right"))
-    _add_columns(table, ("out", "right"))
+        add_columns(table, ("cached", "right"))
+    add_columns(table, ("out", "right"))
 
 
 def _token_cells(call: Call, *, wide: bool) -> Iterable[Text]:

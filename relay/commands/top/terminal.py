@@ -45,7 +45,7 @@ class Terminal:
 
     def __enter__(self) -> Self:
         if self._asks:
-            # An answer is for us at once, and not to be seen; Ctrl-C stays a signal.
+            # The terminal's answers are read at once and not echoed; Ctrl-C stays a signal.
             self._modes = termios.tcgetattr(self._input)
             modes = termios.tcgetattr(self._input)
             modes[_LOCAL_MODES] &= ~(termios.ICANON | termios.ECHO)

@@ -140,7 +140,7 @@ def _branch(
     children: dict[str | None, list[str]],
     left: dict[str | None, None],
 ) -> Iterator[tuple[int, str | None]]:
-    # Not by recursion: how deep it goes is the agents' own word.
+    # Not by recursion: agents state the depth themselves, and it may be any.
     waiting = [(depth, agent)]
     while waiting:
         depth, agent = waiting.pop()

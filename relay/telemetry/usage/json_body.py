@@ -120,11 +120,6 @@ class Document:
         # From here on the window is cut back once for every three parts that come.
         del self._kept[:-PART_SIZE]
 
-    @property
-    def empty(self) -> bool:
-        """Whether nothing has come."""
-        return not self._kept
-
     def read(self) -> Json:
         """Return the object, or its excerpt."""
         if self._head is None:

@@ -68,8 +68,6 @@ class Meter:
         self._events: EventReader | None = None
         self._document: Document | None = None
         self._decoder: Decoder | None = None
-        self._skips: Callable[[bytes], bool] | None = None
-        """Tells pieces of a plain stream that need no closer look; from the first token on."""
         self._first_token_at: float | None = None
         self._heard_at = math.inf
         self._max_gap = -math.inf
@@ -125,10 +123,6 @@ class Meter:
         self._heard_at = now
         if gap > self._max_gap:  # noqa: PLR1730  # max() takes as long as the rest of this
             self._max_gap = gap
-        if self._skips is not None and self._skips(piece):
-            if self._sizes:
-                self._add_texts(piece)
-            return
         try:
             self._consume(piece, now)
         except Exception as error:  # noqa: BLE001  # whatever it is, the call goes on
@@ -208,11 +202,9 @@ class Meter:
         """Read no more of what the model writes: the first of it is known."""
         assert self._events is not None
         assert self._row is not None
-        if self._row.unread is not None:
+        if self._row.is_content is not None:
             on_ignored = self._add_texts if self._sizes else None
-            self._events.ignore(self._row.unread, self._row.common_start, on_ignored)
-            if self._row.common_start and self._decoder is None:
-                self._skips = self._events.skips
+            self._events.ignore(self._row.is_content, self._row.common_start, on_ignored)
 
     def _add_texts(self, event: bytes) -> None:
         assert self._row is not None
@@ -234,7 +226,7 @@ class Meter:
     def _forget(self) -> None:
         """Take nothing more, and let go of what has been gathered."""
         self._consume = self._read = _ignore  # the meter held itself by them
-        self._skips = self._events = self._document = None
+        self._events = self._document = None
         self._start = b""
 
     def finish(self, end: End, now: float) -> Usage:

@@ -8,12 +8,13 @@ input and the reasoning within the output. Embeddings have input alone.
 from __future__ import annotations
 
 import re
+from operator import methodcaller
 from typing import Final
 
 from relay.http.sse import Event
 from relay.telemetry.usage.counts import Shape, Tally
 from relay.telemetry.usage.json_body import Json, Kinds, member
-from relay.telemetry.usage.reader import DONE, Row, beginning_with, document_of, start_of
+from relay.telemetry.usage.reader import DONE, Row, document_of, starts_of
 from relay.telemetry.usage.text_size import members
 
 FINISH_REASONS: Final = frozenset(
@@ -112,7 +113,7 @@ CHAT_COMPLETIONS: Final = Row(
 
 # Responses
 
-_CONTENT: Final = (
+_CONTENT: Final = starts_of(
     "response.output_text.delta",
     "response.function_call_arguments.delta",
     "response.reasoning_summary_text.delta",
@@ -166,8 +167,8 @@ def _read_end(kind: bytes, document: Json, tally: Tally) -> None:
 RESPONSES: Final = Row(
     _read_response,
     _read_response_event,
-    beginning_with(*_CONTENT),
-    start_of(_CONTENT[0]),
+    methodcaller("startswith", _CONTENT),
+    _CONTENT[0],
     frozenset({"output", "usage"}),
     texts=members("delta"),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import methodcaller
 from typing import Final
 
 from relay.http.sse import Event
@@ -24,8 +23,8 @@ class Row:
     """Takes what a JSON answer states."""
     read_event: Callable[[Event, Tally], None] | None = None
     """Takes what an event states; None where the operation has no streams."""
-    unread: Callable[[bytes], object] | None = None
-    """Tells, once the first token has come, that an event is only more content."""
+    is_content: Callable[[bytes], object] | None = None
+    """Tells of an event's lines, once the first token has come, that they are only more content."""
     common_start: bytes = b""
     """What most of those begin with, where they all begin alike."""
     marks: frozenset[str] = frozenset()
@@ -56,18 +55,16 @@ def is_whole(event: Event) -> bool:
     return True
 
 
-def beginning_with(*kinds: str) -> Callable[[bytes], object]:
-    """Return a test for events of these types, as the APIs and Python's json write them."""
+def starts_of(*kinds: str) -> tuple[bytes, ...]:
+    """Return how events of these types begin, as the APIs and Python's json write them.
+
+    First of all: how the API writes the first of them.
+    """
     starts = [b'{"type":"%b"', b'{"type": "%b"']
     names = [kind.encode() for kind in kinds]
     data = [b"data: " + start % name for name in names for start in starts]
     named = [b"event: %b\ndata: " % name + start % name for name in names for start in starts]
-    return methodcaller("startswith", (*named, *data))
-
-
-def start_of(kind: str) -> bytes:
-    """Return how an event of this type begins, as the APIs write it."""
-    return b'event: %b\ndata: {"type":"%b"' % (kind.encode(), kind.encode())
+    return (*named, *data)
 
 
 def _read_error(document: Json, tally: Tally) -> None:

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from relay.commands.check import describe
 from relay.config import CommandSource, ConfigurationError, EnvSource, FileSource, Timeouts
-from relay.config.schema import Claude, Client, Grant, Model, Relay
+from relay.config.schema import Claude, Client, Grant, Relay
+from relay.config.sources import Model
 from tests.unit.config.documents import (
     API_KEY,
     RELAY_TOKEN,

@@ -1,34 +1,47 @@
-"""What is remembered of the lines that peers say; what a line may be is in test_framing."""
+"""What is remembered of the lines that agents say; what a line may be is in test_parser."""
 
 from __future__ import annotations
 
 import pytest
 
-from relay.http import grammar
-from relay.http.grammar import Field, NoField, read_fields
+from relay.http.grammar import Field, NoField, agents_fields, read_field
+from relay.http.parser import RequestHeadReader, ResponseHeadReader
 
 
 def test_a_line_said_again_is_the_same_field() -> None:
     """It is read once."""
-    line = b"X-Said-Again: %d" % id(read_fields)
-    assert read_fields([line])[0] is read_fields([line, b"X-Other: 1"])[0]
+    line = b"User-Agent: %d" % id(agents_fields)
+    assert agents_fields[line] is agents_fields[line]
 
 
 def test_a_line_that_is_no_field_is_never_remembered() -> None:
-    """It is refused each time, also between good ones."""
+    """It is refused each time."""
     for _ in range(2):
         with pytest.raises(NoField):
-            read_fields([b"X-Good: 1", b"X-Bad : 1"])
+            agents_fields[b"User-Agent : 1"]
 
 
 @pytest.mark.parametrize(
-    "name", ["X-Api-Key", "authorization", "Cookie", "x-goog-api-key", "X-Relay-Call"]
+    "name",
+    [
+        *("X-Api-Key", "authorization", "Cookie", "Set-Cookie", "x-goog-api-key", "X-Relay-Call"),
+        *("Proxy-Authorization", "X-Nobody-Has-Heard-Of", "Referer", "X-Claude-Code-Session-Id"),
+        *("Content-Length", "request-id"),
+    ],
 )
-def test_what_may_be_a_credential_is_not_remembered(name: str) -> None:
-    """The agent's token is thrown away, and so is a key that it should not have."""
+def test_only_lines_that_hold_nothing_of_anybody_are_remembered(name: str) -> None:
+    """No token, no key in a header of its own, and nothing that is another each time."""
     line = f"{name}: sk-ant-api03-u8Qm2Lx7Vt0RcY5d".encode()
-    assert read_fields([line])[0].value.startswith(b"sk-ant")
-    assert line not in grammar._fields
+    assert agents_fields[line].value.startswith(b"sk-ant")
+    assert line not in agents_fields
+
+
+def test_only_lines_of_requests_are_remembered() -> None:
+    """An answer's are not, whatever they are called."""
+    lines = [b"Content-Type: text/%d" % number for number in (id(agents_fields), id(read_field))]
+    assert RequestHeadReader().feed(b"GET / HTTP/1.1\r\n" + lines[0] + b"\r\n\r\n")
+    assert ResponseHeadReader().feed(b"HTTP/1.1 200 OK\r\n" + lines[1] + b"\r\n\r\n")
+    assert [line in agents_fields for line in lines] == [True, False]
 
 
 def test_a_field_shows_its_name_alone() -> None:

@@ -1,4 +1,4 @@
-"""What was read of bytes that peers repeat, within bounds."""
+"""What was read of bytes that agents repeat, within bounds."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ def test_memory_is_bounded() -> None:
         assert (b"x" * length in lengths) is (length == LENGTH_LIMIT)
 
 
-def test_secrets_are_not_kept_or_shown() -> None:
-    """Neither what is one, nor anything else in a representation."""
-    texts = Memo(bytes.decode, lambda text: text.startswith("sk-"))
+def test_what_is_not_to_be_kept_is_read_anew() -> None:
+    """And a representation shows nothing of what is."""
+    texts = Memo(bytes.decode, lambda text: not text.startswith("sk-"))
     assert texts[b"sk-ant-api03-u8Qm2Lx7Vt0RcY5d"].startswith("sk-")
     assert texts[b"open"] == "open"
+    assert [*texts] == [b"open"]
     assert repr(texts) == "<Memo 1>"

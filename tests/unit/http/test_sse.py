@@ -150,11 +150,11 @@ def test_events_that_nobody_wants_are_dropped_unread() -> None:
     reader = EventReader()
     seen: list[bytes] = []
 
-    def unread(block: bytes) -> bool:
+    def is_ignored(block: bytes) -> bool:
         seen.append(block)
         return block.startswith(b"data: no")
 
-    reader.ignore(unread)
+    reader.ignore(is_ignored)
     events = reader.feed(b"data: no 1\n\ndata: yes\n\ndata: n") + reader.feed(b"o 2\r\n\r\n")
     events += reader.feed(b"data: no 3\n\n")
     assert events == [Event(b"", b"yes")]
@@ -192,7 +192,7 @@ BESIDE = [
     positions=CUTS,
     whole=st.booleans(),
 )
-def test_what_is_skipped_is_only_what_would_be_ignored(
+def test_what_is_dropped_as_a_whole_is_only_what_would_be_dropped(
     pieces: list[bytes], positions: list[int], whole: bool
 ) -> None:
     """However the stream is cut, and whatever stands between the common events."""
@@ -205,32 +205,23 @@ def test_what_is_skipped_is_only_what_would_be_ignored(
     expected.ignore(is_common)
     reader = EventReader()
     reader.ignore(is_common, COMMON)
-    events = []
     parts = [b"data: first\n\n", *pieces] if whole else cut(stream, positions)
-    for piece in parts:
-        if not reader.skips(piece):
-            events += reader.feed(piece)
-    assert [event for event in events if not event.data.startswith(b'{"more"')] == [
-        event
-        for byte in bytewise(stream)
-        for event in expected.feed(byte)
-        if not event.data.startswith(b'{"more"')
+    assert [event for piece in parts for event in reader.feed(piece)] == [
+        event for byte in bytewise(stream) for event in expected.feed(byte)
     ]
 
 
-def test_common_events_are_skipped_one_by_one_and_many_at_once() -> None:
-    """Once something has been read, so that there is no byte order mark to come."""
+def test_common_events_are_dropped_as_many_as_there_are() -> None:
+    """Where there is nothing else in a piece."""
     reader = EventReader()
-    reader.ignore(lambda lines: lines.startswith(COMMON), COMMON)
-    assert not reader.skips(COMMON_EVENT)
+    dropped: list[bytes] = []
+    reader.ignore(lambda lines: lines.startswith(COMMON), COMMON, dropped.append)
     assert reader.feed(b"data: first\n\n") == [Event(b"", b"first")]
-    assert reader.skips(COMMON_EVENT)
-    assert reader.skips(COMMON_EVENT * 1000)
-    assert not reader.skips(b"")
-    assert not reader.skips(COMMON_EVENT * 10 + BESIDE[0] + COMMON_EVENT * 10)
-    assert not reader.skips(COMMON + b"\ndata: and no end\n")
-    assert reader.feed(COMMON_EVENT[:20]) == []
-    assert not reader.skips(COMMON_EVENT)
+    assert reader.feed(COMMON_EVENT) == reader.feed(COMMON_EVENT * 1000) == []
+    assert dropped == [COMMON_EVENT, COMMON_EVENT * 1000]
+    dropped.clear()
+    assert reader.feed(COMMON_EVENT * 2 + BESIDE[0]) == [Event(b"end", b"{}")]
+    assert dropped == [COMMON_EVENT.removesuffix(b"\n\n")] * 2
 
 
 def test_what_stands_behind_common_events_is_read() -> None:

@@ -10,11 +10,13 @@ from relay.proxy.answer_ids import REMEMBERED, AnswerIds, answer_id
 from relay.proxy.chain import may_ask, may_use
 from relay.proxy.passes import HopPlace, Passes, is_strong, new_id, new_pass
 from relay.telemetry.call import CallRecord
-from relay.telemetry.operations import OPERATIONS
+from relay.telemetry.operations import OPERATIONS_BY_API
 from tests.harness.messages import response_head
 
 ANSWERING = ("messages", "chat_completions", "responses")
 HARMLESS = ("count_tokens", "models")
+
+OPERATIONS = sorted({name for names in OPERATIONS_BY_API.values() for name in names})
 
 
 @pytest.mark.parametrize(("call", "leg"), [*product(OPERATIONS, OPERATIONS)])

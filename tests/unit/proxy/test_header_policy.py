@@ -5,16 +5,21 @@ import pytest
 from relay.config import EnvSource, FurtherHeader, GrantSettings
 from relay.config.built_in_grants import built_in_grant
 from relay.http.grammar import Field
-from relay.http.headers import (
-    serialize,
-)
+from relay.http.headers import serialize
+from relay.http.message import RequestHead
+from relay.proxy import header_policy
 from relay.proxy.credential_injection import Injection
-from relay.proxy.header_policy import to_agent, to_upstream
+from relay.proxy.header_policy import Crossing, goes_upstream, to_agent
 from tests.unit.heads import lines, request_head, response_head
 
 API_KEY = b"sk-ant-api03-Zm9vYmFyYmF6cXV4-AAAA"
 OAUTH_TOKEN = b"sk-ant-oat01-c29tZXRoaW5nZWxzZQ-BBBB"
 AGENTS_OWN = "relay-agents-own-token"
+
+
+def to_upstream(head: RequestHead) -> list[Field]:
+    """Return what goes upstream where no grant says more of it."""
+    return header_policy.to_upstream(head, Crossing(goes_upstream))
 
 
 # To the upstream

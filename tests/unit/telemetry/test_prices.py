@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from relay.errors import Api
 from relay.telemetry import prices as prices_module
+from relay.telemetry import rates
 from relay.telemetry.prices import Prices
 from relay.telemetry.usage import TOKEN_TYPES
 
@@ -91,7 +92,7 @@ def test_every_estimate_is_the_packages_own(
     """To the last digit, though it is asked for most of them only once."""
     listed = prices_module._load_providers()["anthropic"].find_model(model)
     assert listed is not None
-    exact = listed.get_prices(datetime.now(UTC)).calc_price(prices_module._usage(tokens, searches))
+    exact = listed.get_prices(datetime.now(UTC)).calc_price(rates._usage(tokens, searches))
     estimate = prices.cost("anthropic", model, tokens, web_searches=searches)
     assert estimate == float(exact["total_price"])
 
