@@ -17,7 +17,7 @@ from relay.config.validation import Checker
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class PlacedRelay:
     """A relay with the places of its parts in agent.yaml."""
 
     relay: RelaySettings
@@ -37,7 +37,9 @@ class Chain:
         return list(zip(self.hop_paths, self.relay.hops, strict=True))
 
 
-def check_chains(checker: Checker, chains: Sequence[Chain], own: Sequence[ListenAddress]) -> None:
+def check_chains(
+    checker: Checker, chains: Sequence[PlacedRelay], own: Sequence[ListenAddress]
+) -> None:
     """Complain of what cannot be right; ``own`` is where the relay itself listens."""
     for chain in chains:
         _check_end(checker, chain, own)
@@ -49,7 +51,7 @@ def check_chains(checker: Checker, chains: Sequence[Chain], own: Sequence[Listen
     _remark_on_ends(checker, chains)
 
 
-def _check_end(checker: Checker, chain: Chain, own: Sequence[ListenAddress]) -> None:
+def _check_end(checker: Checker, chain: PlacedRelay, own: Sequence[ListenAddress]) -> None:
     relay = chain.relay
     if any(address.is_reached_at(relay.upstream) for address in own):
         message = "is the relay's own address; name what it should forward to"
@@ -60,7 +62,9 @@ def _check_end(checker: Checker, chain: Chain, own: Sequence[ListenAddress]) -> 
             _complain_of_end(checker, chain, path, hop)
 
 
-def _complain_of_end(checker: Checker, chain: Chain, path: FieldPath, hop: HopSettings) -> None:
+def _complain_of_end(
+    checker: Checker, chain: PlacedRelay, path: FieldPath, hop: HopSettings
+) -> None:
     if chain.url_path is None:
         message = "is the API that the chain ends at by itself; leave this hop out"
         checker.complain((*path, "url"), message)
@@ -78,7 +82,7 @@ def _what_ends_it(relay: RelaySettings) -> str:
     return "name the API behind the hops"
 
 
-def _check_headers(checker: Checker, chain: Chain) -> None:
+def _check_headers(checker: Checker, chain: PlacedRelay) -> None:
     for header in chain.relay.headers:
         if header.name.lower() in chain.relay.grant.header_names:
             place = (*chain.path, "headers", header.name.decode())
@@ -137,7 +141,7 @@ def _ends_with_a_part(prefix: bytes, allowed: bytes) -> bool:
     return prefix.endswith((first, allowed.rstrip(b"/") or first))
 
 
-def _remark_on_sharing(checker: Checker, chains: Sequence[Chain]) -> None:
+def _remark_on_sharing(checker: Checker, chains: Sequence[PlacedRelay]) -> None:
     """Remark on a hop of two relays, which tells them apart by their APIs alone."""
     hops = [(chain.relay, *each) for chain in chains for each in chain.hops]
     for index, (relay, path, hop) in enumerate(hops):
@@ -151,7 +155,7 @@ def _remark_on_sharing(checker: Checker, chains: Sequence[Chain]) -> None:
                 )
 
 
-def _remark_on_ends(checker: Checker, chains: Sequence[Chain]) -> None:
+def _remark_on_ends(checker: Checker, chains: Sequence[PlacedRelay]) -> None:
     """Remark on an end that is another relay's hop, which is one so that it gets no credential."""
     hops = [(chain.relay, hop) for chain in chains for hop in chain.relay.hops]
     for chain in chains:

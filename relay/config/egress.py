@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from relay.config.addresses import ListenAddress, parse_proxy
-from relay.config.chains import Chain
+from relay.config.chains import PlacedRelay
 from relay.config.grants import locate
 from relay.config.hops import read_ca_file
 from relay.config.problems import Path as FieldPath
@@ -30,7 +30,7 @@ _EXAMPLE: Final = 'for example {url: "http://proxy.corp:3128"}'
 def read_ways_out(
     checker: Checker,
     sections: Mapping[str, Data],
-    chains: Sequence[Chain],
+    chains: Sequence[PlacedRelay],
     folder: Path,
     own: Sequence[ListenAddress],
 ) -> list[RelaySettings]:
@@ -91,7 +91,7 @@ class _Reader:
         )
 
 
-def _lead_out(checker: Checker, chain: Chain, egress: EgressSettings | None) -> RelaySettings:
+def _lead_out(checker: Checker, chain: PlacedRelay, egress: EgressSettings | None) -> RelaySettings:
     relay = chain.relay
     if egress is None or relay.upstream.is_loopback:
         return relay

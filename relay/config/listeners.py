@@ -21,7 +21,7 @@ _VARIABLES: Final = {
 }
 
 
-class Listeners:
+class ListenAddresses:
     """The addresses of one document, read and checked against one another."""
 
     def __init__(

@@ -19,7 +19,7 @@ from relay.config.costs import read_costs
 from relay.config.grants import DeclaredGrant, read_grants
 from relay.config.ledger import read_ledger, read_timezone
 from relay.config.limits import read_limits, remark_on_limits
-from relay.config.listeners import Listeners
+from relay.config.listeners import ListenAddresses
 from relay.config.problems import ConfigurationError, NoConfiguration, Problem, in_order
 from relay.config.problems import Path as FieldPath
 from relay.config.relays import read_relays
@@ -109,7 +109,7 @@ class _Loader:
         clients = self._clients()
         limits = read_limits(checker, ("limits",), data.get("limits"))
         defaults = {"listen": DEFAULT_LISTEN, "admin": DEFAULT_ADMIN, "returns": DEFAULT_RETURNS}
-        listeners = Listeners(checker, data, self._environment, defaults)
+        listeners = ListenAddresses(checker, data, self._environment, defaults)
         relays = read_relays(checker, data, grants, self._folder, listeners.open)
         self._check_exposure(listeners.listen)
         listeners.check()

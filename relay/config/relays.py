@@ -8,7 +8,7 @@ from typing import Final, get_args
 
 from relay.config.addresses import ListenAddress, parse_upstream
 from relay.config.built_in_grants import GRANT_API
-from relay.config.chains import Chain, check_chains
+from relay.config.chains import PlacedRelay, check_chains
 from relay.config.egress import read_ways_out
 from relay.config.grants import DeclaredGrant, choose_grant
 from relay.config.hops import listed_hops, read_ca_file, read_headers, read_hops
@@ -64,7 +64,7 @@ class _RelayReader:
         self._shorthand_hops: list[Data] = []
         self._shorthand_grant: str | None = None
 
-    def read(self, claude: Data, relays: Data) -> list[Chain]:
+    def read(self, claude: Data, relays: Data) -> list[PlacedRelay]:
         raw_claude = self._checker.mapping(("claude",), claude)
         shorthand = self._checker.model(("claude",), Claude, raw_claude)
         self._base_url = shorthand.base_url if shorthand else None
@@ -95,7 +95,7 @@ class _RelayReader:
             return ("claude", "base_url" if self._has_base_url else "hops")
         return ("relays", name)
 
-    def _read_relay(self, name: str, item: Data) -> Chain | None:
+    def _read_relay(self, name: str, item: Data) -> PlacedRelay | None:
         path = self._path_of(name, item)
         if not is_name(name):
             self._checker.complain(path, f"a relay's name {NAME_RULE}")
@@ -122,7 +122,7 @@ class _RelayReader:
             hops=tuple(hops.values()),
             headers=headers,
         )
-        return Chain(settings, path, self._path_of_url(path, name, relay), tuple(hops))
+        return PlacedRelay(settings, path, self._path_of_url(path, name, relay), tuple(hops))
 
     def _read_hops(self, path: FieldPath, name: str, raw: Data) -> dict[FieldPath, HopSettings]:
         """Read from the raw data, so that a mistake elsewhere in the relay hides none here."""

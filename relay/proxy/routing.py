@@ -16,7 +16,7 @@ from relay.http.memo import Memo
 from relay.http.target import has_segments
 from relay.telemetry.operations import creates_batch, is_billed, is_endpoint, operation_of
 
-Relay = TypeVar("Relay")
+T = TypeVar("T")
 
 _PREFIX: Final = b"/relay/"
 
@@ -73,7 +73,7 @@ def split_target(target: bytes) -> Target:
     return Target(text, slash + rest, mark + query)
 
 
-def find_relay(target: Target, relays: Mapping[str, Relay]) -> Relay:
+def find_relay(target: Target, relays: Mapping[str, T]) -> T:
     """Return the relay of that name; raise UnknownRelay where there is none."""
     try:
         return relays[target.relay]

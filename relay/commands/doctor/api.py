@@ -43,7 +43,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Examined:
     """A relay under examination."""
 
     relay: RelaySettings
@@ -78,7 +78,7 @@ async def examine(
     version = await headroom.find_version(relay, settings)
     if credential.ready and all(each.credential.ready for each in own):
         with closing(Caller(relay, credential, settings.timeouts)) as caller:
-            async for finding in _ask(Subject(relay, credential, version), caller, stream):
+            async for finding in _ask(Examined(relay, credential, version), caller, stream):
                 yield finding
     if version is not None:
         async for finding in headroom.examine(relay, version, settings, system):
@@ -110,7 +110,7 @@ async def _presence(credential: Credential, relay: RelaySettings, settings: Sett
     return fail("grant", text, credential.remedy())
 
 
-async def _ask(subject: Subject, caller: Caller, stream: StreamOptions) -> Findings:
+async def _ask(subject: Examined, caller: Caller, stream: StreamOptions) -> Findings:
     relay = subject.relay
     try:
         answer = await caller.ask("GET", MODELS)
@@ -150,7 +150,7 @@ async def _no_answer(relay: RelaySettings, error: RelayError) -> Finding:
     return fail("path", text, "correct the relay's URL: its port is another service's")
 
 
-def judge(subject: Subject, answer: Answer) -> Iterator[Finding]:
+def judge(subject: Examined, answer: Answer) -> Iterator[Finding]:
     """Yield what the answer to a request for models says of path and credential."""
     relay = subject.relay
     asked = f"GET {_path(relay, MODELS)}: {answer.status}"
@@ -201,7 +201,7 @@ def _redirected(asked: str, answer: Answer) -> Finding:
     return fail("path", text, "use the address it redirects to, if it is yours, in the relay's URL")
 
 
-def _refused(subject: Subject, answer: Answer) -> Finding:
+def _refused(subject: Examined, answer: Answer) -> Finding:
     credential, grant = subject.credential, subject.relay.grant.name
     text = f"refused: {answer.status}{_named(answer)}"
     if cause := why_refused(credential.reading, grant):
@@ -216,7 +216,7 @@ def _refused(subject: Subject, answer: Answer) -> Finding:
     return fail("credential", text, f"make another key, {place}")
 
 
-def _broken(subject: Subject, asked: str, answer: Answer) -> Finding:
+def _broken(subject: Examined, asked: str, answer: Answer) -> Finding:
     text = f"{asked}{_named(answer)}"
     if answer.status == 529:
         return warn("path", f"{text}: overloaded", "wait, and ask again")
