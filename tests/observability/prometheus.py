@@ -90,7 +90,11 @@ class Prometheus:
             lambda: len(self.query("gen_ai_client_token_usage_sum")) or None, "recorded sums"
         )
         recorded = 'relay:relay_requests:increase1h{relay="anthropic"} > 0'
-        eventually(lambda: len(self.query(recorded)) or None, "recorded rates")
+        relays = {self.instance(name) for name in ("well", "troubled")}
+        eventually(
+            lambda: relays <= {labels["instance"] for labels, _ in self.query(recorded)} or None,
+            "recorded rates of each relay",
+        )
         eventually(lambda: self._have_run() or None, "a run of every rule")
 
     def _have_run(self) -> bool:
