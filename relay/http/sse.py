@@ -118,6 +118,8 @@ class EventReader:
 
     def _keep(self, piece: bytes) -> None:
         """Keep the start of an event, unless it is over the limit already."""
+        if not self._partial_size:
+            piece = piece.lstrip(b"\n")  # empty lines before it are nothing of it
         if not piece:
             return
         self._partial_size += len(piece)
@@ -161,6 +163,8 @@ class EventReader:
         events: list[Event] = []
         is_ignored = self._is_ignored
         for block in blocks:
+            if block.startswith(b"\n"):
+                block = block.lstrip(b"\n")  # noqa: PLW2901  # as above
             if not block:
                 continue
             if is_ignored is not None and is_ignored(block):

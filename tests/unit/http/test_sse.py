@@ -5,7 +5,7 @@ import tracemalloc
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.http.sse import LINE_COUNT_LIMIT, Event, EventReader
@@ -192,6 +192,7 @@ BESIDE = [
     positions=CUTS,
     whole=st.booleans(),
 )
+@example(pieces=[b"\n", COMMON_EVENT], positions=[14], whole=False)
 def test_what_is_dropped_as_a_whole_is_only_what_would_be_dropped(
     pieces: list[bytes], positions: list[int], whole: bool
 ) -> None:
