@@ -10,7 +10,7 @@ Knows nothing of sockets, and nothing of what the headers mean beyond framing.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from relay.errors import (
@@ -34,7 +34,7 @@ from relay.http.grammar import (
     Stage,
     StatusLine,
     agents_fields,
-    read_field,
+    read_fields,
     read_request_line,
     read_status_line,
 )
@@ -140,9 +140,9 @@ class HeadReader(ABC):
     def _read_start_line(self, line: bytes) -> bool:
         """Take what a start line says; False if it is malformed."""
 
-    def _read_fields(self, lines: Iterable[bytes]) -> list[Field]:
+    def _read_fields(self, lines: Sequence[bytes]) -> list[Field]:
         """Return the field in each line; raise NoField if there is none in one."""
-        return [read_field(line) for line in lines]
+        return read_fields(lines)
 
     def _keep_partial(self, data: bytes) -> None:
         """Keep more of a line that is not there yet, unless no good line begins like that."""
@@ -201,7 +201,7 @@ class RequestHeadReader(HeadReader):
             raise VersionNotSupported
         return start is not None
 
-    def _read_fields(self, lines: Iterable[bytes]) -> list[Field]:
+    def _read_fields(self, lines: Sequence[bytes]) -> list[Field]:
         return [agents_fields[line] for line in lines]
 
     def _misbegun(self, line: bytes | bytearray) -> RelayError:

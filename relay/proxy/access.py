@@ -17,6 +17,7 @@ from relay.config import GrantSettings, ListenAddress
 from relay.credentials.credential import Credential
 from relay.credentials.folder import TokenFolder
 from relay.errors import BadHost, ForeignHost, OriginRefused, TokenRefused
+from relay.http.memo import Memo
 from relay.http.message import RequestHead
 
 NO_CLIENT: Final = "none"
@@ -97,7 +98,7 @@ class AccessPolicy:
 def check_host_form(head: RequestHead) -> str:
     """Return the host of the one Host field; raise BadHost unless it is well-formed."""
     values = head.values(b"host")
-    host = _read_host(values[0]) if len(values) == 1 else None
+    host = _hosts[values[0]] if len(values) == 1 else None
     if host is None:
         raise BadHost
     return host
@@ -114,6 +115,9 @@ def _read_host(value: bytes) -> str | None:
     """Return the host that a Host field names (RFC 9110 §7.2), or None if it is malformed."""
     match = _HOST.fullmatch(value)
     return match[1].decode("ascii") if match else None
+
+
+_hosts: Final = Memo(_read_host)
 
 
 def presented_tokens(head: RequestHead, grant: GrantSettings | None = None) -> list[bytes | None]:

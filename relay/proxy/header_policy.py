@@ -51,7 +51,9 @@ def goes_to_agent(key: bytes) -> bool:
 
 
 Crossing = Memo[bool]
-"""Which lower-case names of fields of an agent's cross."""
+"""Which lower-case names of fields cross."""
+
+_TO_AGENT: Final = Crossing(goes_to_agent)
 
 
 def to_upstream(head: RequestHead, crossing: Crossing) -> list[Field]:
@@ -61,7 +63,7 @@ def to_upstream(head: RequestHead, crossing: Crossing) -> list[Field]:
 
 def to_agent(head: MessageHead) -> list[Field]:
     """Return the upstream's fields that go to the agent, in order."""
-    return _without_named(head, [field for field in head.fields if goes_to_agent(field.key)])
+    return _without_named(head, [field for field in head.fields if _TO_AGENT[field.key]])
 
 
 def _without_named(head: MessageHead, fields: list[Field]) -> list[Field]:
