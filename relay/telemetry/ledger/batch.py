@@ -8,10 +8,10 @@ counts them.
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
 from typing import Final
 
 from relay.telemetry.ledger.row import FILL, INSERT, INSERT_TOGETHER, TOGETHER, Row
@@ -19,6 +19,9 @@ from relay.telemetry.ledger.row import FILL, INSERT, INSERT_TOGETHER, TOGETHER, 
 REFUSED: Final = "rejected"
 """The outcome of a call that the relay refused."""
 _WINDOW_SECONDS: Final = 1.0
+# SQLite makes NULL of it (https://www.sqlite.org/floatingpoint.html). For each None Python's module
+# looks for an adapter, and finds none: a row took 1.7 times as long.
+_NULL: Final = math.nan
 # If it is there still: it may have been forgotten meanwhile, and another have its number.
 _COUNT: Final = (
     "UPDATE calls SET time = ?, calls = ? "
@@ -70,7 +73,8 @@ class Batches:
     def _insert(self, rows: list[Row]) -> None:
         whole = len(rows) - len(rows) % TOGETHER
         for start in range(0, whole, TOGETHER):
-            values = list(chain.from_iterable(rows[start : start + TOGETHER]))
+            some = rows[start : start + TOGETHER]
+            values = [_NULL if value is None else value for row in some for value in row]
             self._connection.execute(INSERT_TOGETHER, values)
         self._connection.executemany(INSERT, rows[whole:])
 
