@@ -214,7 +214,7 @@ class Call(Exchange):
             self._onward.over()
         self._runtime.leave()
         if self._account is not None:
-            self._lifecycle.ledger.spending.leave(self._account)
+            self._lifecycle.ledger.spending.at_once.leave(self._account)
         if self._measured:
             self._recorder.end(self._record)
 

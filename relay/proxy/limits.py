@@ -66,9 +66,9 @@ def take_place(spending: Spending, record: CallRecord) -> Account | None:
     if not costs(record):
         return None
     account = account_of(record)
-    if spending.full(account):
+    if spending.at_once.full(account):
         raise TooManyAtOnce
-    spending.enter(account)
+    spending.at_once.enter(account)
     return account
 
 

@@ -139,6 +139,11 @@ class Prices:
             return None
         return rates.cost(tokens, web_searches, None if tier is None else self._factors.of(tier))
 
+    def micro(self, api: Api, model: str, tokens: Mapping[str, int]) -> int | None:
+        """Return the same in whole micro-dollars, where that is quickly done; else None."""
+        rates = self._find(api, model).rates()
+        return None if rates is None else rates.micro(tokens)
+
     def unknown_cost(
         self,
         api: Api,

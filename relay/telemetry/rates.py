@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from relay.config.limits import MICRO
 from relay.telemetry.usage import CACHE_WRITES, INPUT_TYPES
 
 if TYPE_CHECKING:
@@ -62,21 +63,33 @@ class Rates:
 
         The factor, if there is one, is that of tokens alone.
         """
-        units, input_tokens = self._units_per_call, 0
-        for kind, count in tokens.items():
-            if count:
-                if kind not in self._units_per_token:
-                    return None
-                units += self._units_per_token[kind] * count
-                if kind != "output":
-                    input_tokens += count
-        is_short = input_tokens <= self._first_tier
-        if is_short and factor is None and not web_searches:
+        units = self._short(tokens)
+        if units is not None and factor is None and not web_searches:
             return units / self._units
-        total = Decimal(units) / self._units if is_short else self._exactly(tokens)
+        if any(count and kind not in self._units_per_token for kind, count in tokens.items()):
+            return None
+        total = self._exactly(tokens) if units is None else Decimal(units) / self._units
         if factor is not None:
             total *= factor
         return float(total + self._per_search * web_searches)
+
+    def micro(self, tokens: Mapping[str, int]) -> int | None:
+        """Return micro-dollars, where it needs no more than the rates; else None."""
+        units = self._short(tokens)
+        return None if units is None else round(units / self._units * MICRO)
+
+    def _short(self, tokens: Mapping[str, int]) -> int | None:
+        """Return what it costs in units; None where a type has no price, or another one."""
+        units, per_token = self._units_per_call, self._units_per_token
+        for kind, count in tokens.items():
+            if kind in per_token:
+                units += per_token[kind] * count
+            elif count:
+                return None
+        if self._first_tier == math.inf:
+            return units
+        is_short = sum(tokens.values()) - tokens.get("output", 0) <= self._first_tier
+        return units if is_short else None
 
     def _exactly(self, tokens: Mapping[str, int], web_searches: int = 0) -> Decimal:
         price: Decimal = self._prices.calc_price(_usage(tokens, web_searches))["total_price"]

@@ -78,13 +78,17 @@ FILL: Final = (
 
 def row_of(record: CallRecord, prices: Prices, ended: float) -> Row:
     """Return a call that is over; ``ended`` is when, in Unix seconds."""
-    bill, usage, chain = bill_of(record, prices), record.usage, record.chain
-    tokens = bill.tokens
-    # In the columns' order, and without their names, which would take twice as long.
-    return Row(
+    usage, chain = record.usage, record.chain
+    bill = record.bill if chain is None else None
+    if bill is None:
+        bill = bill_of(record, prices)
+    tokens, relay, client = bill.tokens, record.relay, record.client
+    first = None if usage is None else usage.first_token_at
+    # In the columns' order, and without their names, which would take three times as long.
+    columns = (
         ended,
-        _name(record.relay),
-        _name(record.client),
+        None if relay == UNKNOWN else relay[:NAME_LIMIT],
+        None if client == UNKNOWN else client[:NAME_LIMIT],
         record.grant[:NAME_LIMIT] or None,
         record.session_id[:NAME_LIMIT] or None,
         record.agent_id[:NAME_LIMIT] or None,
@@ -96,7 +100,7 @@ def row_of(record: CallRecord, prices: Prices, ended: float) -> Row:
         record.rejection,
         None if usage is None else usage.error_type,
         _microseconds(record.duration),
-        _seconds(record.time_to_first_token),
+        None if first is None else _microseconds(first - record.started),
         tokens["input"],
         tokens["cache_read"],
         tokens["cache_write_5m"],
@@ -113,7 +117,9 @@ def row_of(record: CallRecord, prices: Prices, ended: float) -> Row:
         record.response_bytes,
         None if chain is None else len(chain.attempts),
         None if chain is None else _hops(record),
+        1,
     )
+    return tuple.__new__(Row, columns)
 
 
 def filled(row: Row, bill: Bill) -> Row:
@@ -142,13 +148,5 @@ def _hops(record: CallRecord) -> str | None:
     return None if hops is None else json.dumps(hops, separators=(",", ":"))
 
 
-def _name(label: str) -> str | None:
-    return None if label == UNKNOWN else label[:NAME_LIMIT]
-
-
 def _microseconds(seconds: float) -> float:
     return int(seconds * 1e6 + 0.5) / 1e6
-
-
-def _seconds(seconds: float | None) -> float | None:
-    return None if seconds is None else _microseconds(seconds)

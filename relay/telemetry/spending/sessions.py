@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
-from relay.telemetry.spending.sums import NOTHING, Spent
+from relay.telemetry.spending.sums import Marks, Spent
 
 SESSIONS_KEPT: Final = 10_000
 """Some 3 MB. One that is not in memory is read from the ledger, when it calls again."""
 
 
-@dataclass(slots=True)
-class Session:
+class Session(Marks):
     """What is known of one."""
 
-    since: float = 0.0
-    """From which moment on all is known that it spent."""
-    spent: Spent = NOTHING
-    complete: bool = False
-    """Whether what it spent before is known, too."""
-    cached: bool = False
-    """Whether its last call that said so had any of its prompt from the cache."""
+    __slots__ = ("cached", "complete", "since")
+
+    def __init__(self, since: float = 0.0) -> None:
+        super().__init__()
+        self.since = since
+        """From which moment on all is known that it spent."""
+        self.complete = False
+        """Whether what it spent before is known, too."""
+        self.cached = False
+        """Whether its last call that said so had any of its prompt from the cache."""
+
+    @property
+    def spent(self) -> Spent:
+        """What it spent, as far as that is known."""
+        return Spent(self.micro, self.tokens)
 
 
 class Sessions:
@@ -53,3 +59,8 @@ class Sessions:
         """Yield those that are known, each with its client and identifier, the last used first."""
         for (client, session), known in reversed(self._sessions.items()):
             yield client, session, known
+
+    def forget_marks(self) -> None:
+        """Have limits looked at the next time."""
+        for each in self._sessions.values():
+            each.forget_marks()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,9 +21,10 @@ from zoneinfo import ZoneInfo
 
 from relay.config import LimitSettings, Settings
 from relay.config.limits import ALL, counts_use
+from relay.telemetry.spending.at_once import AtOnce
 from relay.telemetry.spending.sessions import SESSIONS_KEPT, Session, Sessions
 from relay.telemetry.spending.state import Account, LimitState, Line, in_kind
-from relay.telemetry.spending.sums import NOTHING, Calendar, Spent, Sums
+from relay.telemetry.spending.sums import NOTHING, Calendar, Marks, Spent, Sums
 from relay.telemetry.spending.words import amount_of, spoken
 
 SESSION_SECONDS: Final = 0.1
@@ -55,6 +57,7 @@ class Spending:
         self.read_session: ReadSession | None = None
         self.reached: Counter[tuple[str, str]] = Counter()
         """How often lines were reached, by client as metrics name it, and limit."""
+        self.at_once = AtOnce()
         self._sums = Sums()
         self._sessions = Sessions()
         self._limits: dict[str, tuple[LimitSettings, ...]] = {}
@@ -65,7 +68,6 @@ class Spending:
         self._lines: dict[Account, Sequence[Line]] = {}
         """The limits of dollars and tokens that accounts are under which called lately."""
         self._told: OrderedDict[tuple[object, ...], None] = OrderedDict()
-        self._in_flight: Counter[str] = Counter()
         self._readings: set[asyncio.Future[Spent | None]] = set()
         """Of sessions, from the ledger."""
 
@@ -77,7 +79,10 @@ class Spending:
             self.calendar = Calendar(ZoneInfo(settings.timezone))
         owners = {each.name: each.rules.limits for each in settings.owners}
         self._limits = owners | {ALL: settings.limits}
+        self.at_once.configure(self._limits)
         self._lines.clear()
+        self._sums.forget_marks()
+        self._sessions.forget_marks()
         self._counting = {
             label
             for label, limits in self._limits.items()
@@ -115,14 +120,17 @@ class Spending:
         self, account: Account, moment: float, spent: Spent, *, cached: bool | None = None
     ) -> None:
         """Count what a call used that ended at a moment; ``cached`` None where it did not say."""
-        self.restore(account.client, moment, spent)
+        sums = self._sums.add(account.client, self.calendar.keys(moment), spent)
         session = self._sessions.find(account.client, account.session, moment)
-        session.spent = session.spent.plus(spent)
+        session.add(spent)
         if cached is not None:
             session.cached = cached
-        if self.counts_use_of(account.label):
+        if not self.counts_use_of(account.label):
+            return
+        if sums.is_due or session.is_due or self._sums.of_all.is_due:
             for line in self._lines_of(account):
                 self._tell(line, moment, in_kind(line.limit, spent))
+            self._set_marks(account, session, moment)
 
     def correct(self, account: Account, moment: float, by: Spent) -> None:
         """Change what a call counted for that ended at a moment."""
@@ -130,13 +138,11 @@ class Spending:
         session = self._sessions.peek(account.client, account.session)
         # Else the ledger, which knows it by now, is yet to be asked.
         if session.complete or session.since <= moment:
-            session.spent = session.spent.plus(by)
+            session.add(by)
 
     def restore(self, client: str, moment: float, spent: Spent) -> None:
         """Add what was spent in a quarter of an hour, before this process or beside it."""
-        keys = self.calendar.keys(moment)
-        for name in (client, ALL):
-            self._sums.add(name, keys, spent)
+        self._sums.add(client, self.calendar.keys(moment), spent)
 
     def had_cache(self, account: Account) -> bool:
         """Whether the session's call before had any of its prompt from the cache."""
@@ -165,7 +171,7 @@ class Spending:
         """Add what the ledger knows of a session: now, or once it is read."""
         found = reading.result() if reading.done() else None
         if found is not None:
-            session.spent = session.spent.plus(found)
+            session.add(found)
             return
         log.warning(
             "limits: what session %s of client %s spent before could not be read from the "
@@ -181,11 +187,36 @@ class Spending:
     def reached_by(self, account: Account, now: float) -> LimitState | None:
         """Return a line that is reached, if one is: no call of this account may begin."""
         self.settle()
+        keys, of_all = self.calendar.keys(now), self._sums.of_all
+        sums = self._sums.find(account.client)
+        session = self._sessions.peek(account.client, account.session)
+        is_due = sums.is_due or session.is_due or of_all.is_due
+        if not is_due and sums.keys is keys and of_all.keys is keys:
+            return None
         for line in self._lines_of(account):
             if self._used(line, now) >= line.limit.amount:
                 self._tell(line, now, line.limit.amount)
                 return self._state(line, now)
+        self._set_marks(account, session, now)
         return None
+
+    def _set_marks(self, account: Account, session: Session, moment: float) -> None:
+        """Note what has to be spent from now on until there is something to say of a limit."""
+        keys = self.calendar.keys(moment)
+        sums, of_all = self._sums.find(account.client), self._sums.of_all
+        for each in (sums, of_all):
+            each.turn(keys)
+        for marks in (sums, of_all, session):
+            marks.micro_mark = marks.tokens_mark = math.inf
+        whose: Marks
+        for line in self._lines_of(account):
+            limit, used = line.limit, self._used(line, moment)
+            whose = of_all if line.owner == ALL else sums
+            if line.session is not None:
+                whose = session
+            steps = (limit.warn * limit.amount, limit.amount)
+            left = next((step - used for step in steps if used < step), -math.inf)
+            whose.mark(limit.kind, left)
 
     def _lines_of(self, account: Account) -> Sequence[Line]:
         """Return the limits of dollars and tokens that an account is under."""
@@ -244,28 +275,6 @@ class Spending:
             self._told.popitem(last=False)
         return True
 
-    # Calls at once
-
-    def full(self, account: Account) -> bool:
-        """Whether there are as many calls in flight as may be, of the client or of all."""
-        for owner, label in ((account.client, account.label), (ALL, ALL)):
-            for limit in self.limits_of(label):
-                if limit.per is None and self._in_flight[owner] >= limit.amount:
-                    return True
-        return False
-
-    def enter(self, account: Account) -> None:
-        """Count a call in flight."""
-        for owner in (account.client, ALL):
-            self._in_flight[owner] += 1
-
-    def leave(self, account: Account) -> None:
-        """Count it out."""
-        for owner in (account.client, ALL):
-            self._in_flight[owner] -= 1
-            if not self._in_flight[owner]:
-                del self._in_flight[owner]
-
     # For whoever looks on
 
     def states(
@@ -283,7 +292,7 @@ class Spending:
         for client, label in (*labels.items(), (ALL, ALL)):
             for limit in self.limits_of(label):
                 if limit.per is None:
-                    yield LimitState(label, client, None, limit, self._in_flight[client], None)
+                    yield LimitState(label, client, None, limit, self.at_once.of(client), None)
                 elif limit.per != "session":
                     used = in_kind(limit, self._sums.of(client, keys[limit.per]))
                     yield LimitState(label, client, None, limit, used, ends[limit.per])
@@ -320,7 +329,7 @@ class Spending:
 def _add_late(session: Session, reading: asyncio.Future[Spent | None]) -> None:
     """Add what a session spent before to what it has spent since."""
     found = None if reading.cancelled() else reading.result()
-    session.spent = session.spent.plus(found or NOTHING)
+    session.add(found or NOTHING)
 
 
 def _nothing() -> None:

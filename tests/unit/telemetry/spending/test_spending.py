@@ -183,13 +183,13 @@ def test_calls_at_once_are_of_each_and_of_all(tmp_path: Path) -> None:
     """And those that are over leave their place."""
     spending = limited(tmp_path, "[{at_once: 1}]", "[{at_once: 2}]")
     one, two = Account("one", "sandbox", ""), Account("two", "sandbox", "")
-    spending.enter(one)
-    assert spending.full(one)
-    assert not spending.full(two)
-    spending.enter(two)
-    assert spending.full(AGENT)
-    spending.leave(one)
-    assert not spending.full(AGENT)
+    spending.at_once.enter(one)
+    assert spending.at_once.full(one)
+    assert not spending.at_once.full(two)
+    spending.at_once.enter(two)
+    assert spending.at_once.full(AGENT)
+    spending.at_once.leave(one)
+    assert not spending.at_once.full(AGENT)
 
 
 @pytest.mark.usefixtures("clock")
@@ -200,7 +200,7 @@ def test_pages_show_what_is_used(tmp_path: Path) -> None:
     now = time.time()
     for number in range(30):
         spending.add(AGENT._replace(session=f"s{number}"), now, Spent(1_000, number))
-    spending.enter(AGENT)
+    spending.at_once.enter(AGENT)
     shown = spending.describe([("agent", "agent")])
     ends = spending.calendar.end("day", now)
     assert shown[:2] == [
