@@ -215,7 +215,10 @@ async def test_tokens_of_a_session_are_told_of_at_once(
 async def test_a_place_among_the_calls_at_once_is_waited_for(
     provider: Provider, tmp_path: Path, client: Asking
 ) -> None:
-    """It tries again after the second that it is told, and the user sees nothing but the answer."""
+    """It tries again after the second that it is told, and the user sees nothing but the answer.
+
+    opencode asks for a title as well, and does not wait for that when it has its answer.
+    """
     async with limited(provider, tmp_path, {"at_once": 1}) as relay:
         provider.answering.clear()
         holder = await relay.agent()
@@ -228,9 +231,9 @@ async def test_a_place_among_the_calls_at_once_is_waited_for(
         provider.answering.set()
         await holder.answer()
         seen = await asking
-        lines = await relay.log.calls(2 + client.calls)
+        lines = await relay.log.calls(3)
     assert ANSWER in seen.answer
     assert seen.failure == ""
     statuses = [line["status"] for line in lines]
     assert set(statuses) == {429, 200}
-    assert statuses.count(200) == 1 + client.calls
+    assert 2 <= statuses.count(200) <= 1 + client.calls
