@@ -65,6 +65,7 @@ class Proxy(Server):
         """Those that asked for a way."""
         self._unseen: asyncio.Queue[Passage] = asyncio.Queue()
         self._scheme = "http"
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def start(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         """Listen."""
@@ -84,6 +85,7 @@ class Proxy(Server):
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.append(writer)
         self._run(self._serve(reader, Passage(writer)))
 
     async def _serve(self, reader: asyncio.StreamReader, passage: Passage) -> None:
@@ -111,6 +113,13 @@ class Proxy(Server):
         async with asyncio.TaskGroup() as group:
             group.create_task(_pass_on(reader, passage.inner, passage.up))
             group.create_task(_pass_on(back, passage.writer, passage.down))
+
+    async def stop(self) -> None:
+        """Drop everything, also what came so late that nothing of it has begun."""
+        await super().stop()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 async def _pass_on(
