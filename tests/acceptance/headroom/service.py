@@ -120,6 +120,10 @@ async def build() -> None:
     environments.versions["Headroom"] = version.split()[-1]
 
 
+# A busy machine takes longer for the first prompt, which else is passed on as it is.
+_PATIENT: Final = {"HEADROOM_COLD_START_FAST_PASS_TIMEOUT_SECONDS": "60"}
+
+
 @asynccontextmanager
 async def running_headroom(
     api_url: str,
@@ -133,7 +137,7 @@ async def running_headroom(
     headroom = Headroom(f"relay-acceptance-{uuid.uuid4().hex[:8]}", port or free_ports(1)[0])
     elsewhere = f"http://127.0.0.1:{trap.port}"
     own = {"HEADROOM_PORT": str(headroom.port), "OPENAI_TARGET_API_URL": elsewhere}
-    own |= {"GEMINI_TARGET_API_URL": elsewhere, **environment}
+    own |= {"GEMINI_TARGET_API_URL": elsewhere, **_PATIENT, **environment}
     command = ["run", "--detach", "--no-deps", "--name", headroom.name]
     command += [word for name, value in own.items() for word in ("-e", f"{name}={value}")]
     command.append("headroom")
