@@ -66,17 +66,17 @@ class App:
         self._problems = ProblemLog()
         self._loader = Loader(Path(settings.file), self._metrics.credential_read, memory)
         self._use = Use()
-        self._put_prices_in_force(settings, prices_of(settings))
-        self._metrics.prepare(states_of(runtime), runtime.client_names)
-        self._metrics.loaded()
         self._history = RecentCalls()
-        observers = [self._use.take]
+        observers = [self._ledger.take, self._use.take]
         if (tracer := wanted_tracer(os.environ)) is not None:
             self.lifecycle.tracer = tracer
             self._metrics.watch_traces(lambda: tracer.dropped)
             observers.append(tracer.take)
-        self._recorder = Recorder(self._metrics, self._history, self._ledger.take, observers)
-        self._ledger.spending.settle = self._recorder.count
+        self._recorder = Recorder(self._metrics, self._history, self._ledger.count, observers)
+        self._ledger.catch_up, self._ledger.settle = self._recorder.count, self._recorder.settle
+        self._put_prices_in_force(settings, prices_of(settings))
+        self._metrics.prepare(states_of(runtime), runtime.client_names)
+        self._metrics.loaded()
         calls = Calls(self.lifecycle, self._metrics, self._recorder)
         self._admin = AdminHandler(self._load_admin)
         self._agents = Server(calls, "relays", "listen")
@@ -156,7 +156,8 @@ class App:
             log.warning("%s", warning)
 
     def _put_prices_in_force(self, settings: Settings, prices: Prices | None) -> None:
-        """Have metrics, ledger and limits use these settings and their prices."""
+        """Have metrics, ledger and limits use these settings and their prices from now on."""
+        self._recorder.settle()
         self._metrics.price(None if settings.prices is None else prices)
         self._use.price(prices)
         self._ledger.configure(settings, prices)

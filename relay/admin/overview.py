@@ -60,7 +60,7 @@ class Overview:
         self._source.recorder.settle()
         self._use.look()
         calls, use = self._source.recent_calls, self._use.version
-        ended = [ended_row(*each) for each in calls.ended_after(seen)]
+        ended = [ended_row(each) for each in calls.ended_after(seen)]
         told = self._current() | {"time": time.time(), "ended": ended}
         if use != use_seen:
             told["use"] = self._use.report()
@@ -75,8 +75,7 @@ class Overview:
     def _put_together(self) -> dict[str, object]:
         lifecycle, calls = self._source.lifecycle, self._source.recent_calls
         if calls.ended != self._legs_at:
-            recent = [record for record, _ in calls.ended_after(0)]
-            self._legs, self._legs_at = legs_by_relay(recent), calls.ended
+            self._legs, self._legs_at = legs_by_relay(calls.ended_after(0)), calls.ended
         running = calls.running
         return {
             "version": __version__,

@@ -46,12 +46,12 @@ def running_row(record: CallRecord) -> Row:
     return fields
 
 
-def ended_row(record: CallRecord, finished: float) -> Row:
-    """Return a call that is over; ``finished`` is its end in Unix time."""
+def ended_row(record: CallRecord) -> Row:
+    """Return a call that is over."""
     fields = call_fields(record)
     row = _cut(fields)
     row["key"] = _key(record)
-    row["finished"] = finished
+    row["finished"] = record.ended
     row["timeline"] = [(moment.what, moment.at) for moment in timeline(record)]
     return row | _tokens(row) | described(fields)
 

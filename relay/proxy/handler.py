@@ -129,7 +129,7 @@ class Call(Exchange):
             self._recorder.begin(self._record)
 
     async def _admit(self, head: RequestHead, target: Target, route: Route) -> None:
-        record, spending = self._record, self._lifecycle.ledger.spending
+        record, ledger = self._record, self._lifecycle.ledger
         if wants_websocket(head):
             raise UpgradeRefused
         record.client = self._runtime.access.admit(head)
@@ -137,8 +137,8 @@ class Call(Exchange):
         check_relay(self._runtime, record)
         check_path(target.rest, route.settings.allow)
         if not self._probe:
-            await check_spending(spending, self._runtime, record, target)
-            self._account = take_place(spending, record)
+            await check_spending(ledger, self._runtime, record, target)
+            self._account = take_place(ledger.spending, record)
         if self._lifecycle.draining:
             raise Draining
 

@@ -17,7 +17,7 @@ from relay.errors import (
 from relay.proxy.routing import Target
 from relay.proxy.runtime import Runtime
 from relay.telemetry.call import CallRecord
-from relay.telemetry.ledger.ledger import account_of
+from relay.telemetry.ledger.ledger import Ledger, account_of
 from relay.telemetry.operations import FREE_OPERATIONS
 from relay.telemetry.spending import Account, LimitState, Spending
 from relay.telemetry.spending.words import refusal
@@ -36,7 +36,7 @@ def check_relay(runtime: Runtime, record: CallRecord) -> None:
 
 
 async def check_spending(
-    spending: Spending, runtime: Runtime, record: CallRecord, target: Target
+    ledger: Ledger, runtime: Runtime, record: CallRecord, target: Target
 ) -> None:
     """See that what is asked for may be begun by what was spent until now.
 
@@ -44,6 +44,7 @@ async def check_spending(
         BatchRefused: It would create a batch, which the client may not.
         LimitReached: A line of dollars or tokens is reached.
     """
+    spending = ledger.spending
     if not spending.counts_use_of(record.client_label) or not costs(record):
         return
     if target.creates_batch:
@@ -51,7 +52,9 @@ async def check_spending(
             raise BatchRefused
         return
     account = account_of(record)
+    ledger.catch_up()
     await spending.complete_session(account)
+    ledger.catch_up()  # with what was over by the time that its session was read
     state = spending.reached_by(account, time.time())
     if state is not None:
         raise _refusal(spending, record, state)

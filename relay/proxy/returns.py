@@ -215,8 +215,7 @@ class Leg(Exchange):
         """See that a further leg may be begun: what a hop asks for beyond the call counts too."""
         call = came_from.call
         try:
-            spending = self._lifecycle.ledger.spending
-            await check_spending(spending, call.runtime, self._record, target)
+            await check_spending(self._lifecycle.ledger, call.runtime, self._record, target)
         except LimitReached as error:
             call.finding = error
             raise

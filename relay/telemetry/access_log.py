@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -161,9 +160,8 @@ class Journal(CallHandler):
 
     def take_calls(self, records: Iterable[CallRecord]) -> None:
         """Write the lines of calls."""
-        now = time.time()
         self._write(
-            [self._format_call(call_fields(each), int((now - each.age) * 1e9)) for each in records]
+            [self._format_call(call_fields(each), int(each.ended * 1e9)) for each in records]
         )
 
     def _write(self, lines: list[str]) -> None:

@@ -69,6 +69,8 @@ class CallRecord:
     first_byte: float | None = None
     """When the response's head came."""
     finished: float | None = None
+    ended: float = 0.0
+    """The same in Unix seconds, once it is over."""
     request_bytes: int = 0
     response_bytes: int = 0
     waited: float = 0.0
@@ -154,8 +156,8 @@ class CallRecord:
             self.status = error.status
 
     def stop(self) -> None:
-        """Stop the clock: the call is over."""
-        self.finished = time.perf_counter()
+        """Stop the clocks: the call is over."""
+        self.finished, self.ended = time.perf_counter(), time.time()
 
     def finish(self) -> None:
         """Let what the answer said of itself have its say, once the call is over."""
@@ -204,11 +206,6 @@ class CallRecord:
         if self.outcome == "client_abort":
             return "aborted"
         return "clean" if self.outcome in ("ok", "upstream_error") else "broken"
-
-    @property
-    def age(self) -> float:
-        """Seconds since the call was over."""
-        return 0.0 if self.finished is None else time.perf_counter() - self.finished
 
     @property
     def duration(self) -> float:

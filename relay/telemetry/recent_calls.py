@@ -17,7 +17,7 @@ class RecentCalls:
 
     def __init__(self) -> None:
         self._in_flight: dict[int, CallRecord] = {}
-        self._recent: deque[tuple[CallRecord, float]] = deque(maxlen=RECENT)
+        self._recent: deque[CallRecord] = deque(maxlen=RECENT)
         self.ended = 0
         """How many calls have ended so far."""
 
@@ -29,7 +29,7 @@ class RecentCalls:
         """Note a call's end. Its meters, which may hold much of a body, are not kept."""
         self._in_flight.pop(id(record), None)
         record.drop_meters()
-        self._recent.append((record, time.time() - record.age))
+        self._recent.append(record)
         self.ended += 1
 
     @property
@@ -37,17 +37,14 @@ class RecentCalls:
         """The calls in flight, the oldest first."""
         return list(self._in_flight.values())
 
-    def ended_after(self, count: int) -> list[tuple[CallRecord, float]]:
-        """Return the calls that ended after so many had, with the time of their end."""
+    def ended_after(self, count: int) -> list[CallRecord]:
+        """Return the calls that ended after so many had."""
         return list(self._recent)[max(0, len(self._recent) - (self.ended - count)) :]
 
     def describe(self) -> dict[str, object]:
         """Return the calls as plain data."""
         running = [self._running(record) for record in self._in_flight.values()]
-        recent = [
-            {**call_fields(record), "finished": round(finished, 3)}
-            for record, finished in self._recent
-        ]
+        recent = [{**call_fields(each), "finished": round(each.ended, 3)} for each in self._recent]
         return {"time": round(time.time(), 3), "in_flight": running, "recent": recent}
 
     def _running(self, record: CallRecord) -> CallFields:

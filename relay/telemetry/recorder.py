@@ -63,7 +63,7 @@ class Recorder:
         record.stop()
         over = self._over
         over.append(record)
-        late = over[0].age > _LATEST_SECONDS
+        late = record.ended - over[0].ended > _LATEST_SECONDS
         if late or len(over) >= _MOST_CALLS or record.response_bytes > _LARGE_ANSWER:
             self.settle()
         elif len(over) == 1:
@@ -79,6 +79,8 @@ class Recorder:
 
     def count(self) -> None:
         """Have counted what the calls have cost that are over."""
+        if self._counted == len(self._over):
+            return
         calls = self._over[self._counted :]
         self._counted = len(self._over)
         for stage in self._count_stages:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.cli import main
+from relay.telemetry import recorder
 from tests.harness.configuration import Config, configuration, write_configuration
 from tests.harness.ledger import names_in, rows_in, until
 from tests.harness.messages import MESSAGES, request
@@ -124,6 +125,20 @@ async def test_a_reload_begins_moves_and_ends_it(upstream: Upstream, tmp_path: P
         name: [row["session_id"] for row in rows_in(tmp_path / name)] for name in ("a.db", "b.db")
     }
     assert sessions == {"a.db": ["s-2", "s-3"], "b.db": ["s-4"]}
+
+
+async def test_a_reload_notes_what_was_over_before_it(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though calls are noted a moment after their end."""
+    monkeypatch.setattr(recorder, "DELAY_SECONDS", 600)
+    upstream.answer_with(recorded_answer(MESSAGE_JSON, "identity"))
+    async with running_relay(tmp_path, with_ledger(upstream.port)) as relay:
+        await relay.ask(request())
+        update_configuration(relay, configuration(upstream.port))
+        relay.app.reload()
+        await relay.log.says("^reloaded ")
+    assert len(rows_in(tmp_path / "ledger.db")) == 1
 
 
 async def test_a_reload_changes_the_time_zone(upstream: Upstream, tmp_path: Path) -> None:

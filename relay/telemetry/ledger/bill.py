@@ -16,14 +16,15 @@ from relay.telemetry.call import CallRecord
 from relay.telemetry.ledger.size import by_size, is_complete
 from relay.telemetry.operations import FREE_OPERATIONS
 from relay.telemetry.spending.sums import Spent
-from relay.telemetry.usage import TOKEN_TYPES, Usage
+from relay.telemetry.usage import INPUT_TYPES, TOKEN_TYPES, Usage
 
 if TYPE_CHECKING:
     from relay.telemetry.prices import Prices
 
 # The relay's own word for these: nothing of the call went on.
 _NOT_SENT: Final = frozenset({"rejected", "no_credential"})
-_COUNTED: Final = tuple(kind for kind in TOKEN_TYPES if kind != "cache_read")
+_INPUT_COUNTED: Final = tuple(kind for kind in INPUT_TYPES if kind != "cache_read")
+_COUNTED: Final = (*_INPUT_COUNTED, "output")
 """What limits of tokens count."""
 
 
@@ -54,7 +55,10 @@ class Bill(NamedTuple):
         """Whether the prompt was in the cache, as far as it was; None where nobody said."""
         if self.tokens["cache_read"]:
             return True
-        return None if all(self.tokens[kind] is None for kind in _COUNTED[:-1]) else False
+        for kind in _INPUT_COUNTED:
+            if self.tokens[kind] is not None:
+                return False
+        return None
 
 
 _NO_TOKENS: Final[Mapping[str, int | None]] = dict.fromkeys((*TOKEN_TYPES, "reasoning"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +44,10 @@ class Ledger:
 
     def __init__(self) -> None:
         self.spending = Spending()
+        self.catch_up: Callable[[], None] = _nothing
+        """Has all calls counted that are over."""
+        self.settle: Callable[[], None] = _nothing
+        """Has them counted and noted."""
         self._writer: Writer | None = None
         self._prices: Prices | None = None
         self._backgrounds = Backgrounds()
@@ -85,14 +90,17 @@ class Ledger:
         """Whether what calls cost is of interest."""
         return self._prices is not None
 
+    def count(self, record: CallRecord) -> None:
+        """Count what a call cost that is over, as far as its attempts are not counted yet."""
+        for attempt in record.attempts:
+            self._bill(attempt, record.ended)
+
     def take(self, record: CallRecord) -> None:
         """Note a call that is over; a refused one of nobody known is none."""
         if self._prices is None or (record.outcome == REFUSED and record.client == UNKNOWN):
             return
-        ended = time.time() - record.age
-        for attempt in record.attempts:
-            self._bill(attempt, ended)
-        row = row_of(record, self._prices, ended)
+        self.count(record)  # unless it is; what is said of a limit may have come in between
+        row = row_of(record, self._prices)
         if self._writer is not None:
             self._writer.put(row)
         if record.usage is not None and record.usage.missing is not None:
@@ -102,7 +110,7 @@ class Ledger:
         """Count what an attempt cost that is over, while its call goes on."""
         record.stop()
         record.finish()
-        self._bill(record, time.time())
+        self._bill(record, record.ended)
 
     def _bill(self, record: CallRecord, ended: float) -> None:
         if record.bill is not None or self._prices is None:
@@ -114,8 +122,9 @@ class Ledger:
         if bill is None:
             had_cache = self.spending.had_cache(account)
             bill = bill_attempt(record, self._prices, had_cache=had_cache)
-        record.bill = bill
-        self.spending.add(account, ended, bill.spent, cached=bill.had_cache)
+        record.bill, spent, cached = bill, bill.spent, bill.had_cache
+        if any(spent) or cached is not None:
+            self.spending.add(account, ended, spent, cached=cached)
         if record.background:
             self._fill(record)
 
@@ -123,7 +132,7 @@ class Ledger:
 
     def awaits(self, response_id: str) -> bool:
         """Whether a response is yet to be billed that was made in the background."""
-        self.spending.settle()
+        self.settle()
         return response_id in self._backgrounds
 
     def _fill(self, record: CallRecord) -> None:
@@ -240,3 +249,7 @@ def account_of(record: CallRecord) -> Account:
 def _settle(future: asyncio.Future[Spent | None], found: tuple[int, int] | None) -> None:
     if not future.done():
         future.set_result(None if found is None else Spent(*found))
+
+
+def _nothing() -> None:
+    """No call waits to be counted."""

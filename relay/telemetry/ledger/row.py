@@ -76,8 +76,8 @@ FILL: Final = (
 """Puts what is known later in the place of what was not known when the call ended."""
 
 
-def row_of(record: CallRecord, prices: Prices, ended: float) -> Row:
-    """Return a call that is over; ``ended`` is when, in Unix seconds."""
+def row_of(record: CallRecord, prices: Prices) -> Row:
+    """Return a call that is over."""
     usage, chain = record.usage, record.chain
     bill = record.bill if chain is None else None
     if bill is None:
@@ -86,7 +86,7 @@ def row_of(record: CallRecord, prices: Prices, ended: float) -> Row:
     first = None if usage is None else usage.first_token_at
     # In the columns' order, and without their names, which would take three times as long.
     columns = (
-        ended,
+        record.ended,
         None if relay == UNKNOWN else relay[:NAME_LIMIT],
         None if client == UNKNOWN else client[:NAME_LIMIT],
         record.grant[:NAME_LIMIT] or None,

@@ -148,7 +148,7 @@ class Metrics:
         outcome_class = "ok" if record.outcome in GOOD_OUTCOMES else "error"
         duration = self._all.duration[relay, record.operation, outcome_class]
         if request_id:
-            duration.observe_example(request_id, record.duration, time.time() - record.age)
+            duration.observe_example(request_id, record.duration, record.ended)
         else:
             duration.observe(record.duration)
         first_byte = record.time_to_first_byte

@@ -33,7 +33,6 @@ class SpendingMetrics:
 
     def show(self) -> None:
         """Set them as they are now."""
-        self._spending.settle()
         self._used.clear()
         self._warn.clear()
         for label, limit in self._spending.lines():

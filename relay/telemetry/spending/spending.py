@@ -52,8 +52,6 @@ class Spending:
 
     def __init__(self) -> None:
         self.calendar = Calendar()
-        self.settle: Callable[[], None] = _nothing
-        """Has all calls counted that are over."""
         self.read_session: ReadSession | None = None
         self.reached: Counter[tuple[str, str]] = Counter()
         """How often lines were reached, by client as metrics name it, and limit."""
@@ -152,7 +150,6 @@ class Spending:
         """See that all is known of what a session spent, where that matters."""
         if account.label not in self._by_session and ALL not in self._by_session:
             return
-        self.settle()  # what is over by now is known before a session begins
         session = self._sessions.find(account.client, account.session, time.time())
         if not session.complete and self.read_session is not None:
             wanted = self.read_session(account.client, account.session, session.since)
@@ -186,7 +183,6 @@ class Spending:
 
     def reached_by(self, account: Account, now: float) -> LimitState | None:
         """Return a line that is reached, if one is: no call of this account may begin."""
-        self.settle()
         keys, of_all = self.calendar.keys(now), self._sums.of_all
         sums = self._sums.find(account.client)
         session = self._sessions.peek(account.client, account.session)
@@ -315,7 +311,6 @@ class Spending:
 
     def shown(self, clients: Iterable[tuple[str, str]]) -> list[LimitState]:
         """Return the limits for pages: of sessions, those that are nearest to it."""
-        self.settle()
         states = list(self.states(clients, _SESSIONS_LOOKED_AT))
         others = [state for state in states if state.session is None]
         sessions = (state for state in states if state.session is not None)
@@ -330,7 +325,3 @@ def _add_late(session: Session, reading: asyncio.Future[Spent | None]) -> None:
     """Add what a session spent before to what it has spent since."""
     found = None if reading.cancelled() else reading.result()
     session.add(found or NOTHING)
-
-
-def _nothing() -> None:
-    """Nothing waits to be counted."""

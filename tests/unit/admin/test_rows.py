@@ -45,7 +45,7 @@ def ended() -> CallRecord:
 def test_what_was_read_from_the_cache_is_part_of_what_went_in() -> None:
     """Input as it was stated, cache included; and the key stays the same to the end."""
     record = ended()
-    row = ended_row(record, 1_800_000_000.0)
+    row = ended_row(record)
     assert row["input"] == sum(MESSAGE_TOKENS.values()) - MESSAGE_TOKENS["output"]
     assert (row["cache_read"], row["output"]) == (7, 9)
     assert row["key"] == running_row(record)["key"]
@@ -107,7 +107,7 @@ def test_a_hundred_of_each_hold_up_no_call() -> None:
     for _ in range(5):
         begun = time.thread_time()
         rows = [running_row(record) for record in running]
-        recent = [ended_row(record, 1_800_000_000.0) for record in over]
+        recent = [ended_row(record) for record in over]
         text = as_json({"in_flight": rows, "ended": recent, "legs": legs_by_relay(over)})
         took.append(time.thread_time() - begun)
         assert text.startswith(b'{"in_flight":[{"')  # and not as json.dumps would write it

@@ -74,7 +74,7 @@ class Terminal(Output):
 def call(**known: object) -> CallRecord:
     """Return a call that is over, with what is known of it."""
     record = CallRecord(method="POST", path="/relay/anthropic/v1/messages", started=100.0)
-    record.finished = 101.2345678
+    record.finished, record.ended = 101.2345678, 1_700_000_000.125
     for name, value in known.items():
         setattr(record, name, value)
     return record

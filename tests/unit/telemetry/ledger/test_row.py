@@ -29,13 +29,13 @@ def a_call() -> CallRecord:
     record.meter.feed(message_body(), record.started + 1)
     record.succeeded()
     record.finish()
-    record.finished = record.started + 1.5
+    record.finished, record.ended = record.started + 1.5, 1000.5
     return record
 
 
 def test_a_row_holds_what_is_known(prices: Prices) -> None:
     """And nothing else: no path, no header, no content."""
-    row = row_of(a_call(), prices, 1000.5)._asdict()
+    row = row_of(a_call(), prices)._asdict()
     assert row.pop("cost") > 0
     assert row == {
         **MESSAGE_TOKENS,
@@ -69,7 +69,7 @@ def test_a_row_holds_what_is_known(prices: Prices) -> None:
 
 def test_what_is_not_known_is_null(prices: Prices) -> None:
     """Not an empty text, nor what stands for nobody in metrics."""
-    row = row_of(CallRecord(), prices, 0.0)
+    row = row_of(CallRecord(), prices)
     known = {name for name, value in row._asdict().items() if value is not None}
     assert known == {
         *("time", "operation", "outcome", "duration", "request_bytes", "response_bytes"),
@@ -82,7 +82,7 @@ def test_what_others_chose_is_cut(prices: Prices) -> None:
     record = a_call()
     record.session_id = record.agent_id = record.parent_agent_id = "x" * 500
     record.grant = record.client = record.relay = record.request_id = "y" * 500
-    row = row_of(record, prices, 0.0)
+    row = row_of(record, prices)
     texts = [value for value in row if isinstance(value, str)]
     assert max(map(len, texts)) == NAME_LIMIT == 128
 
@@ -91,7 +91,7 @@ def test_a_call_through_hops_says_how_it_went(prices: Prices) -> None:
     """How many attempts there were on the last leg."""
     record = a_call()
     record.chain = ChainRecord([HopRecord("headroom", "passed")], [a_call(), a_call()])
-    row = row_of(record, prices, 0.0)
+    row = row_of(record, prices)
     assert row.legs == 2
     assert row.output == 2 * MESSAGE_TOKENS["output"]
 
@@ -104,6 +104,6 @@ def test_tokens_without_a_price_are_estimated(prices: Prices) -> None:
         parts=tuple(part._replace(model="house") for part in record.usage.parts)
     )
     dear = Prices(unknown={"input": 15, "output": 75})
-    row = row_of(record, dear, 0.0)
+    row = row_of(record, dear)
     assert row.cost is None
     assert row.estimate > 0
