@@ -67,13 +67,13 @@ class App:
         self._loader = Loader(Path(settings.file), self._metrics.credential_read, memory)
         self._use = Use()
         self._history = RecentCalls()
-        observers = [self._ledger.take, self._use.take]
+        observers = [self._use.take]
         if (tracer := wanted_tracer(os.environ)) is not None:
             self.lifecycle.tracer = tracer
             self._metrics.watch_traces(lambda: tracer.dropped)
             observers.append(tracer.take)
-        self._recorder = Recorder(self._metrics, self._history, self._ledger.count, observers)
-        self._ledger.catch_up, self._ledger.settle = self._recorder.count, self._recorder.settle
+        self._recorder = Recorder(self._metrics, self._history, self._ledger.take, observers)
+        self._ledger.catch_up = self._recorder.count
         self._put_prices_in_force(settings, prices_of(settings))
         self._metrics.prepare(states_of(runtime), runtime.client_names)
         self._metrics.loaded()

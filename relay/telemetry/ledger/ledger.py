@@ -46,8 +46,6 @@ class Ledger:
         self.spending = Spending()
         self.catch_up: Callable[[], None] = _nothing
         """Has all calls counted that are over."""
-        self.settle: Callable[[], None] = _nothing
-        """Has them counted and noted."""
         self._writer: Writer | None = None
         self._prices: Prices | None = None
         self._backgrounds = Backgrounds()
@@ -90,16 +88,12 @@ class Ledger:
         """Whether what calls cost is of interest."""
         return self._prices is not None
 
-    def count(self, record: CallRecord) -> None:
-        """Count what a call cost that is over, as far as its attempts are not counted yet."""
-        for attempt in record.attempts:
-            self._bill(attempt, record.ended)
-
     def take(self, record: CallRecord) -> None:
         """Note a call that is over; a refused one of nobody known is none."""
         if self._prices is None or (record.outcome == REFUSED and record.client == UNKNOWN):
             return
-        self.count(record)  # unless it is; what is said of a limit may have come in between
+        for attempt in record.attempts:
+            self._bill(attempt, record.ended)
         row = row_of(record, self._prices)
         if self._writer is not None:
             self._writer.put(row)
@@ -132,7 +126,7 @@ class Ledger:
 
     def awaits(self, response_id: str) -> bool:
         """Whether a response is yet to be billed that was made in the background."""
-        self.settle()
+        self.catch_up()
         return response_id in self._backgrounds
 
     def _fill(self, record: CallRecord) -> None:

@@ -47,9 +47,7 @@ async def test_a_line_of_the_log_comes_between_no_call_and_its_cost(
     set_up("json")
     ledger = Ledger()
     ledger.configure(load(tmp_path / "agent.yaml", {}), Prices(unknown={"input": 15, "output": 75}))
-    recorder = Recorder(
-        Metrics(CollectorRegistry()), RecentCalls(), ledger.count, observers=[ledger.take]
-    )
+    recorder = Recorder(Metrics(CollectorRegistry()), RecentCalls(), ledger.take)
     whole, left = a_call(), a_call()
     whole.answered(response_head(200, ("content-type", JSON)))
     assert whole.meter is not None
