@@ -61,6 +61,8 @@ class Exchange(ABC):
             log.exception("a fault of the relay")
             keep = await self._fail(RelayFault())
         finally:
+            if self._onward is not None:
+                self._onward.over()
             self._end()
         await self._agent.catch_up(self._lifecycle.runtime.settings.timeouts.write)
         return keep
@@ -130,6 +132,8 @@ class Exchange(ABC):
     async def _fail(self, error: RelayError) -> bool:
         """Answer with the error, or break off an answer that has begun."""
         self._record.failed(error)
+        if self._onward is not None:
+            self._onward.failed(error)
         if self._reply is not None:
             await self._agent.break_off(self._runtime.settings.timeouts.write)
             return False

@@ -185,8 +185,6 @@ class Call(Exchange):
         self._take_finding(self._record.code)
 
     async def _fail(self, error: RelayError) -> bool:
-        if self._onward is not None:
-            self._onward.failed(error)
         if self._chained is not None:
             self._chained.close()  # an agent that has to be told by a reset may take its time
         keep = await super()._fail(error)
@@ -210,8 +208,6 @@ class Call(Exchange):
     def _end(self) -> None:
         if self._chained is not None:
             self._chained.close()
-        if self._onward is not None:
-            self._onward.over()
         self._runtime.leave()
         if self._account is not None:
             self._lifecycle.ledger.spending.at_once.leave(self._account)

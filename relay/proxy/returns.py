@@ -234,8 +234,6 @@ class Leg(Exchange):
     async def _fail(self, error: RelayError) -> bool:
         if self._from is not None:
             self._from.call.finding = error
-            if self._onward is not None:
-                self._onward.failed(error)
         elif error.rejection is not None:
             self._metrics.refused_return(error.rejection)
         return await super()._fail(error)
@@ -244,8 +242,6 @@ class Leg(Exchange):
         if self._from is None:
             return
         self._from.leg_over(self, self._record)
-        if self._onward is not None:
-            self._onward.over()
         if not self._from.call.probe:
             self._metrics.end_leg(self._record)
             if any(each is self._record for each in self._from.call.summary.attempts):
