@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from relay.telemetry.call import UNKNOWN, CallRecord
-from relay.telemetry.metrics.costs import Pricing
 from relay.telemetry.usage import CACHE_WRITES, Part
+
+if TYPE_CHECKING:
+    from relay.telemetry.prices import Prices
 
 SHOWN: Final = 20
 """Rows of each table at most: the latest used."""
@@ -70,16 +72,16 @@ class Use:
     """What all calls have used since the start."""
 
     def __init__(self) -> None:
-        self._pricing: Pricing | None = None
+        self._prices: Prices | None = None
         self.version = 0
         """Another one whenever there is news."""
         self._since = time.time()
         self._total = Sum()
         self._models, self._clients, self._sessions = SumsByName(), SumsByName(), SumsByName()
 
-    def price(self, pricing: Pricing | None) -> None:
+    def price(self, prices: Prices | None) -> None:
         """Estimate costs from now on, or no longer."""
-        self._pricing = pricing
+        self._prices = prices
         self.version += 1
 
     def take(self, record: CallRecord) -> None:
@@ -112,9 +114,9 @@ class Use:
         five_minutes, hour, unknown = CACHE_WRITES  # a generator would take as long as all else
         written = get(five_minutes, 0) + get(hour, 0) + get(unknown, 0)
         used = Sum(1, get("input", 0), get("cache_read", 0), written, get("output", 0))
-        if self._pricing is not None:
+        if self._prices is not None:
             model = part.model or UNKNOWN
-            cost = self._pricing.cost(
+            cost = self._prices.cost(
                 record.api, model, part.tokens, web_searches=searches, tier=tier
             )
             used.cost, used.unpriced = cost or 0.0, int(cost is None)
@@ -125,7 +127,7 @@ class Use:
         return {
             "source": "memory",
             "since": self._since,
-            "priced": self._pricing is not None,
+            "priced": self._prices is not None,
             "is_unused": not self._total.calls,
             "spans": [self._span()],
         }

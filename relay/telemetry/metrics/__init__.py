@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from relay.http.grammar import Field
 from relay.telemetry.call import GOOD_OUTCOMES, UNKNOWN, CallRecord
 from relay.telemetry.metrics.catalogue import Catalogue
-from relay.telemetry.metrics.costs import CostCounters, Pricing
+from relay.telemetry.metrics.costs import CostCounters
 from relay.telemetry.metrics.dropped import DroppedCounter
 from relay.telemetry.metrics.families import Families
 from relay.telemetry.metrics.limits import LimitGauges
@@ -26,6 +26,9 @@ from relay.telemetry.metrics.states import HopState, RelayState
 from relay.telemetry.rate_limits import RateLimitState
 from relay.telemetry.spending import Spending
 from relay.telemetry.usage import Usage
+
+if TYPE_CHECKING:
+    from relay.telemetry.prices import Prices
 
 __all__ = ["HopState", "Metrics", "RelayState"]
 
@@ -61,11 +64,11 @@ class Metrics:
             if labels[0] not in accounts and not number.value:
                 del self._all.in_flight[labels]
 
-    def price(self, pricing: Pricing | None) -> None:
+    def price(self, prices: Prices | None) -> None:
         """Estimate costs from now on, or no longer; their metrics exist from the first time."""
-        if pricing is not None or self._costs is not None:
+        if prices is not None or self._costs is not None:
             self._costs = self._costs or CostCounters(Families(self._registry))
-            self._costs.pricing = pricing
+            self._costs.prices = prices
 
     def watch_ledger(self, dropped: Callable[[], int]) -> None:
         """Show from now on how many calls the ledger lacks."""

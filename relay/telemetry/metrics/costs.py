@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from relay.errors import Api
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics.families import Families
 from relay.telemetry.usage import Usage
 
-
-class Pricing(Protocol):
-    """Knows what tokens cost."""
-
-    def cost(
-        self,
-        api: Api,
-        model: str,
-        tokens: Mapping[str, int],
-        *,
-        web_searches: int = 0,
-        tier: str | None = None,
-    ) -> float | None:
-        """Return US dollars, or None for a model without a price."""
+if TYPE_CHECKING:
+    from relay.telemetry.prices import Prices
 
 
 class CostCounters:
@@ -31,7 +18,7 @@ class CostCounters:
 
     def __init__(self, families: Families) -> None:
         labels = ("relay", "client", "model")
-        self.pricing: Pricing | None = None
+        self.prices: Prices | None = None
         self._cost = families.counter(
             "relay_estimated_cost_usd_total",
             "Estimated cost by list prices, in US dollars.",
@@ -48,7 +35,7 @@ class CostCounters:
 
         ``labels`` has the name of each part's model, as metrics show it.
         """
-        if self.pricing is None:
+        if self.prices is None:
             return
         unpriced = set()
         searches = usage.server_tool_requests.get("web_search", 0)
@@ -56,7 +43,7 @@ class CostCounters:
             if not part.tokens:
                 continue
             model = part.model or label
-            cost = self.pricing.cost(
+            cost = self.prices.cost(
                 record.api, model, part.tokens, web_searches=searches, tier=usage.tier
             )
             searches = 0  # they are the answer's own

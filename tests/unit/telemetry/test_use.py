@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from relay.errors import Api
 from relay.telemetry.call import CallRecord
 from relay.telemetry.usage import Meter, Part
 from relay.telemetry.use import SHOWN, Use
+from tests.harness.prices import MadeUpPrices
 
 
 def answered(session: str = "s", *parts: Part) -> CallRecord:
@@ -18,23 +18,6 @@ def answered(session: str = "s", *parts: Part) -> CallRecord:
     usage = record.meter.finish("clean", 0.0)
     record.usage = usage._replace(parts=parts or (Part("m", {"input": 10, "output": 2}),))
     return record
-
-
-class Prices:
-    """Prices that are easily added."""
-
-    def cost(
-        self,
-        _: Api,
-        model: str,
-        tokens: Mapping[str, int],
-        *,
-        web_searches: int = 0,
-        tier: str | None = None,
-    ) -> float | None:
-        """Return a cent for each token, two in fast mode; a dollar for each search."""
-        cents = sum(tokens.values()) * (2 if tier == "fast" else 1)
-        return None if model == "free" else cents / 100 + web_searches
 
 
 def row(report: Mapping[str, object], table: str, number: int = 0) -> Mapping[str, object]:
@@ -66,9 +49,9 @@ def test_tokens_are_summed_by_model_client_and_session() -> None:
 
 
 def test_costs_are_those_of_the_service() -> None:
-    """As the ledger has them."""
+    """As in the ledger, and in the metrics."""
     use = Use()
-    use.price(Prices())
+    use.price(MadeUpPrices("free"))
     record = answered()
     assert record.usage is not None
     record.usage = record.usage._replace(tier="fast")
@@ -89,22 +72,12 @@ def test_costs_are_summed_where_there_are_prices() -> None:
     """What has none is counted; without a list of prices nothing costs anything."""
     use = Use()
     assert use.report()["priced"] is False
-    use.price(Prices())
+    use.price(MadeUpPrices("free"))
     use.take(answered())
     use.take(answered("s", Part("free", {"input": 5})))
     report = use.report()
     assert report["priced"] is True
     assert (row(report, "clients")["cost_usd"], row(report, "clients")["unpriced"]) == (0.12, 1)
-
-
-def test_a_service_that_costs_more_is_counted_so() -> None:
-    """As in the ledger, and in the metrics."""
-    use, record = Use(), answered()
-    assert record.usage is not None
-    record.usage = record.usage._replace(tier="fast")
-    use.price(Prices())
-    use.take(record)
-    assert row(use.report(), "clients")["cost_usd"] == 0.24
 
 
 def test_the_latest_sessions_are_kept() -> None:

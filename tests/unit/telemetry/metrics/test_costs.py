@@ -1,10 +1,12 @@
 """What calls cost, where prices are configured."""
 
 import json
-from collections.abc import Mapping
+
+import pytest
 
 from relay.telemetry.metrics import Metrics
 from tests.harness.model_answers import MESSAGE_TOKENS, MODEL, message_body, message_events
+from tests.harness.prices import MESSAGE_DOLLARS, Asked, MadeUpPrices
 from tests.unit.telemetry.metrics.scrapes import (
     DOCUMENT,
     EVENT_STREAM,
@@ -15,29 +17,7 @@ from tests.unit.telemetry.metrics.scrapes import (
 )
 from tests.unit.telemetry.metrics.test_catalogue import CATALOGUE, COSTS, check_catalogue
 
-
-class ListPrice:
-    """Knows the price of one model."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, dict[str, int]]] = []
-        self.searches: list[int] = []
-        self.tiers: list[str | None] = []
-
-    def cost(
-        self,
-        api: str,
-        model: str,
-        tokens: Mapping[str, int],
-        *,
-        web_searches: int = 0,
-        tier: str | None = None,
-    ) -> float | None:
-        """Return a quarter of a dollar."""
-        self.searches.append(web_searches)
-        self.tiers.append(tier)
-        self.asked.append((api, model, dict(tokens)))
-        return 0.25 if model == MODEL else None
+UNPRICED = ("unheard-of", "wise")
 
 
 def test_costs_are_exposed_only_where_they_are_configured() -> None:
@@ -45,7 +25,7 @@ def test_costs_are_exposed_only_where_they_are_configured() -> None:
     metrics = everything()
     metrics.price(None)
     check_catalogue(metrics, CATALOGUE)
-    metrics.price(ListPrice())
+    metrics.price(MadeUpPrices(*UNPRICED))
     answered_call(metrics, [message_body()], DOCUMENT)
     answered_call(metrics, [message_body("unheard-of")], DOCUMENT)
     check_catalogue(metrics, CATALOGUE | COSTS)
@@ -55,7 +35,7 @@ def test_costs_are_exposed_only_where_they_are_configured() -> None:
 
 def test_costs_are_counted_by_model(metrics: Metrics) -> None:
     """What has no price is counted as such; what used nothing has no costs at all."""
-    prices = ListPrice()
+    prices = MadeUpPrices(*UNPRICED)
     metrics.price(prices)
     answered_call(metrics, message_events(), EVENT_STREAM)
     answered_call(metrics, [message_body("unheard-of")], DOCUMENT)
@@ -64,14 +44,11 @@ def test_costs_are_counted_by_model(metrics: Metrics) -> None:
     answered_call(metrics, message_events(), EVENT_STREAM)
     scrape = Scrape(metrics)
     labels = {"relay": "anthropic", "client": "agent"}
-    assert scrape.value("relay_estimated_cost_usd_total", model=MODEL, **labels) == 0.25
+    assert scrape.value("relay_estimated_cost_usd_total", model=MODEL, **labels) == MESSAGE_DOLLARS
     assert scrape.value("relay_unpriced_requests_total", model="unheard-of", **labels) == 1
-    assert scrape.total("relay_estimated_cost_usd_total") == 0.25
+    assert scrape.total("relay_estimated_cost_usd_total") == MESSAGE_DOLLARS
     assert scrape.total("relay_unpriced_requests_total") == 1
-    assert prices.asked == [
-        ("anthropic", MODEL, MESSAGE_TOKENS),
-        ("anthropic", "unheard-of", MESSAGE_TOKENS),
-    ]
+    assert prices.asked == [Asked(model, MESSAGE_TOKENS) for model in (MODEL, "unheard-of")]
 
 
 def with_steps(*steps: dict[str, object]) -> bytes:
@@ -98,18 +75,18 @@ def test_what_the_api_ran_beside_an_answer_is_counted_by_its_model(metrics: Metr
 
 def test_costs_are_those_of_each_part(metrics: Metrics) -> None:
     """Together their prompts may be long, and none of them is; a call without a price is one."""
-    prices = ListPrice()
+    prices = MadeUpPrices(*UNPRICED)
     metrics.price(prices)
     answered_call(metrics, [with_steps(COMPACTION, COMPACTION, ADVICE, ADVICE)], DOCUMENT)
     assert prices.asked == [
-        ("anthropic", MODEL, MESSAGE_TOKENS),
-        *[("anthropic", MODEL, {"input": 180_000})] * 2,
-        *[("anthropic", "wise", {"output": 600})] * 2,
+        Asked(MODEL, MESSAGE_TOKENS),
+        *[Asked(MODEL, {"input": 180_000}, web_searches=0)] * 2,
+        *[Asked("wise", {"output": 600}, web_searches=0)] * 2,
     ]
-    assert prices.searches == [2, 0, 0, 0, 0]
     scrape = Scrape(metrics)
     labels = {"relay": "anthropic", "client": "agent"}
-    assert scrape.value("relay_estimated_cost_usd_total", model=MODEL, **labels) == 0.75
+    dollars = scrape.value("relay_estimated_cost_usd_total", model=MODEL, **labels)
+    assert dollars == pytest.approx(MESSAGE_DOLLARS + 3_600)
     assert scrape.value("relay_unpriced_requests_total", model="wise", **labels) == 1
 
 
@@ -117,8 +94,8 @@ def test_costs_of_models_over_the_limit_are_told_together(metrics: Metrics) -> N
     """Their prices are their own, their label is not."""
     for number in range(MODELS):
         answered_call(metrics, [message_body(f"model-{number}")], DOCUMENT)
-    metrics.price(ListPrice())
+    metrics.price(MadeUpPrices(*UNPRICED))
     answered_call(metrics, [message_body()], DOCUMENT)
     scrape = Scrape(metrics)
     labels = {"relay": "anthropic", "client": "agent", "model": "other"}
-    assert scrape.value("relay_estimated_cost_usd_total", **labels) == 0.25
+    assert scrape.value("relay_estimated_cost_usd_total", **labels) == MESSAGE_DOLLARS

@@ -14,6 +14,7 @@ from relay.telemetry.call import CallRecord
 from relay.telemetry.hops import HOP_OUTCOMES, HopOutcome, HopRecord
 from relay.telemetry.metrics import HopState, Metrics, RelayState
 from tests.harness.model_answers import MESSAGE_TOKENS, MODEL, message_body, message_events
+from tests.harness.prices import MESSAGE_DOLLARS, Asked, MadeUpPrices
 from tests.unit.telemetry.chains import DOCUMENT, EVENT_STREAM, attempt, chained, delivered, hop
 from tests.unit.telemetry.metrics.scrapes import ENDS, OPERATIONS, Scrape
 
@@ -223,39 +224,16 @@ def test_pace_is_that_of_the_last_answer(metrics: Metrics) -> None:
     )
 
 
-class Prices:
-    """Remembers what it was asked for."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, int]] = []
-
-    def cost(
-        self,
-        _: str,
-        model: str,
-        tokens: Mapping[str, int],
-        *,
-        web_searches: int = 0,
-        tier: str | None = None,
-    ) -> float | None:
-        """Return a dollar."""
-        assert web_searches
-        assert tier is None
-        self.asked.append((model, tokens["output"]))
-        return 1.0
-
-
 def test_each_attempt_has_its_own_price(metrics: Metrics) -> None:
     """Two prompts that a hop sent are not one that is twice as long."""
-    prices = Prices()
+    prices = MadeUpPrices()
     metrics.price(prices)
     record = delivered(
         chained(attempt([message_body()], DOCUMENT), attempt([message_body("other")], DOCUMENT))
     )
     scrape = observe(metrics, record)
-    output = MESSAGE_TOKENS["output"]
-    assert prices.asked == [(MODEL, output), ("other", output)]
-    assert scrape.total("relay_estimated_cost_usd_total") == 2
+    assert prices.asked == [Asked(model, MESSAGE_TOKENS) for model in (MODEL, "other")]
+    assert scrape.total("relay_estimated_cost_usd_total") == pytest.approx(2 * MESSAGE_DOLLARS)
 
 
 # Legs
