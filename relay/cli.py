@@ -17,12 +17,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from relay.commands import BadArguments, CommandError
 from relay.commands.arguments import VERSION, parser
 
 if TYPE_CHECKING:
     from relay.commands.doctor import System
     from relay.commands.env import Wish
-    from relay.config import ConfigurationError, ListenAddress, Settings
+    from relay.config import ConfigurationError, Settings
 
 OK: Final = 0
 FAILED: Final = 1
@@ -49,38 +50,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if end.code == UNUSABLE and arguments[0] == "env":
             _print(_failure_of(arguments))
         raise
-    command = COMMANDS[options.command]
     try:
-        return command(options)
+        return COMMANDS[options.command](options)
     except BrokenPipeError:
         # The reader of our output has closed it (`relay check | head -1`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except CommandError as error:
+        _complain(str(error))
+        return UNUSABLE if isinstance(error, BadArguments) else FAILED
+    except Exception as error:
+        from relay.config import ConfigurationError
 
-
-def _load(options: argparse.Namespace) -> Settings | None:
-    """Return the configuration, or None after saying what is wrong with it."""
-    from relay.config import ConfigurationError, find_file, load
-
-    try:
-        return load(find_file(options.config, os.environ))
-    except ConfigurationError as error:
+        if not isinstance(error, ConfigurationError):
+            raise
         _explain(error)
-        return None
+        return UNUSABLE
 
 
-def _load_to_serve(options: argparse.Namespace) -> Settings | None:
+def _load(options: argparse.Namespace) -> Settings:
+    from relay.config import find_file, load
+
+    return load(find_file(options.config, os.environ))
+
+
+def _load_to_serve(options: argparse.Namespace) -> Settings:
     """Return the configuration to serve by: as `_load`, if the ledger's folder is there too."""
-    from relay.config import ConfigurationError
     from relay.config.ledger import require_ledger_folder
 
     settings = _load(options)
-    if settings is not None:
-        try:
-            require_ledger_folder(settings)
-        except ConfigurationError as error:
-            _explain(error)
-            return None
+    require_ledger_folder(settings)
     return settings
 
 
@@ -109,8 +108,6 @@ def _serve(options: argparse.Namespace) -> int:
     # and then they are frozen, so that no later collection visits them.
     gc.disable()
     settings = _load_to_serve(options)
-    if settings is None:
-        return UNUSABLE
     import uvloop
 
     from relay.app import App
@@ -138,7 +135,6 @@ def _keep_what_is_loaded() -> None:
 
 def _init(options: argparse.Namespace) -> int:
     from relay.commands import init
-    from relay.config import ConfigurationError
 
     flags = init.Flags(
         case=options.case,
@@ -153,10 +149,9 @@ def _init(options: argparse.Namespace) -> int:
     )
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not options.yes
     if not (on_terminal or options.yes):
-        _complain(
+        raise BadArguments(
             "nothing was written: there is no terminal to ask on; --yes takes what is proposed"
         )
-        return UNUSABLE
     try:
         work = init.Setup(
             options.folder, flags, os.environ, init.Terminal() if on_terminal else None
@@ -165,18 +160,8 @@ def _init(options: argparse.Namespace) -> int:
             _print(line)
         for line in asyncio.run(work.check()):
             _print(line)
-    except init.Unusable as error:
-        _complain(str(error))
-        return UNUSABLE
-    except (init.InTheWay, init.Unwritable) as error:
-        _complain(str(error))
-        return FAILED
-    except ConfigurationError as error:
-        _explain(error)
-        return UNUSABLE
     except (EOFError, KeyboardInterrupt):
-        _complain("nothing was written")
-        return FAILED
+        raise CommandError("nothing was written") from None
     for number, line in enumerate(work.next_steps()):
         _print(f"{'' if number else 'next':<9} {line}")
     return OK
@@ -185,8 +170,6 @@ def _init(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     options.config = options.file or options.config
     settings = _load(options)
-    if settings is None:
-        return UNUSABLE
     from relay.commands.check import describe
 
     for line in asyncio.run(describe(settings)):
@@ -216,24 +199,16 @@ def _env(options: argparse.Namespace) -> int:
 
 
 def _print_environment(options: argparse.Namespace) -> int:
-    from relay.commands import CommandError
     from relay.commands.agents import OWN_FILE
     from relay.commands.env import Wish, agent_environment, ambiguities
     from relay.commands.env_formats import NOTATIONS, SHELLS
 
     agent = options.agent or OWN_FILE.get(options.format)
     if OWN_FILE.get(options.format, agent) != agent:
-        _complain(f"{options.format} is the file of {OWN_FILE[options.format]} alone")
-        return UNUSABLE
+        raise BadArguments(f"{options.format} is the file of {OWN_FILE[options.format]} alone")
     settings = _load(options)
-    if settings is None:
-        return UNUSABLE
     wish = Wish(agent, options.host, options.client, options.relay, options.discover_models)
-    try:
-        environment = asyncio.run(agent_environment(settings, wish))
-    except CommandError as error:
-        _complain(str(error))
-        return FAILED
+    environment = asyncio.run(agent_environment(settings, wish))
     notes = environment.notes if options.format in SHELLS else ()
     for remark in (*ambiguities(settings, wish), *notes):
         _complain(remark)
@@ -243,12 +218,10 @@ def _print_environment(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from relay.commands import CommandError, run
+    from relay.commands import run
     from relay.commands.env import Wish, ambiguities
 
     settings = _load_to_serve(options) if options.serve else _load(options)
-    if settings is None:
-        return UNUSABLE
     try:
         agent = run.agent_of(options.program, options.agent)
         wish = Wish(agent, None, options.client, options.relay, options.discover_models)
@@ -256,8 +229,7 @@ def _run(options: argparse.Namespace) -> int:
             return _serve_and_run(settings, wish, options.program)
         start = asyncio.run(run.prepare(settings, wish, options.program, os.environ))
     except CommandError as error:
-        _complain(f"{error}; nothing was started")
-        return UNUSABLE
+        raise BadArguments(f"{error}; nothing was started") from error
     for remark in (*ambiguities(settings, wish), *start.warnings):
         _complain(remark)
     return run.run(start)
@@ -272,64 +244,36 @@ def _serve_and_run(settings: Settings, wish: Wish, program: Sequence[str]) -> in
 
 
 def _token(options: argparse.Namespace) -> int:
-    from relay.commands import CommandError
     from relay.commands.token import fresh_token, write_client, write_token
 
-    if options.client is None and (options.lasts is not None or options.folder is not None):
-        _complain("--for and --folder go with --client")
-        return UNUSABLE
-    try:
-        if options.client is not None:
-            folder = _client_folder(options)
-            if folder is None:
-                return UNUSABLE
-            _print(str(write_client(folder, options.client, options.lasts)))
-        elif options.to is None:
-            _print(fresh_token())
-        else:
-            written = write_token(options.to)
-            _print(f"{options.to}: {'a fresh token' if written else 'there is a token already'}")
-    except CommandError as error:
-        _complain(str(error))
-        return FAILED
+    if options.client is not None:
+        _print(str(write_client(_client_folder(options), options.client, options.lasts)))
+    elif options.lasts is not None or options.folder is not None:
+        raise BadArguments("--for and --folder go with --client")
+    elif options.to is None:
+        _print(fresh_token())
+    else:
+        written = write_token(options.to)
+        _print(f"{options.to}: {'a fresh token' if written else 'there is a token already'}")
     return OK
 
 
-def _client_folder(options: argparse.Namespace) -> Path | None:
-    """Return the folder of clients that is meant, or None after saying why there is none."""
+def _client_folder(options: argparse.Namespace) -> Path:
+    """Return the folder of clients that is meant."""
     if options.folder is not None:
         return Path(options.folder)
-    settings = _load(options)
-    if settings is None:
-        return None
-    if len(settings.folders) != 1:
-        _complain(f"agent.yaml names {len(settings.folders)} folders of clients; say --folder DIR")
-        return None
-    return Path(settings.folders[0].folder)
-
-
-def _admin_address(options: argparse.Namespace) -> ListenAddress:
-    """Return where the admin pages are, as the configuration says if it can be read."""
-    from relay.commands import admin_address as where
-    from relay.config import ConfigurationError, find_file
-
-    try:
-        configured = where.configured_admin(find_file(options.config, os.environ))
-    except ConfigurationError:
-        configured = None
-    return where.interface_host(where.admin_address(configured, os.environ))
+    folders = _load(options).folders
+    if len(folders) != 1:
+        raise BadArguments(f"agent.yaml names {len(folders)} folders of clients; say --folder DIR")
+    return Path(folders[0].folder)
 
 
 def _health(options: argparse.Namespace) -> int:
-    from relay.commands import CommandError
+    from relay.commands.admin_address import admin_address
     from relay.commands.health import ask
 
-    try:
-        page = "/readyz" if options.ready else "/healthz"
-        status, text = ask(_admin_address(options), page)
-    except (CommandError, ValueError) as error:
-        _complain(str(error))
-        return FAILED
+    page = "/readyz" if options.ready else "/healthz"
+    status, text = ask(admin_address(options.config, os.environ), page)
     _print(text.rstrip())
     return OK if status == 200 else FAILED
 
@@ -340,27 +284,22 @@ def _doctor(options: argparse.Namespace) -> int:
     from relay.commands import doctor
 
     if options.from_agent is not None:
-        try:
-            examined = doctor.diagnose_from_agent(
-                options.from_agent, os.environ, sys.stdout, as_json=options.json
-            )
-            return asyncio.run(examined)
-        except doctor.BadAddress as error:
-            _complain(str(error))
-            return UNUSABLE
+        examined = doctor.diagnose_from_agent(
+            options.from_agent, os.environ, sys.stdout, as_json=options.json
+        )
+        return asyncio.run(examined)
     system = doctor.System(docker=shutil.which("docker"), environment=os.environ)
     if options.report is not None:
         return _report(options, system)
-    settings = _load(options)
-    if settings is None:
-        return UNUSABLE
     stream = doctor.StreamOptions(wanted=options.stream, model=options.model)
-    return asyncio.run(doctor.diagnose(settings, system, stream, sys.stdout, as_json=options.json))
+    examined = doctor.diagnose(_load(options), system, stream, sys.stdout, as_json=options.json)
+    return asyncio.run(examined)
 
 
 def _report(options: argparse.Namespace, system: System) -> int:
     """Write a report; it is made of a configuration with mistakes as well."""
-    from relay.commands import CommandError, report
+    from relay.commands import report
+    from relay.commands.admin_address import admin_address
     from relay.config import ConfigurationError, find_file, load
 
     file: Path | None = None
@@ -370,30 +309,22 @@ def _report(options: argparse.Namespace, system: System) -> int:
         loaded = load(file)
     except ConfigurationError as error:
         loaded = error
-    try:
-        text = asyncio.run(report.compose(file, loaded, system, _admin_address(options)))
-        if options.report == "-":
-            _print(text.rstrip())
-        else:
-            _print(str(report.write(text, Path())))
-            _complain("look it through before you hand it to anybody")
-    except (CommandError, ValueError) as error:
-        _complain(str(error))
-        return FAILED
+    admin = admin_address(options.config, os.environ)
+    text = asyncio.run(report.compose(file, loaded, system, admin))
+    if options.report == "-":
+        _print(text.rstrip())
+    else:
+        _print(str(report.write(text, Path())))
+        _complain("look it through before you hand it to anybody")
     return OK
 
 
 def _top(options: argparse.Namespace) -> int:
-    from relay.commands import CommandError
+    from relay.commands.admin_address import admin_address
     from relay.commands.top import run
 
-    try:
-        address = _admin_address(options)
-    except (CommandError, ValueError) as error:
-        _complain(str(error))
-        return FAILED
     return run(
-        address,
+        admin_address(options.config, os.environ),
         once=options.once,
         as_json=options.json,
         interval=options.interval,
@@ -402,22 +333,11 @@ def _top(options: argparse.Namespace) -> int:
 
 
 def _usage(options: argparse.Namespace) -> int:
-    from relay.commands import CommandError, usage
+    from relay.commands import usage
 
-    settings = None if options.ledger is not None else _load(options)
-    if options.ledger is None and settings is None:
-        return UNUSABLE
-    try:
-        ledger = usage.ledger_of(options.ledger, settings, os.environ)
-        wish = usage.wish_of(options)
-    except usage.Unanswerable as error:
-        _complain(str(error))
-        return UNUSABLE
-    try:
-        usage.run(ledger, wish, sys.stdout)
-    except CommandError as error:
-        _complain(str(error))
-        return FAILED
+    settings = _load(options) if options.ledger is None else None
+    ledger = usage.ledger_of(options.ledger, settings, os.environ)
+    usage.run(ledger, usage.wish_of(options), sys.stdout)
     return OK
 
 

@@ -9,3 +9,7 @@ from __future__ import annotations
 
 class CommandError(Exception):
     """A command cannot do what it is asked; the text says why."""
+
+
+class BadArguments(CommandError):
+    """What it is asked makes no sense; the text says what would."""

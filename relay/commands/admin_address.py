@@ -6,29 +6,43 @@ It is found without a valid configuration: a health check must work with a broke
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from relay.commands import CommandError
-from relay.config import DEFAULT_ADMIN, ListenAddress, parse_listen
+from relay.config import (
+    DEFAULT_ADMIN,
+    ConfigurationError,
+    ListenAddress,
+    find_file,
+    parse_listen,
+)
 
 # Whoever listens everywhere is called on loopback.
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared
 
 
-def admin_address(settings_admin: str | None, environment: Mapping[str, str]) -> ListenAddress:
-    """Return where the admin pages of this container or host are."""
-    text = environment.get("RELAY_ADMIN", "").split(",")[0].strip() or settings_admin
-    return parse_listen(text or DEFAULT_ADMIN)
+def admin_address(named: str | None, environment: Mapping[str, str]) -> ListenAddress:
+    """Return where the admin pages are, as the configuration says if it can be read.
+
+    ``named`` is where the configuration is, if not where it is looked for.
+
+    Raises:
+        CommandError: The address makes no sense, or its interface has none.
+    """
+    variable = environment.get("RELAY_ADMIN", "").split(",")[0].strip()
+    try:
+        address = parse_listen(variable or _configured(named, environment) or DEFAULT_ADMIN)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    return interface_host(address)
 
 
-def configured_admin(path: Path) -> str | None:
-    """Return the file's ``admin`` if it can be read; a health check needs no valid file."""
+def _configured(named: str | None, environment: Mapping[str, str]) -> str | None:
     from yaml import YAMLError, safe_load  # noqa: PLC0415  # only where there is a file to read
 
     try:
-        data = safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, YAMLError):
+        data = safe_load(find_file(named, environment).read_text(encoding="utf-8"))
+    except (ConfigurationError, OSError, ValueError, YAMLError):
         return None
     value = data.get("admin") if isinstance(data, dict) else None
     value = value[0] if isinstance(value, list) and value else value

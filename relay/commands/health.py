@@ -26,7 +26,7 @@ def ask(address: ListenAddress, page: str) -> tuple[int, str]:
     try:
         connection.request("GET", page)
         response = connection.getresponse()
-        return response.status, response.read().decode()
+        return response.status, response.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
         raise CommandError(f"no relay answers at {address}") from error
     finally:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.commands.doctor import BadAddress, diagnose_from_agent, from_agent
+from relay.commands import BadArguments
+from relay.commands.doctor import diagnose_from_agent, from_agent
 from tests.harness.relay import LocalRelay
 from tests.harness.secrets import OTHER_TOKEN, TOKEN
 from tests.harness.upstream import Upstream
@@ -136,7 +137,7 @@ async def test_a_token_that_no_header_can_have(relay: LocalRelay, upstream: Upst
 )
 async def test_an_address_that_is_none(url: str) -> None:
     """It is said what one looks like."""
-    with pytest.raises(BadAddress, match="is a URL like http://"):
+    with pytest.raises(BadArguments, match="is a URL like http://"):
         await seen(url)
 
 

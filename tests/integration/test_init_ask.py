@@ -16,8 +16,9 @@ from typing import Self
 import pytest
 
 from relay.cli import FAILED, OK
+from relay.commands import BadArguments
 from relay.commands.client import BlockingClient
-from relay.commands.init import Flags, Unusable
+from relay.commands.init import Flags
 from relay.commands.init.ask import choose
 from relay.commands.init.detect import look_around
 from relay.config import load
@@ -236,5 +237,5 @@ def test_chain_is_offered_first_where_a_headroom_answers(folder: Path) -> None:
 
 def test_flag_that_cannot_be_used_is_found_before_anything_is_asked(folder: Path) -> None:
     """Rather than after five answers."""
-    with pytest.raises(Unusable):
+    with pytest.raises(BadArguments):
         choose(Flags(upstream="nonsense"), look_around(folder, {}), Answers())

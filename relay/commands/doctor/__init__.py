@@ -19,14 +19,13 @@ from relay.commands.client import Client
 from relay.commands.doctor import api, exposure, from_agent, local, platforms
 from relay.commands.doctor.api import Held
 from relay.commands.doctor.findings import Findings, Report
-from relay.commands.doctor.from_agent import BadAddress
 from relay.commands.doctor.hops import extras_of
 from relay.commands.doctor.host import System
 from relay.commands.doctor.streams import StreamOptions
 from relay.config import RelaySettings, Settings
 from relay.credentials.credential import Credential
 
-__all__ = ["BadAddress", "StreamOptions", "System", "diagnose", "diagnose_from_agent"]
+__all__ = ["StreamOptions", "System", "diagnose", "diagnose_from_agent"]
 
 _OK: Final = 0
 _FAILED: Final = 1
@@ -88,7 +87,7 @@ async def diagnose_from_agent(
     """Examine what can be reached from an agent's container; return the exit status.
 
     Raises:
-        BadAddress: The URL is malformed.
+        BadArguments: The URL is malformed.
     """
     address, path = from_agent.parse(url)
     tokens = (environment.get(name, "") for name in from_agent.TOKENS)

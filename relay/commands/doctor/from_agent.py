@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from relay import EXAMPLES, SECURITY
+from relay.commands import BadArguments
 from relay.commands.client import Answer, Client, NoAnswer
 from relay.commands.doctor.calls import MODELS
 from relay.commands.doctor.exposure import DEFAULT_SUBNET, SERVICES, name_of
@@ -28,15 +29,11 @@ TOKENS: Final = ("ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY")
 """Where `relay env` puts an agent's token."""
 
 
-class BadAddress(Exception):
-    """The relay's URL cannot be used; the text says why."""
-
-
 def parse(url: str) -> tuple[ListenAddress, str]:
     """Return the host, as an IP address or name, with its port, and a relay's path.
 
     Raises:
-        BadAddress: It is none.
+        BadArguments: It is none.
     """
     try:
         parts = urlsplit(url)
@@ -44,7 +41,7 @@ def parse(url: str) -> tuple[ListenAddress, str]:
     except ValueError:
         host = port = None
     if not host or parts.scheme != "http" or not _sendable(parts.path) or " " in parts.path:
-        raise BadAddress("the relay's address is a URL like http://10.84.84.1:8484")
+        raise BadArguments("the relay's address is a URL like http://10.84.84.1:8484")
     path = parts.path.rstrip("/").removesuffix("/v1")
     return ListenAddress(host, port or _DEFAULT_PORT), path or _DEFAULT_RELAY
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from relay.commands.check import describe
-from relay.commands.init.ask import Choices, Console, Flags, Terminal, Unusable, choose
+from relay.commands.init.ask import Choices, Console, Flags, Terminal, choose
 from relay.commands.init.detect import Found, look_around, secret_name, value_of
 from relay.commands.init.messages import next_steps, what_was_found
 from relay.commands.init.templates import (
@@ -29,8 +29,6 @@ from relay.commands.init.way_out import SECRET_NAME
 from relay.commands.init.write import (
     SECRET,
     Draft,
-    InTheWay,
-    Unwritable,
     ignored,
     is_under_git,
     merged,
@@ -41,7 +39,7 @@ from relay.commands.init.write import (
 from relay.commands.token import fresh_token
 from relay.config import Settings, load
 
-__all__ = ["Console", "Flags", "InTheWay", "Setup", "Terminal", "Unusable", "Unwritable"]
+__all__ = ["Console", "Flags", "Setup", "Terminal"]
 
 # The image's own user, for files that root writes.
 _IMAGE_IDS: Final = (10001, 10001)
@@ -66,8 +64,8 @@ class Setup:
         """Write the files, and yield a line for each.
 
         Raises:
-            InTheWay: Something else is there, and there is no ``force``; nothing was written.
-            Unwritable: A file cannot be read or written.
+            CommandError: Something else is there, and there is no ``force``: then nothing was
+                written; or a file cannot be read or written.
         """
         for state, path in write_all(list(self._drafts(force=force)), force=force):
             yield f"{state:<9} {path}"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeVar
 
+from relay.commands import BadArguments
 from relay.commands.init.detect import (
     APIS,
     BRIDGE,
@@ -35,10 +36,6 @@ _WHAT: Final[Mapping[Credential, str]] = {
     "subscription": "Claude Code's own login on this host, for your own subscription",
     "openai": "an API key of OpenAI's",
 }
-
-
-class Unusable(Exception):
-    """An answer or a flag that cannot be used; the text says what would be right."""
 
 
 class Console(Protocol):
@@ -110,7 +107,7 @@ def choose(flags: Flags, found: Found, console: Console | None) -> Choices:
     """Return all choices: from flags, from answers, from what was found, in this order.
 
     Raises:
-        Unusable: A flag cannot be used.
+        BadArguments: A flag cannot be used.
     """
     credentials = _check_credentials(flags.credentials)
     wanted = _egress(flags.egress)
@@ -122,7 +119,7 @@ def choose(flags: Flags, found: Found, console: Console | None) -> Choices:
     chain = _ask_chain(flags, upstream, headroom, console)
     ends = _ends(upstream, credentials, chain=chain)
     if wanted is not None and not ends:
-        raise Unusable("--egress is for an API beyond this host, by https")
+        raise BadArguments("--egress is for an API beyond this host, by https")
     egress = wanted if flags.egress is not None else _ask_egress(ends, found, console)
     return Choices(
         case=case,
@@ -144,7 +141,7 @@ def _ask(console: Console | None, question: str, proposed: str, read: Callable[[
     while console is not None:
         try:
             return read(console.ask(f"{question} [{proposed}] ").strip() or proposed)
-        except Unusable as error:
+        except BadArguments as error:
             console.say(str(error))
     return read(proposed)
 
@@ -160,7 +157,7 @@ def _ask_case(found: Found, console: Console | None) -> Case:
 
 def _case(text: str) -> Case:
     if text not in ("compose", "host"):
-        raise Unusable("answer compose or host")
+        raise BadArguments("answer compose or host")
     return "compose" if text == "compose" else "host"
 
 
@@ -168,7 +165,7 @@ def _flag(text: str) -> bool:
     try:
         return _YES_OR_NO[text.lower()]
     except KeyError:
-        raise Unusable("answer y or n") from None
+        raise BadArguments("answer y or n") from None
 
 
 def _ask_credentials(found: Found, console: Console | None) -> tuple[Credential, ...]:
@@ -192,13 +189,13 @@ def _credentials(text: str) -> tuple[Credential, ...]:
     known = {str(name): name for name in _WHAT}
     names = [name.strip() for name in text.split(",")]
     if not all(name in known for name in names):
-        raise Unusable(f"answer with some of {', '.join(known)}")
+        raise BadArguments(f"answer with some of {', '.join(known)}")
     return _check_credentials(tuple(dict.fromkeys(known[name] for name in names)))
 
 
 def _check_credentials(credentials: tuple[Credential, ...]) -> tuple[Credential, ...]:
     if len([name for name in credentials if name != "openai"]) > 1:
-        raise Unusable("choose one of anthropic, claude and subscription: they are for one API")
+        raise BadArguments("choose one of anthropic, claude and subscription: they are for one API")
     return credentials
 
 
@@ -214,7 +211,7 @@ def _upstream(text: str) -> str:
     try:
         parse_upstream(text)
     except ValueError as error:
-        raise Unusable(f"the address {error}") from None
+        raise BadArguments(f"the address {error}") from None
     return text
 
 
@@ -222,7 +219,7 @@ def _ask_chain(flags: Flags, upstream: str, headroom: str | None, console: Conso
     """Return whether Headroom sends on to the relay; asked where one runs already."""
     if flags.chain is not None:
         if flags.chain and is_api(upstream):
-            raise Unusable("--chain wants an LLM proxy's address as --upstream, not the API's")
+            raise BadArguments("--chain wants an LLM proxy's address as --upstream, not the API's")
         return flags.chain
     if headroom is None:
         return upstream == HEADROOM
@@ -269,7 +266,7 @@ def _egress(text: str | None) -> WayOut | None:
     try:
         return WayOut(str(parse_proxy(text)))
     except ValueError as error:
-        raise Unusable(f"the proxy {error}") from None
+        raise BadArguments(f"the proxy {error}") from None
 
 
 def _ask_store_login(flags: Flags, egress: WayOut | None, console: Console | None) -> bool:

@@ -16,19 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from relay.commands import CommandError
+
 PUBLIC: Final = 0o644
 SECRET: Final = 0o600
 _ASSIGNMENT: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
 
 State = Literal["wrote", "kept"]
-
-
-class InTheWay(Exception):
-    """A file is there that this must not replace; the text names it."""
-
-
-class Unwritable(Exception):
-    """A file cannot be written; the text names it and says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +41,8 @@ def write_all(drafts: Iterable[Draft], *, force: bool) -> list[tuple[State, Path
     """Write the files, and return what was done with each.
 
     Raises:
-        InTheWay: One is there with another text, and there is no ``force``; none was written.
-        Unwritable: One cannot be written.
+        CommandError: One is there with another text, and there is no ``force``: then none was
+            written; or one cannot be written.
     """
     planned = [(_state(draft, force=force), draft) for draft in drafts]
     for state, draft in planned:
@@ -64,7 +58,7 @@ def _state(draft: Draft, *, force: bool) -> State:
     if current == draft.text or (draft.when_there == "keep" and current.strip()):
         return "kept"
     if draft.when_there == "refuse" and current.strip() and not force:
-        raise InTheWay(f"{draft.path} is there, and says something else; --force replaces it")
+        raise CommandError(f"{draft.path} is there, and says something else; --force replaces it")
     return "wrote"
 
 
@@ -72,7 +66,7 @@ def read_text(path: Path) -> str | None:
     """Return a file's text, without a byte order mark, or None where there is none.
 
     Raises:
-        Unwritable: It is there, and cannot be read.
+        CommandError: It is there, and cannot be read.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -80,7 +74,7 @@ def read_text(path: Path) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise Unwritable(f"{path} cannot be read: {(reason or 'unknown').lower()}") from error
+        raise CommandError(f"{path} cannot be read: {(reason or 'unknown').lower()}") from error
 
 
 def _write(draft: Draft) -> None:
@@ -101,7 +95,7 @@ def _write(draft: Draft) -> None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         reason = (error.strerror or "unknown").lower()
-        raise Unwritable(f"{draft.path} cannot be written: {reason}") from error
+        raise CommandError(f"{draft.path} cannot be written: {reason}") from error
 
 
 def _make_folder(folder: Path) -> None:
@@ -144,12 +138,12 @@ def merged(
     """Return a .env with these variables in it and without the outdated; all else stays.
 
     Raises:
-        InTheWay: It says something else of one of them, and there is no ``force``.
+        CommandError: It says something else of one of them, and there is no ``force``.
     """
     current = variables_in(text)
     for name, value in variables.items():
         if not force and current.get(name, value) != value:
-            raise InTheWay(f".env says something else of {name}; --force replaces it")
+            raise CommandError(f".env says something else of {name}; --force replaces it")
     lines = []
     for line in text.splitlines():
         match = _ASSIGNMENT.fullmatch(line)

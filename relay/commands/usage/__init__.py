@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, TextIO, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from relay.commands import CommandError
+from relay.commands import BadArguments, CommandError
 from relay.config import Settings
 from relay.config.ledger import environment_timezone
 from relay.telemetry.ledger.file import Unusable
@@ -32,10 +32,6 @@ _FORGOTTEN: Final = (
     "limits of a relay that runs go on counting them until it is started anew\n"
 )
 _SINCE: Final = "--since must be like 7d, or a day like 2026-11-30"
-
-
-class Unanswerable(Exception):
-    """The question cannot be answered, or there is no ledger; the text says why."""
 
 
 class LedgerPlace(NamedTuple):
@@ -63,13 +59,13 @@ def ledger_of(
     """Return the ledger that is named, or the configuration's.
 
     Raises:
-        Unanswerable: There is none.
+        BadArguments: There is none.
     """
     if named is not None:
         return LedgerPlace(named, environment_timezone(environment))
     if settings is None or settings.ledger is None:
         example = "ledger: {path: /var/lib/relay/ledger.db}"
-        raise Unanswerable(f"no ledger is configured; add {example}, or name one with --ledger")
+        raise BadArguments(f"no ledger is configured; add {example}, or name one with --ledger")
     return LedgerPlace(Path(settings.ledger.path), settings.timezone, settings)
 
 
@@ -77,13 +73,13 @@ def wish_of(options: argparse.Namespace) -> Wish:
     """Return what the arguments ask for.
 
     Raises:
-        Unanswerable: They make no sense.
+        BadArguments: They make no sense.
     """
     if options.since is not None:
         try:
             first_day(options.since, day_of(time.time(), UTC))
         except ValueError:
-            raise Unanswerable(_SINCE) from None
+            raise BadArguments(_SINCE) from None
     form: Form = "json" if options.json else "csv" if options.csv else "table"
     question = Question(options.report, options.since, options.client)
     return Wish(question, form, options.export, _whom(options.forget))
@@ -96,7 +92,7 @@ def _whom(text: str | None) -> tuple[Whom, str] | None:
     for known in get_args(Whom):
         if kind == known and name:
             return known, name
-    raise Unanswerable("--forget must be session:ID or client:NAME")
+    raise BadArguments("--forget must be session:ID or client:NAME")
 
 
 def run(ledger: LedgerPlace, wish: Wish, out: TextIO) -> None:

@@ -4,54 +4,42 @@ from pathlib import Path
 
 import pytest
 
-from relay.commands.admin_address import admin_address, configured_admin, page_url
+from relay.commands import CommandError
+from relay.commands.admin_address import admin_address, page_url
 from relay.config import ListenAddress
+
+DEFAULT = "127.0.0.1:9484"
 
 
 @pytest.mark.parametrize(
-    ("configured", "environment", "address"),
+    ("text", "variable", "address"),
     [
-        (None, {}, "127.0.0.1:9484"),
-        ("127.0.0.1:1", {}, "127.0.0.1:1"),
-        ("127.0.0.1:1", {"RELAY_ADMIN": "[::1]:2"}, "[::1]:2"),
-        (None, {"RELAY_ADMIN": " docker0:2 , 127.0.0.1:3"}, "docker0:2"),
-        ("127.0.0.1:1", {"RELAY_ADMIN": ""}, "127.0.0.1:1"),
+        ("admin: '127.0.0.1:1'\n", "", "127.0.0.1:1"),
+        ("admin: ['127.0.0.1:1', '[::1]:2']\n", "", "127.0.0.1:1"),
+        ("admin: '127.0.0.1:1'\n", "[::1]:2", "[::1]:2"),
+        ("", " lo:2 , 127.0.0.1:3", "127.0.0.1:2"),
+        *[(text, "", DEFAULT) for text in ("admin: []\n", "admin: 5\n", "admin: {a: b}\n")],
+        *[(text, "", DEFAULT) for text in ("listen: x\n", "- a\n", "", "admin: [\n")],
+        ("admin: \x01\n", "", DEFAULT),
+        (b"\xff\xfe", "", DEFAULT),
+        (None, "", DEFAULT),
     ],
 )
 def test_admin_address_is_the_relays(
-    configured: str | None, environment: dict[str, str], address: str
+    tmp_path: Path, text: str | bytes | None, variable: str, address: str
 ) -> None:
-    """By the same order as the relay's own."""
-    assert str(admin_address(configured, environment)) == address
-
-
-@pytest.mark.parametrize(
-    ("text", "admin"),
-    [
-        ("admin: '127.0.0.1:1'\n", "127.0.0.1:1"),
-        ("admin: ['127.0.0.1:1', '[::1]:2']\n", "127.0.0.1:1"),
-        ("admin: []\n", None),
-        ("admin: 5\n", None),
-        ("admin: {a: b}\n", None),
-        ("listen: x\n", None),
-        ("- a\n", None),
-        ("", None),
-        ("admin: [\n", None),
-        ("admin: \x01\n", None),
-    ],
-)
-def test_health_check_needs_no_valid_file(tmp_path: Path, text: str, admin: str | None) -> None:
-    """Only the address, if it can be read."""
+    """By the same order as the relay's own; a health check needs no valid file, nor any."""
     file = tmp_path / "agent.yaml"
-    file.write_text(text)
-    assert configured_admin(file) == admin
+    if text is not None:
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert str(admin_address(str(file), {"RELAY_ADMIN": variable})) == address
 
 
-def test_health_check_needs_no_file_at_all(tmp_path: Path) -> None:
-    """Nor one that is text."""
-    assert configured_admin(tmp_path / "missing.yaml") is None
-    (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    assert configured_admin(tmp_path / "binary") is None
+@pytest.mark.parametrize("variable", ["nothing", "127.0.0.1:x", "no-such-interface:1"])
+def test_what_is_no_address_is_said(tmp_path: Path, variable: str) -> None:
+    """In the variable, which is looked at first."""
+    with pytest.raises(CommandError):
+        admin_address(str(tmp_path / "missing.yaml"), {"RELAY_ADMIN": variable})
 
 
 @pytest.mark.parametrize(
