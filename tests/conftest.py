@@ -12,6 +12,7 @@ import uvloop
 from hypothesis import settings
 
 from tests.harness import variables
+from tests.harness.chain import Chain, running_chain
 from tests.harness.clock import WallClock
 from tests.harness.configuration import both_relays, configuration
 from tests.harness.peer import Agent
@@ -100,3 +101,10 @@ async def two_relays(upstream: Upstream, tmp_path: Path) -> AsyncIterator[LocalR
 async def agent(relay: LocalRelay) -> Agent:
     """An agent connected to the relay."""
     return await relay.agent()
+
+
+@pytest.fixture
+async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
+    """A relay with one hop, which the test plays."""
+    async with running_chain(tmp_path) as running:
+        yield running

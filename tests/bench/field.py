@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tests.bench import calling, peers
 from tests.bench.peers import CALLS, CHAIN, DIRECT, RELAYS, STREAMS, Setting, Upstreams
-from tests.bench.processes import ROOT, await_port, cpu_seconds, start
+from tests.bench.processes import ROOT, await_port, start
+from tests.faults.processes import cpu_seconds
 from tests.harness.ports import free_ports
 
 

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.faults.processes import cpu_seconds
+
 ROOT: Final = Path(__file__).parents[2]
 _START_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.001
@@ -76,15 +78,6 @@ def await_port(port: int, process: subprocess.Popen[str], log: Path) -> None:
             return
         time.sleep(_POLL_SECONDS)
     raise SystemExit(f"{process.args!r} does not start:\n{log.read_text()}")
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return a process's CPU time, its own and the kernel's for it.
-
-    The clock is that of clock_getcpuclockid(3), which Python offers for threads alone; the
-    kernel makes its number so. /proc/pid/stat counts the same time, but in ticks of 10 ms.
-    """
-    return time.clock_gettime((~pid << 3) | 2)
 
 
 def await_rest(pid: int) -> None:

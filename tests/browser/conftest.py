@@ -32,3 +32,11 @@ async def browser(driver: webdriver.Chrome) -> AsyncIterator[Browser]:
     await asyncio.to_thread(driver.switch_to.window, driver.window_handles[0])
     if browser.stays_at_home:
         assert [each for each in browser.requests if not each.startswith("http://localhost:")] == []
+
+
+@pytest.fixture
+async def quiet_console(browser: Browser) -> AsyncIterator[None]:
+    """Nothing goes wrong in the page itself."""
+    yield
+    await browser.read_logs()
+    assert browser.messages == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,26 +13,13 @@ from tests.harness.chain import HOP, Chain, running_chain
 from tests.harness.messages import OK, request
 from tests.harness.model_answers import MESSAGE_STREAM
 
+pytestmark = pytest.mark.usefixtures("quiet_console")
+
 # What the line of boxes shows: of each box its classes, of each leg its texts.
 PARTS = """
 return [...document.querySelectorAll(".chain li")].map((each) =>
   [each.className, each.innerText.replaceAll("\\n", " | ")]);
 """
-
-
-@pytest.fixture(autouse=True)
-async def quiet_console(browser: Browser) -> AsyncIterator[None]:
-    """Nothing goes wrong in the page itself."""
-    yield
-    await browser.read_logs()
-    assert browser.messages == []
-
-
-@pytest.fixture
-async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
-    """A relay with Headroom on its way."""
-    async with running_chain(tmp_path) as running:
-        yield running
 
 
 async def parts(browser: Browser) -> list[list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -18,16 +17,10 @@ from tests.harness.model_answers import MODEL
 from tests.harness.relay import LocalRelay, events_of
 from tests.harness.upstream import Upstream
 
+pytestmark = pytest.mark.usefixtures("quiet_console")
+
 HEADINGS = ["Chains", "Now", "Lately", "Use", "Wrong"]
 LEDGER_HINT = "The relay keeps no ledger"
-
-
-@pytest.fixture(autouse=True)
-async def quiet_console(browser: Browser) -> AsyncIterator[None]:
-    """Nothing goes wrong in the page itself."""
-    yield
-    await browser.read_logs()
-    assert browser.messages == []
 
 
 async def test_before_the_first_call_it_says_how_to_start_one(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,6 +22,8 @@ from tests.harness.model_answers import MODEL
 from tests.harness.relay import running_relay
 from tests.harness.upstream import Upstream
 
+pytestmark = pytest.mark.usefixtures("quiet_console")
+
 BERLIN = ZoneInfo("Europe/Berlin")
 HINT = "The relay keeps no ledger"
 TOTALS = """
@@ -36,14 +37,6 @@ return [...document.querySelectorAll(".column-of-day")].map((each) =>
   each.style.getPropertyValue("--height"));
 """
 CALL = (MESSAGES, f"x-claude-code-session-id: {SESSION}")
-
-
-@pytest.fixture(autouse=True)
-async def quiet_console(browser: Browser) -> AsyncIterator[None]:
-    """Nothing goes wrong in the page itself."""
-    yield
-    await browser.read_logs()
-    assert browser.messages == []
 
 
 def with_ledger(port: int, folder: Path, *rows: Row, **changes: object) -> Config:

@@ -20,6 +20,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.installation import Installation, let_in
+from tests.e2e.pod import docker
 from tests.e2e.stack import PROJECT, Agent, Stack, eventually, get
 from tests.e2e.test_streaming import MESSAGES, STREAM, standin
 from tests.harness.ports import free_ports
@@ -62,13 +63,6 @@ def earlier_tree(folder: Path) -> Path:
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
         tar.extractall(folder, filter="data")
     return folder
-
-
-def docker(*arguments: str) -> str:
-    """Run docker and return what it prints."""
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @contextmanager

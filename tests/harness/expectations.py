@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -40,3 +42,11 @@ async def eventually(holds: Callable[[], bool]) -> None:
             turn = loop.create_future()
             loop.call_later(0.005, turn.set_result, None)
             await turn
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to do."""
+    deadline = time.monotonic() + FUSE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        os.sched_yield()

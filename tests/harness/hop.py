@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -114,3 +114,8 @@ async def running_stand_ins(
         for name, each in hops.items():
             await aim(each, chain.return_address(name))
         yield chain
+
+
+def plays(mode: str, **arguments: str) -> Settings:
+    """Return a hop that does this with all calls."""
+    return replace(AIMLESS, default_mode=mode, default_arguments=arguments)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import re
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,7 +32,7 @@ class Log(CallHandler):
     def take_calls(self, records: Iterable[CallRecord]) -> None:
         """Take calls that are over."""
         for each in records:
-            self.take(self._json.format_call(call_fields(each), time.time_ns()))
+            self.take(self._json.format_call(call_fields(each), int(each.ended * 1e9)))
 
     def take(self, line: str) -> None:
         """Take a line."""
@@ -65,3 +64,9 @@ class Log(CallHandler):
         self._changed.clear()
         async with asyncio.timeout(FUSE_SECONDS):
             await self._changed.wait()
+
+
+def paths_in(text: str) -> list[str]:
+    """Return the paths of the calls in these lines, and the messages."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    return [line.get("path") or line["message"] for line in lines]

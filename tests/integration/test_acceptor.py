@@ -17,17 +17,7 @@ from relay.downstream.acceptor import AT_ONCE, Acceptor
 from relay.downstream.listener import listen
 from tests.harness import FUSE_SECONDS
 from tests.harness.expectations import eventually
-
-GREETING = b"relay"
-
-
-class Greeter(asyncio.Protocol):
-    """Says who it is and ends the connection."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP
-        """Greet."""
-        transport.write(GREETING)
-        transport.close()
+from tests.harness.greeter import GREETING, Greeter
 
 
 class Failing(socket.socket):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,6 @@ HOP_KEY = "sk-virtual-5Yw8Kd2Rt9Lm4Xc7Vb1Nq6"
 OF_CALL: Config = {"pass": "call"}
 HAS_PASS: Config = {"pass": {"file": "hop_pass"}}
 HOP_PASS = "sk-pass-8Hn3Xk6Wq1Vt5Zb9Lc2Rm7Jd4Fp0Gy"
-
-
-@pytest.fixture
-async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
-    """A relay with one hop."""
-    async with running_chain(tmp_path) as running:
-        yield running
 
 
 def shown(sent: Request) -> tuple[bytes, bytes]:

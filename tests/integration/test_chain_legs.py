@@ -26,13 +26,6 @@ COUNT = "/v1/messages/count_tokens"
 QUICK: Config = {"timeouts": {"headers": LIMIT, "idle": LIMIT}}
 
 
-@pytest.fixture
-async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
-    """A relay with one hop."""
-    async with running_chain(tmp_path) as running:
-        yield running
-
-
 async def test_a_call_may_have_legs_that_cost_nothing(chain: Chain) -> None:
     """Hops count tokens and look models up; each leg is counted by its operation."""
     chain.api.answer_with(OK)

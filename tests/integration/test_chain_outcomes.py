@@ -6,7 +6,6 @@ import asyncio
 import errno
 import json
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +21,6 @@ from tests.harness.secrets import KEY
 
 SKIP: Config = {"if_down": "skip"}
 Outcomes = dict[tuple[str, ...], float]
-
-
-@pytest.fixture
-async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
-    """A relay with one hop."""
-    async with running_chain(tmp_path) as running:
-        yield running
 
 
 def own_answer(status: int, *lines: str, body: bytes = MESSAGE_JSON.body) -> bytes:

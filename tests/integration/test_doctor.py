@@ -12,23 +12,16 @@ from typing import Any
 
 import pytest
 
-from relay.commands.doctor import calls, path
+from relay.commands.doctor import path
 from relay.upstream.dial import AddressInfo, Dialer
 from tests.harness.certificates import Authority, Certificate
 from tests.harness.secrets import CUSTOM_KEY, KEY, OAUTH, OPENAI_KEY, SECRETS
 from tests.harness.upstream import Upstream, running_upstream
 from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed, host, listening, openly
 
-pytestmark = pytest.mark.asyncio_loop
+pytestmark = [pytest.mark.asyncio_loop, pytest.mark.usefixtures("short_limits")]
 
 WELL = api(models=answer())
-
-
-@pytest.fixture(autouse=True)
-def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for what never comes."""
-    monkeypatch.setattr(calls, "ANSWER_SECONDS", 1.0)
-    monkeypatch.setattr(path, "CONNECT_SECONDS", 1.0)
 
 
 async def test_all_is_well(upstream: Upstream, tmp_path: Path) -> None:

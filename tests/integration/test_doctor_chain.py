@@ -14,7 +14,14 @@ from relay.commands.doctor import probe as doctors_probe
 from relay.proxy import probe
 from tests.harness.chain import HOP
 from tests.harness.configuration import Config
-from tests.harness.hop import AIMLESS, StandInChain, credential_seen, running_api, running_stand_ins
+from tests.harness.hop import (
+    AIMLESS,
+    StandInChain,
+    credential_seen,
+    plays,
+    running_api,
+    running_stand_ins,
+)
 from tests.harness.secrets import KEY, TOKEN
 from tests.harness.upstream import Upstream
 from tests.headroom import Settings
@@ -65,11 +72,6 @@ def way(chain: StandInChain, hop: str = HOP) -> str:
         f"{url} (Headroom: ANTHROPIC_TARGET_API_URL={url}; LiteLLM, or as api_base in its "
         f"model_list: ANTHROPIC_API_BASE={url})"
     )
-
-
-def plays(mode: str, **arguments: str) -> Settings:
-    """Return a hop that does this with all calls."""
-    return replace(AIMLESS, default_mode=mode, default_arguments=arguments)
 
 
 async def test_a_chain_that_is_well(tmp_path: Path) -> None:

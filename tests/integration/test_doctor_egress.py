@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.commands.doctor import StreamOptions, System, calls, diagnose, path
+from relay.commands.doctor import StreamOptions, System, diagnose
 from relay.config import load
 from tests.harness.closed_ways import SQUID, WANTS
 from tests.harness.configuration import Config, write_configuration
@@ -20,16 +20,9 @@ from tests.harness.secrets import SECRETS
 from tests.harness.upstream import running_upstream
 from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed
 
-pytestmark = pytest.mark.asyncio_loop
+pytestmark = [pytest.mark.asyncio_loop, pytest.mark.usefixtures("short_limits")]
 
 CREDENTIAL = {"file": "proxy"}
-
-
-@pytest.fixture(autouse=True)
-def _short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for what never comes."""
-    monkeypatch.setattr(calls, "ANSWER_SECONDS", 1.0)
-    monkeypatch.setattr(path, "CONNECT_SECONDS", 1.0)
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from relay.commands.doctor.host import NO_VARIABLES, Listener, System
 from tests.harness import ROOT
 from tests.harness.configuration import configuration
 from tests.harness.upstream import Upstream
-from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed, host, listening
+from tests.integration.diagnosis import Diagnosis, diagnosed, host, listening
 
-pytestmark = pytest.mark.asyncio_loop
+pytestmark = [pytest.mark.asyncio_loop, pytest.mark.usefixtures("well")]
 
 GATEWAY = "10.84.84.1:8484"
 ROUTES = """\
@@ -36,11 +36,6 @@ RULES = (
     "sudo iptables -I INPUT -s {0} -j DROP; "
     "sudo iptables -I INPUT -s {0} -p tcp --dport 8484 -j ACCEPT"
 )
-
-
-@pytest.fixture(autouse=True)
-def _well(upstream: Upstream) -> None:
-    upstream.answer_with(api(models=answer()))
 
 
 async def looked_around(

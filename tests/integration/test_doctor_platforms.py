@@ -11,9 +11,9 @@ from relay.commands.doctor.host import System
 from tests.harness import ROOT
 from tests.harness.configuration import configuration
 from tests.harness.upstream import Upstream
-from tests.integration.diagnosis import Diagnosis, answer, api, diagnosed, host
+from tests.integration.diagnosis import Diagnosis, diagnosed, host
 
-pytestmark = pytest.mark.asyncio_loop
+pytestmark = [pytest.mark.asyncio_loop, pytest.mark.usefixtures("well")]
 
 CHECKS: Final = ("docker", "wsl", "podman", "rootless", "ipv6", "machine")
 GATEWAY: Final = "10.84.84.1:8484"
@@ -58,11 +58,6 @@ IPV6_NOT_BUILT_IN: Final = {
     "proc__net__dev": "a\nb\n",
 }
 ARM: Final = "processor : 0\nCPU implementer : 0x41\n"
-
-
-@pytest.fixture(autouse=True)
-def _well(upstream: Upstream) -> None:
-    upstream.answer_with(api(models=answer()))
 
 
 async def looked_at(

@@ -12,21 +12,12 @@ import pytest
 from relay.config import ListenAddress
 from relay.downstream import listener
 from relay.downstream.listener import CannotListen, Listeners, interface_addresses, listen
+from tests.harness.greeter import GREETING, Greeter
 
 FUSE_SECONDS = 10.0
-GREETING = b"relay"
 # Of the network that agents are on, and of none that this host has.
 ABSENT = "10.84.199.1"
 ABSENT_IPV6 = "fd84:199::1"
-
-
-class Greeter(asyncio.Protocol):
-    """Says who it is and ends the connection."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP
-        """Greet."""
-        transport.write(GREETING)
-        transport.close()
 
 
 class Opened:

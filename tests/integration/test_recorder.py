@@ -13,16 +13,10 @@ import pytest
 
 from tests.harness import ROOT
 from tests.harness.configuration import configuration
+from tests.harness.log import paths_in
 from tests.harness.messages import OK, request
 from tests.harness.relay import relay_process
 from tests.harness.upstream import running_upstream
-
-
-def paths_in(text: str) -> list[str]:
-    """Return the paths of the calls in these lines, and the messages."""
-    lines = [json.loads(line) for line in text.splitlines()]
-    return [line.get("path") or line["message"] for line in lines]
-
 
 LEAVING = """
 import asyncio, os, signal, sys

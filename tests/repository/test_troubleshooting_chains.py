@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,7 @@ import pytest
 from relay import errors
 from tests.harness.chain import running_chain
 from tests.harness.configuration import Config
-from tests.harness.hop import AIMLESS, StandInChain, running_api, running_stand_ins
+from tests.harness.hop import AIMLESS, StandInChain, plays, running_api, running_stand_ins
 from tests.harness.messages import MESSAGES, request
 from tests.headroom import Settings
 from tests.repository.test_troubleshooting import PAGE, entry, lines_of
@@ -27,11 +27,6 @@ COUNT_TOKENS: Final = MESSAGES + "/count_tokens"
 _, OF_HOPS = PAGE.split("\n## Lines of the log\n")[1].split("\nOf [LLM proxies on the way]")
 ROWS: Final[list[str]] = re.findall(r"^\| `(.*?)` \|", OF_HOPS.split("\n## ")[0], re.MULTILINE)
 """The lines of the table about hops."""
-
-
-def plays(mode: str, **arguments: str) -> Settings:
-    """Return a hop that does this with all calls."""
-    return replace(AIMLESS, default_mode=mode, default_arguments=arguments)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ async def play(ends: Ends, row: Row) -> Response:
     ends.upstream.script = Script(pieces=row.answer, then=row.then)
     agent = await ends.agent()
     method = row.sent.split(b" ")[0]
-    await agent.send([row.sent])
+    await agent.send(row.sent)
     await agent.until(lambda: any(each.complete for each in agent.answers([method])))
     ends.upstream.script = KEEP_OK
     (answer,) = agent.answers([method])

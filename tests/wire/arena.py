@@ -203,7 +203,7 @@ class Arena:
     async def _converse(self, case: Case, slot: Slot, agent: RawAgent) -> Outcome:
         data = b"".join(case.sent)
         plan = plan_requests(data, slot.kind)
-        await agent.send(case.sent)
+        await agent.send_apart(*case.sent)
         await agent.until(lambda: plan.is_over(agent, answered=case.answer is not None))
         if not agent.ending:
             agent.transport.write_eof()

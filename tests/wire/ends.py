@@ -149,7 +149,7 @@ class Ends:
         own = agent or await self.agent()
         start = len(own.received)
         before = len(self.upstream.requests)
-        await own.send([self.good])
+        await own.send(self.good)
         await own.until(lambda: own.received.endswith(b"ok", start))
         answer = bytes(own.received[start:])
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer

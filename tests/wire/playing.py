@@ -55,7 +55,7 @@ async def _play(ends: Ends, case: Case) -> None:
 async def _converse(agent: RawAgent, case: Case) -> list[Response]:
     """Send what the case sends, and return what came back by the time that all of it should."""
     methods = _methods(case.whole)
-    await agent.send(case.sent)
+    await agent.send_apart(*case.sent)
     count = len(case.answers)
     await agent.until(lambda: _finished(agent.answers(methods), count))
     if case.closes:

@@ -171,20 +171,12 @@ async def test_what_cannot_be_passed_on_becomes_a_502(ends: Ends, row: Row) -> N
     ]
 
 
-@rows(BROKEN)
+@rows([*BROKEN, *WRONG_CHUNKS])
 async def test_an_answer_that_breaks_off_never_ends_cleanly(ends: Ends, row: Row) -> None:
-    """What came is delivered; then the connection ends without the last chunk, or is reset."""
-    answer = await play(ends, row)
-    assert (answer.status, answer.outcome) == (200, "")
-    assert answer.body == row.body
-    assert not answer.complete
-    assert not answer.broken
-    check_framing(answer, row)
+    """What came is delivered; then the connection ends without the last chunk, or is reset.
 
-
-@rows(WRONG_CHUNKS)
-async def test_a_wrong_chunk_breaks_an_answer_off(ends: Ends, row: Row) -> None:
-    """What came before it is delivered, and nothing behind it is."""
+    So it is with a wrong chunk, behind which nothing is delivered either.
+    """
     answer = await play(ends, row)
     assert (answer.status, answer.outcome) == (200, "")
     assert answer.body == row.body

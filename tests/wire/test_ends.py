@@ -61,7 +61,7 @@ async def test_an_agent_that_leaves_ends_its_upstream_call(ends: Ends, when: str
     sent, pieces = BEGUN[when]
     ends.upstream.script = Script(pieces=pieces)
     agent = await ends.agent()
-    await agent.send([sent])
+    await agent.send(sent)
     await _upstream(ends, lambda: bool(_calls(ends)), FUSE_SECONDS)
     if pieces:
         await agent.until(lambda: b"half" in agent.received)
@@ -81,7 +81,7 @@ async def test_an_upstream_that_falls_silent_within_its_answer_is_cut(
     ends.begin()
     ends.upstream.script = Script(pieces=(torso,))
     agent = await ends.agent()
-    await agent.send([request()])
+    await agent.send(request())
     await agent.gone()
     ends.upstream.script = KEEP_OK
     (answer,) = agent.answers([])
@@ -99,7 +99,7 @@ async def test_a_kept_connection_that_the_upstream_ended_is_not_used(
         ends.begin()
         ends.upstream.script = Script(pieces=(OK,), then=then)
         agent = await ends.agent()
-        await agent.send([request()])
+        await agent.send(request())
         await _answered(agent)
         ends.upstream.script = KEEP_OK
         await ends.call_well(agent)
@@ -112,7 +112,7 @@ async def test_a_thousand_idle_connections_do_not_slow_a_call(ends: Ends) -> Non
     ends.begin()
     idle = [await ends.agent() for _ in range(1000)]
     for agent in idle[::10]:
-        await agent.send([request()])
+        await agent.send(request())
         await _answered(agent)
     async with asyncio.timeout(GONE_SECONDS):
         await ends.call_well()

@@ -55,7 +55,7 @@ async def test_what_is_refused_gets_no_100(ends: Ends, case: Case) -> None:
     """The agent sends no body, and none is waited for before the answer."""
     ends.begin()
     agent = await ends.agent()
-    await agent.send(case.sent)
+    await agent.send_apart(*case.sent)
     await agent.until(lambda: bool(agent.answers([]) and agent.answers([])[0].complete))
     (answer,) = agent.answers([])
     assert (answer.status, answer.interim) == (case.answers[0].status, [])
@@ -68,10 +68,10 @@ async def test_a_body_that_waits_is_asked_for(ends: Ends, expectation: bytes) ->
     """Exactly one 100, before anything of the body was sent, and none of it goes upstream."""
     ends.begin()
     agent = await ends.agent()
-    await agent.send([request(b"Expect: %b\r\nContent-Length: 2" % expectation, b"")])
+    await agent.send(request(b"Expect: %b\r\nContent-Length: 2" % expectation, b""))
     await agent.until(lambda: len(agent.received) >= len(CONTINUE))
     assert agent.received == CONTINUE
-    await agent.send([b"{}"])
+    await agent.send(b"{}")
     await agent.until(lambda: agent.received.endswith(b"ok"))
     (answer,) = agent.answers([])
     assert (answer.status, answer.interim) == (200, [100])

@@ -82,7 +82,7 @@ async def test_openai_errors_have_openais_shape(ends: Ends, case: Case) -> None:
 async def _ask(ends: Ends, *pieces: bytes, seconds: float = 30) -> Response:
     """Return the one answer to what is sent, once it and the connection's end are there."""
     agent = await ends.agent()
-    await agent.send(pieces)
+    await agent.send_apart(*pieces)
     await agent.until(lambda: bool(agent.answers([]) and agent.answers([])[0].complete), seconds)
     (answer,) = agent.answers([])
     check_answer(answer)

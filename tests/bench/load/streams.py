@@ -10,6 +10,7 @@ from tests.bench.load.agents import Agent
 from tests.bench.load.events import BESIDE_SIZE, END, HEAD, PAYLOAD_SIZE, request_head
 from tests.bench.load.loop import Loop, Problem
 from tests.bench.load.upstream import Call, Upstream
+from tests.faults.processes import cpu_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Asked:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time the peer has taken so far."""
-        return 0.0 if self.pid is None else processes.cpu_seconds(self.pid)
+        return 0.0 if self.pid is None else cpu_seconds(self.pid)
 
     def resident_kib(self) -> float:
         """Return the memory the peer has now."""

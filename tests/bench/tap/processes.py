@@ -14,9 +14,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Final
 
-from tests.bench.processes import await_port, cpu_seconds, module, start
+from tests.bench.processes import await_port, module, start
 from tests.bench.tap.reading import Round, Seen
 from tests.bench.tap.relaying import TAPPED, UNTAPPED
+from tests.faults.processes import cpu_seconds
 from tests.harness.ports import free_ports
 
 NAMES: Final = ("relay", "upstream", "reader")

@@ -2,8 +2,7 @@
 
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +13,7 @@ from relay.credentials.file import FileValue
 from relay.credentials.looks import APART_SECONDS
 from relay.credentials.reading import Reading, Result
 from tests.harness.clock import SetClock
+from tests.harness.expectations import wait_for
 from tests.unit.credentials.values import FUSE_SECONDS, NEW, OLD, Secret, value_of
 
 
@@ -47,14 +47,6 @@ def mount(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mount]:
     yield mount
     mount.alive.set()
     assert mount.looks_here == 0
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait for what a thread is about to do."""
-    deadline = time.monotonic() + FUSE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        os.sched_yield()
 
 
 def eventually(value: FileValue, reading: Reading) -> None:

@@ -1,7 +1,6 @@
 """Chunked bodies: data in, however it is cut, and nothing that is not exactly that."""
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from relay.errors import MalformedRequest, RelayError, UpstreamMalformed
 from relay.http.chunked import LAST_CHUNK, SIZE_LINE_LIMIT, ChunkReader, chunk
 from relay.http.parser import FIELD_COUNT_LIMIT, HEAD_LIMIT
+from tests.unit.http.pieces import bytewise, cut
 
 
 class Read(NamedTuple):
@@ -34,17 +34,6 @@ def read(pieces: Iterable[bytes]) -> Read:
     except MalformedRequest:
         return Read(data, refused=True)
     return Read(data, reader.ended, reader.rest + b"".join(waiting))
-
-
-def bytewise(data: bytes) -> list[bytes]:
-    """Cut data into single bytes."""
-    return [data[i : i + 1] for i in range(len(data))]
-
-
-def cut(data: bytes, positions: Sequence[int]) -> list[bytes]:
-    """Cut data at these positions."""
-    edges = [0, *sorted({p for p in positions if 0 < p < len(data)}), len(data)]
-    return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
 END = b"0\r\n\r\n"

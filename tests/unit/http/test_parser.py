@@ -1,7 +1,6 @@
 """Heads of requests and responses: what is one, what is none, and where that shows."""
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pytest
@@ -24,6 +23,7 @@ from relay.http.parser import (
     RequestHeadReader,
     ResponseHeadReader,
 )
+from tests.unit.http.pieces import bytewise, cut
 
 
 class Read(NamedTuple):
@@ -48,17 +48,6 @@ def read(reader: Reader, pieces: Iterable[bytes]) -> Read:
     except RelayError as error:
         return Read(error=type(error))
     return Read()
-
-
-def bytewise(data: bytes) -> list[bytes]:
-    """Cut data into single bytes."""
-    return [data[i : i + 1] for i in range(len(data))]
-
-
-def cut(data: bytes, positions: Sequence[int]) -> list[bytes]:
-    """Cut data at these positions."""
-    edges = [0, *sorted({p for p in positions if 0 < p < len(data)}), len(data)]
-    return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def pieces_of(data: bytes, size: int = 997) -> list[bytes]:

@@ -7,13 +7,14 @@ import fcntl
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
 
 from relay.telemetry import line_writer as line_writer_module
 from relay.telemetry.line_writer import LineWriter
+from tests.harness.expectations import wait_for
 
 FUSE_SECONDS: Final = 10.0
 PIPE_BYTES: Final = 4096
@@ -94,14 +95,6 @@ def put(writer: LineWriter, numbers: range) -> None:
         writer.put(numbered(number))
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread does."""
-    deadline = time.monotonic() + FUSE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        os.sched_yield()
-
-
 def test_lines_come_out_as_they_went_in(pipe: Pipe, writer: LineWriter) -> None:
     """In order, whatever is in them."""
     writer.put("one\ntwo\n")
@@ -130,7 +123,7 @@ def test_the_word_comes_where_the_lines_are_missing(pipe: Pipe, writer: LineWrit
     put(writer, range(400))
     pipe.empty()
     first = pipe.numbers(200)
-    until(lambda: writer._waiting < QUEUE_LINES // 2 * LINE_BYTES)
+    wait_for(lambda: writer._waiting < QUEUE_LINES // 2 * LINE_BYTES)
     put(writer, range(1000, 1010))
     assert first + pipe.numbers(100) == list(range(QUEUE_LINES))
     assert pipe.line() == "100 missing"
@@ -142,7 +135,7 @@ def test_a_slow_reader_gets_lines_in_rows(pipe: Pipe, writer: LineWriter) -> Non
     pipe.fill()
     put(writer, range(400))
     pipe.empty()
-    until(lambda: writer._waiting <= QUEUE_LINES * LINE_BYTES - PIPE_BYTES)
+    wait_for(lambda: writer._waiting <= QUEUE_LINES * LINE_BYTES - PIPE_BYTES)
     put(writer, range(400, 410))
     assert writer.take_dropped() == 110
     assert pipe.numbers(QUEUE_LINES) == list(range(QUEUE_LINES))

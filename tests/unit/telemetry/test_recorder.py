@@ -19,6 +19,7 @@ from relay.telemetry.metrics import Metrics
 from relay.telemetry.recent_calls import RecentCalls
 from relay.telemetry.recorder import DELAY_SECONDS, Recorder
 from tests.harness import FUSE_SECONDS
+from tests.harness.log import paths_in
 
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
@@ -69,12 +70,6 @@ def recorder_to(
 def call(path: str) -> CallRecord:
     """Return a call that has been answered."""
     return CallRecord(method="POST", path=path, relay="anthropic", outcome="ok")
-
-
-def paths_in(text: str) -> list[str]:
-    """Return the paths of the calls in these lines, and the messages."""
-    lines = [json.loads(line) for line in text.splitlines()]
-    return [line.get("path") or line["message"] for line in lines]
 
 
 async def test_calls_are_written_together_and_soon() -> None:
