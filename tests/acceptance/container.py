@@ -21,7 +21,8 @@ from prometheus_client import Metric
 from tests.harness import ROOT
 from tests.harness.configuration import Config
 from tests.harness.log import Log
-from tests.harness.relay import Relay, Sample
+from tests.harness.processes import run_to_end
+from tests.harness.relay import Relay, Sample, read_log
 from tests.harness.secrets import KEY, OAUTH, OPENAI_KEY, TOKEN
 
 IMAGE: Final = "agent-relay-under-test"
@@ -119,17 +120,9 @@ def write_agent_yaml(folder: Path, config: Config) -> Path:
 
 async def docker(*arguments: str) -> str:
     """Run docker and return what it prints."""
-    process = await asyncio.create_subprocess_exec(
-        *("docker", *arguments), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(BUILD_SECONDS):
-            out, complaints = await process.communicate()
-    except BaseException:
-        process.kill()
-        raise
-    assert process.returncode == 0, complaints.decode()
-    return out.decode().strip()
+    ended = await run_to_end(["docker", *arguments], fuse_seconds=BUILD_SECONDS)
+    assert ended.status == 0, ended.err
+    return ended.out.strip()
 
 
 async def built_image() -> str:
@@ -149,7 +142,7 @@ async def relay_container(
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    reading = asyncio.create_task(_read(process, relay.log))
+    reading = asyncio.create_task(read_log(process, relay.log))
     try:
         await relay.find_ports()
         yield relay
@@ -180,9 +173,3 @@ def _write_secrets(folder: Path, uid: int) -> None:
         file.chmod(0o400)
         if os.getuid() == 0:
             os.chown(file, uid, uid)
-
-
-async def _read(process: asyncio.subprocess.Process, log: Log) -> None:
-    assert process.stderr is not None
-    async for line in process.stderr:
-        log.take(line.decode())

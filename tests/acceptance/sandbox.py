@@ -16,19 +16,11 @@ from typing import Final
 
 from tests.acceptance.container import docker
 from tests.e2e.stack import PROJECT, Stack
+from tests.harness.processes import Ended, run_to_end
 from tests.harness.secrets import KEY
 
 RUN_SECONDS: Final = 120.0
 _ROWS_AND_COLUMNS: Final = (30, 100)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What came of a run: what was printed, and its exit status."""
-
-    status: int
-    printed: str
-    told: str
 
 
 @dataclass
@@ -52,24 +44,12 @@ class Sandbox:
 
     async def run(
         self, service: str, *arguments: str, profile: str = "headroom", key: str | None = KEY
-    ) -> Run:
+    ) -> Ended:
         """Start it without a terminal, and wait for its end."""
-        process = await asyncio.create_subprocess_exec(
-            *self.command(service, *arguments, profile=profile),
-            cwd=self.folder,
-            env=self.environment(key),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        command = self.command(service, *arguments, profile=profile)
+        return await run_to_end(
+            command, self.environment(key), fuse_seconds=RUN_SECONDS, folder=self.folder
         )
-        try:
-            async with asyncio.timeout(RUN_SECONDS):
-                printed, told = await process.communicate()
-        except BaseException:
-            process.kill()
-            raise
-        assert process.returncode is not None
-        return Run(process.returncode, printed.decode(), told.decode())
 
     @asynccontextmanager
     async def standing(self, service: str) -> AsyncIterator[str]:

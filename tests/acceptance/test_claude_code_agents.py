@@ -12,9 +12,9 @@ import pytest
 
 from tests.acceptance.api import Api, Plan, Usage, says, uses
 from tests.acceptance.claude import FUSE_SECONDS, Claude
-from tests.acceptance.processes import run_to_end
 from tests.harness import ROOT
 from tests.harness.configuration import configuration
+from tests.harness.processes import run_to_end
 from tests.harness.relay import LocalRelay, running_relay
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

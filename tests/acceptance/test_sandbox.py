@@ -73,18 +73,18 @@ async def sandbox(stack: Stack, api: Api, tmp_path: Path) -> AsyncIterator[Sandb
 async def test_a_new_user_is_led_to_the_first_answer(sandbox: Sandbox, api: Api) -> None:
     """Without a key, and without Headroom, it is said what to do; then Claude Code works."""
     run = await sandbox.run("claude", "-p", "Write a note.", profile="", key=None)
-    assert (run.status, run.printed) == (1, "")
-    assert "ANTHROPIC_API_KEY=sk-ant-..." in run.told
+    assert (run.status, run.out) == (1, "")
+    assert "ANTHROPIC_API_KEY=sk-ant-..." in run.err
 
     run = await sandbox.run("claude", "-p", "Write a note.", profile="")
-    assert (run.status, run.printed) == (1, "")
-    assert "--profile headroom" in run.told
+    assert (run.status, run.out) == (1, "")
+    assert "--profile headroom" in run.err
 
     note = sandbox.folder / "note.txt"
     api.plan(uses("Write", {"file_path": str(note), "content": "from afar"}), says("Written."))
     flags = ("--permission-mode", "acceptEdits")
     run = await sandbox.run("claude", "-p", "Write a note.", *flags, key=None)  # it is kept
-    assert (run.status, run.printed.strip()) == (0, "Written."), run.told
+    assert (run.status, run.out.strip()) == (0, "Written."), run.err
     assert note.read_text() == "from afar"
     assert note.stat().st_uid == sandbox.folder.stat().st_uid
     assert [call.values("x-api-key") for call in api.messages] == [[KEY]] * 2
@@ -102,14 +102,14 @@ async def test_nothing_is_asked_where_that_is_wanted(sandbox: Sandbox, api: Api)
     note = sandbox.folder / "note.txt"
     api.plan(uses("Bash", {"command": f"echo done > '{note}'"}), says("Done."))
     run = await sandbox.run("claude", "--dangerously-skip-permissions", "-p", "Do it.")
-    assert (run.status, run.printed.strip()) == (0, "Done."), run.told
+    assert (run.status, run.out.strip()) == (0, "Done."), run.err
     assert note.read_text() == "done\n"
 
 
 async def test_a_program_is_no_prompt(sandbox: Sandbox, api: Api) -> None:
     """It is run as it is, and nothing is billed."""
     run = await sandbox.run("claude", "git", "--version")
-    assert run.printed.startswith("git version ")
+    assert run.out.startswith("git version ")
     assert api.messages == []
 
 
@@ -131,7 +131,7 @@ async def test_no_question_stands_before_the_first_prompt(sandbox: Sandbox, api:
 async def test_the_sandbox_is_the_users_and_has_no_rights(sandbox: Sandbox, service: str) -> None:
     """Whose folder it is, without any capability, under a root that is read-only."""
     run = await sandbox.run(service, "bash", "-c", WHO)
-    uid, gid, *rest = run.printed.splitlines()
+    uid, gid, *rest = run.out.splitlines()
     status = dict(line.split(":\t") for line in rest if ":\t" in line)
     owner = sandbox.folder.stat()
     assert (int(uid), int(gid)) == (owner.st_uid, owner.st_gid)
@@ -139,7 +139,7 @@ async def test_the_sandbox_is_the_users_and_has_no_rights(sandbox: Sandbox, serv
         **dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), 0),
         "NoNewPrivs": 1,
     }
-    assert "Read-only file system" in run.printed
+    assert "Read-only file system" in run.out
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -151,7 +151,7 @@ async def test_what_the_sandbox_reaches(sandbox: Sandbox, service: str) -> None:
     run = await sandbox.run(
         service, "bash", "-c", f"python -c '{REACH}' {stack.gateway} {' '.join(ports)}"
     )
-    assert run.printed.split() == [
+    assert run.out.split() == [
         *(ports[0], "True"),
         *(word for port in ports[1:] for word in (port, "False")),
         *("internet", str(service == "claude-internet")),

@@ -260,7 +260,7 @@ async def relay_process(
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    relay.reading = asyncio.create_task(_read_log(relay.process, relay.log))
+    relay.reading = asyncio.create_task(read_log(relay.process, relay.log))
     try:
         await relay.find_ports()
         yield relay
@@ -273,7 +273,8 @@ async def relay_process(
     relay.check_log()
 
 
-async def _read_log(process: asyncio.subprocess.Process, log: Log) -> None:
+async def read_log(process: asyncio.subprocess.Process, log: Log) -> None:
+    """Take the lines of a relay's log up to its end."""
     assert process.stderr is not None
     async for line in process.stderr:
         log.take(line.decode())

@@ -31,6 +31,7 @@ from tests.harness import FUSE_SECONDS, ROOT
 from tests.harness.configuration import both_relays, configuration, write_configuration
 from tests.harness.messages import MESSAGES, OK, request
 from tests.harness.peer import Agent
+from tests.harness.processes import run_to_end
 from tests.harness.relay import LocalRelay, relay_process, running_relay
 from tests.harness.secrets import KEY, OAUTH, OTHER_TOKEN, TOKEN
 from tests.harness.upstream import Upstream
@@ -381,15 +382,12 @@ async def test_a_taken_port_is_exit_status_1(
     folder.mkdir()
     config = configuration(upstream.port, listen=[f"127.0.0.1:{relay.port}"])
     path = write_configuration(folder, config)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "relay", "serve", "--config", str(path)),
-        cwd=ROOT,
-        stderr=asyncio.subprocess.PIPE,
+    ended = await run_to_end(
+        [sys.executable, "-m", "relay", "serve", "--config", str(path)], folder=ROOT
     )
-    _, errors = await process.communicate()
-    assert process.returncode == 1
-    assert b"relay: cannot listen" in errors
-    assert b"Traceback" not in errors
+    assert ended.status == 1
+    assert "relay: cannot listen" in ended.err
+    assert "Traceback" not in ended.err
 
 
 async def test_calls_do_not_wait_for_the_admin_pages(

@@ -22,6 +22,7 @@ import yaml
 
 from tests.harness import ROOT
 from tests.harness.configuration import configuration
+from tests.harness.processes import run_to_end
 from tests.harness.relay import LocalRelay, running_relay
 from tests.harness.secrets import KEY, TOKEN
 from tests.harness.upstream import Upstream
@@ -48,16 +49,11 @@ class Sandbox:
 
     async def start(self, *arguments: str, **changes: str) -> tuple[int, dict[str, Any], str]:
         """Return the exit status, what Claude Code was given, and what the user was told."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", str(ENTRY), *arguments),
-            cwd=self.project,
-            env=self.environment | changes,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        printed, told = await process.communicate()
-        given = json.loads(printed) if printed.startswith(b"{") else {"printed": printed.decode()}
-        return process.returncode or 0, given, told.decode()
+        command = [sys.executable, "-I", str(ENTRY), *arguments]
+        ended = await run_to_end(command, self.environment | changes, folder=self.project)
+        is_json = ended.out.startswith("{")
+        given = json.loads(ended.out) if is_json else {"printed": ended.out}
+        return ended.status, given, ended.err
 
     @property
     def token_file(self) -> Path:

@@ -17,9 +17,9 @@ from relay.commands.run import CREDENTIAL_VARIABLES
 from tests.acceptance.agents.conftest import KEYS
 from tests.acceptance.agents.processes import command_of, started_by
 from tests.acceptance.agents.programs import AGENTS, CLAUDE, Agent
-from tests.acceptance.processes import run_to_end
 from tests.acceptance.sdks.provider import Provider
 from tests.harness.configuration import Config, configuration, write_configuration
+from tests.harness.processes import run_to_end
 from tests.harness.relay import RelayProcess, update_configuration
 from tests.harness.secrets import CREDENTIALS, TOKEN
 from tests.integration.test_run import Elsewhere, Run, elsewhere, serving

@@ -24,6 +24,7 @@ from tests.harness import ROOT
 from tests.harness.messages import request
 from tests.harness.peer import Agent, Answer
 from tests.harness.ports import free_ports
+from tests.harness.processes import run_to_end
 from tests.harness.secrets import KEY
 from tests.harness.upstream import Upstream
 
@@ -166,19 +167,7 @@ async def _compose(variables: dict[str, str], *arguments: str) -> tuple[int, str
     return await _run(*project, *arguments, variables=variables | {"RELAY_IMAGE": IMAGE})
 
 
-async def _run(*command: str, variables: dict[str, str] | None = None) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=ROOT,
-        env=dict(os.environ) | (variables or {}),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(RUN_SECONDS):
-            said, _ = await process.communicate()
-    except BaseException:
-        process.kill()
-        raise
-    assert process.returncode is not None
-    return process.returncode, said.decode()
+async def _run(*command: str, variables: Mapping[str, str] = _AS_IT_IS) -> tuple[int, str]:
+    environment = os.environ | variables
+    ended = await run_to_end(command, environment, fuse_seconds=RUN_SECONDS, folder=ROOT)
+    return ended.status, ended.out + ended.err

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from tests.acceptance import environments
 from tests.acceptance.container import ContainedRelay
-from tests.acceptance.processes import run_to_end
 from tests.acceptance.sdks.provider import Provider
 from tests.acceptance.sdks.runs import LOCKS, told
+from tests.harness.processes import run_to_end
 from tests.harness.secrets import CREDENTIALS, TOKEN
 from tests.harness.upstream import Upstream, running_upstream
 

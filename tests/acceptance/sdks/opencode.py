@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.acceptance import environments
-from tests.acceptance.processes import run_to_end
 from tests.acceptance.sdks.runs import LOCKS
+from tests.harness.processes import run_to_end
 from tests.harness.secrets import CREDENTIALS, TOKEN
 from tests.harness.upstream import Upstream, running_upstream
 

@@ -14,9 +14,9 @@ from typing import Final
 
 from tests.acceptance import environments
 from tests.acceptance.container import ContainedRelay, docker
-from tests.acceptance.processes import run_to_end
 from tests.acceptance.sdks.provider import Provider
 from tests.harness.peer import Ending, Request
+from tests.harness.processes import run_to_end
 from tests.harness.relay import Sample
 from tests.harness.secrets import KEY, OPENAI_KEY, TOKEN
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.harness import FUSE_SECONDS
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -21,9 +23,9 @@ class Ended:
 
 async def run_to_end(
     command: Sequence[str],
-    environment: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
     *,
-    fuse_seconds: float,
+    fuse_seconds: float = FUSE_SECONDS,
     folder: Path | None = None,
 ) -> Ended:
     """Run a program without input, and kill it where it takes too long."""
