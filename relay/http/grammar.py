@@ -23,20 +23,10 @@ CREDENTIALS: Final = frozenset(
 """What an agent authenticates itself with; nothing of it goes upstream."""
 _REMEMBERED: Final = frozenset(
     {
-        b"accept",
-        b"accept-encoding",
-        b"accept-language",
-        b"anthropic-beta",
-        b"anthropic-dangerous-direct-browser-access",
-        b"anthropic-version",
-        b"connection",
-        b"content-type",
-        b"host",
-        b"openai-beta",
-        b"originator",
-        b"sec-fetch-mode",
-        b"user-agent",
-        b"x-app",
+        *(b"accept", b"accept-encoding", b"accept-language", b"anthropic-beta"),
+        *(b"anthropic-dangerous-direct-browser-access", b"anthropic-version", b"connection"),
+        *(b"content-type", b"host", b"openai-beta", b"originator", b"sec-fetch-mode"),
+        *(b"user-agent", b"x-app"),
     }
 )
 _REMEMBERED_PREFIX: Final = b"x-stainless-"

@@ -19,20 +19,9 @@ OPENAI_PATHS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings")
 ANTHROPIC_PATHS = ("/v1/messages",)
 API_PATHS = (*OPENAI_PATHS, *ANTHROPIC_PATHS, "/v1/models", "/v1/files", "/v1/complete")
 ADMIN_PATHS = (
-    "/stats",
-    "/stats-history",
-    "/dashboard",
-    "/admin",
-    "/debug",
-    "/settings",
-    "/cache",
-    "/metrics",
-    "/v1/retrieve",
-    "/v1/compress",
-    "/v1/telemetry",
-    "/v1/toin",
-    "/v1/feedback",
-    "/v1/usage",
+    *("/stats", "/stats-history", "/dashboard", "/admin", "/debug", "/settings", "/cache"),
+    *("/metrics", "/v1/retrieve", "/v1/compress", "/v1/telemetry", "/v1/toin"),
+    *("/v1/feedback", "/v1/usage"),
 )
 
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")

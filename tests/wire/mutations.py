@@ -29,17 +29,8 @@ FIELD_LINES: Final = (
     *(b"set-cookie: a=b", b"access-control-allow-origin: *", b"alt-svc: clear", b"location: /x", b"X-Long: " + b"y" * 17000, b"X-Fit: " + b"y" * 16000),
 )  # fmt: skip
 _ENDS: Final = (
-    b"\r\n",
-    b"\n",
-    b"\r",
-    b"\r\r\n",
-    b"\n\r",
-    b"",
-    b" \r\n",
-    b"\r\n ",
-    b"\r\n\r\n",
-    b"\x00\r\n",
-    b"\t\r\n",
+    *(b"\r\n", b"\n", b"\r", b"\r\r\n", b"\n\r", b"", b" \r\n", b"\r\n ", b"\r\n\r\n"),
+    *(b"\x00\r\n", b"\t\r\n"),
 )
 _TARGET_BITS: Final = (
     *(b"/", b"/..", b"/.", b"/%2e%2e", b"/.%2e/", b"..%2f", b"%5c..", b"/..;/", b"\\", b"#", b"?", b"%", b"%00", b"%0d%0a", b"%zz"),
@@ -61,38 +52,12 @@ _METHODS: Final = (
     b"X" * 50,
 )
 _VERSIONS: Final = (
-    b"HTTP/1.1",
-    b"HTTP/1.0",
-    b"HTTP/2.0",
-    b"HTTP/1.2",
-    b"HTTP/0.9",
-    b"http/1.1",
-    b"HTTP/11",
-    b"HTTP/1.1 ",
-    b"",
-    b"HTTP/1.10",
-    b"HTTPS/1.1",
+    *(b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.2", b"HTTP/0.9", b"http/1.1", b"HTTP/11"),
+    *(b"HTTP/1.1 ", b"", b"HTTP/1.10", b"HTTPS/1.1"),
 )
 _STATUSES: Final = (
-    b"200",
-    b"100",
-    b"101",
-    b"103",
-    b"204",
-    b"206",
-    b"301",
-    b"304",
-    b"307",
-    b"404",
-    b"500",
-    b"599",
-    b"600",
-    b"099",
-    b"20",
-    b"2000",
-    b"+20",
-    b"2 0",
-    b"",
+    *(b"200", b"100", b"101", b"103", b"204", b"206", b"301", b"304", b"307", b"404", b"500"),
+    *(b"599", b"600", b"099", b"20", b"2000", b"+20", b"2 0", b""),
 )
 _SIZES: Final = (
     *(b"0", b"1", b"2", b"5", b"e", b"F", b"+2", b"-1", b"0x2", b"2 ", b" 2", b"", b"02", b"00", b"g", b"2;a", b"2;a=b", b'2;a="b"', b"2;"),

@@ -26,21 +26,9 @@ _SERVICE: Final = "headroom-proxy"
 _VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{1,30}")
 # The agent has no business on these; under /v1/, too.
 PAGES: Final = (
-    b"/stats",
-    b"/stats-history",
-    b"/dashboard",
-    b"/settings",
-    b"/admin",
-    b"/debug",
-    b"/cache",
-    b"/metrics",
-    b"/transformations",
-    b"/v1/retrieve",
-    b"/v1/compress",
-    b"/v1/telemetry",
-    b"/v1/toin",
-    b"/v1/feedback",
-    b"/v1/usage",
+    *(b"/stats", b"/stats-history", b"/dashboard", b"/settings", b"/admin", b"/debug", b"/cache"),
+    *(b"/metrics", b"/transformations", b"/v1/retrieve", b"/v1/compress", b"/v1/telemetry"),
+    *(b"/v1/toin", b"/v1/feedback", b"/v1/usage"),
 )
 _HEADER: Final = b"x-headroom-base-url"
 # The port is none, so that nothing could be called even by a Headroom that reads no message

@@ -51,18 +51,9 @@ INPUT_TYPES: Final = ("input", "cache_read", *CACHE_WRITES)
 TOKEN_TYPES: Final = (*INPUT_TYPES, "output")
 SERVER_TOOLS: Final = ("web_search", "web_fetch")
 ERROR_TYPES: Final = (
-    "invalid_request_error",
-    "authentication_error",
-    "billing_error",
-    "permission_error",
-    "not_found_error",
-    "request_too_large",
-    "rate_limit_error",
-    "timeout_error",
-    "api_error",
-    "overloaded_error",
-    "connection_error",
-    "other",
+    *("invalid_request_error", "authentication_error", "billing_error", "permission_error"),
+    *("not_found_error", "request_too_large", "rate_limit_error", "timeout_error", "api_error"),
+    *("overloaded_error", "connection_error", "other"),
 )
 
 # The longest context is some millions of tokens. Whoever states more is mistaken.

@@ -336,20 +336,10 @@ def test_what_looks_like_a_secret_is_taken_for_one(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "anthropic",
-        "ANTHROPIC_API_KEY",
-        "CLAUDE_CODE_OAUTH_TOKEN",
-        "agent-1.internal_name",
-        "/run/secrets/anthropic_api_key",
-        "/nix/store/0c4h1n2a9p3m8qk5x7z6w1v4/bin/pass",
-        "~/.claude/.credentials.json",
-        "claudeAiOauth.accessToken",
-        "task-runner",
-        "desk-lamp",
-        "averyveryverylongnameindeed",
-        "2025-04-20",
-        "12345678901234567890",
+        *("", "anthropic", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "agent-1.internal_name"),
+        *("/run/secrets/anthropic_api_key", "/nix/store/0c4h1n2a9p3m8qk5x7z6w1v4/bin/pass"),
+        *("~/.claude/.credentials.json", "claudeAiOauth.accessToken", "task-runner", "desk-lamp"),
+        *("averyveryverylongnameindeed", "2025-04-20", "12345678901234567890"),
     ],
 )
 def test_names_and_paths_do_not_look_like_secrets(text: str) -> None:

@@ -287,17 +287,9 @@ def test_text_line_is_for_people() -> None:
     assert len(time.fromisoformat(moment).isoformat()) == len("12:00:01")
     assert level == "INFO"
     assert words == [
-        "POST",
-        "/relay/anthropic/v1/messages",
-        "200",
-        "ok",
-        "relay=anthropic",
-        "client=agent",
-        "operation=messages",
-        "duration=1.234568",
-        "first_byte=0.5",
-        "request_bytes=10",
-        "response_bytes=20",
+        *("POST", "/relay/anthropic/v1/messages", "200", "ok", "relay=anthropic", "client=agent"),
+        *("operation=messages", "duration=1.234568", "first_byte=0.5"),
+        *("request_bytes=10", "response_bytes=20"),
     ]
 
 

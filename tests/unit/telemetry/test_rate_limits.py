@@ -74,20 +74,10 @@ def test_quotas_are_read_by_window() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "unified-status",
-        "unified-reset",
-        "unified-5h-status",
-        "unified-representative-claim",
-        "unified-fallback-percentage",
-        "unified-5h-limit",
-        "unified--utilization",
-        "-limit",
-        "limit",
-        "requests",
-        "requests-limit-",
-        "requests--limit",
-        "requests-used",
-        "re.quests-limit",
+        *("unified-status", "unified-reset", "unified-5h-status", "unified-representative-claim"),
+        *("unified-fallback-percentage", "unified-5h-limit", "unified--utilization", "-limit"),
+        *("limit", "requests", "requests-limit-", "requests--limit"),
+        *("requests-used", "re.quests-limit"),
     ],
 )
 def test_other_headers_of_the_family_are_not_read(name: str) -> None:
