@@ -3,25 +3,6 @@
 The one to blame decides the class; everything an agent is ever told stands in this file.
 Messages are fixed texts, but for a limit's figures: nothing of hosts, ports, exceptions or
 credentials goes in.
-
-    RelayError
-    ├── ClientError             the agent sent something that is not relayed
-    │   ├── MalformedRequest        ├── ForeignHost         ├── UpgradeRefused
-    │   ├── BadTarget               ├── OriginRefused       ├── TokenRefused
-    │   ├── MethodRefused           ├── UnknownRelay        ├── PathRefused
-    │   ├── VersionNotSupported     ├── BodyTooLarge        ├── RequestStalled
-    │   ├── TargetTooLong           ├── HeadersTooLarge     └── Draining
-    │   ├── BadHost                 ├── PassRefused         ├── LegRefused
-    │   ├── TooManyAtOnce           ├── BatchRefused        └── LimitReached
-    │   │                                                       └── OpenAiLimitReached
-    ├── CredentialMissing       the grant has no value yet
-    ├── UpstreamError           the upstream cannot be reached or understood
-    │   ├── UpstreamUnreachable     ├── UpstreamMalformed   ├── UpstreamRedirected
-    │   │   └── EgressFailed        ├── UpstreamTruncated   ├── UpstreamUpgraded
-    │   │       └── EgressRefused   ├── UpstreamStalled     └── HopBypassed
-    │   └── UpstreamTimeout
-    │       └── UpstreamConnectTimeout
-    └── RelayFault              a fault of the relay itself
 """
 
 from __future__ import annotations

@@ -3,10 +3,7 @@
 Three sections: each relay with its upstream (`api`, with `path`, `calls`, `streams`, `hops` and
 `headroom`), the relay that runs here (`local`, `chain`), and its surroundings (`exposure`,
 `platforms`, from what `host` can see). Run from an agent's container there is one (`from_agent`).
-It changes nothing, starts nothing and, unless asked to, costs nothing. ``--json`` prints::
-
-    ok          whether nothing is wrong; the exit status is 1 otherwise
-    checks[]    section, check, level (ok, note, warn, FAIL), text, remedy
+It changes nothing, starts nothing and, unless asked to, costs nothing.
 """
 
 from __future__ import annotations

@@ -4,37 +4,7 @@ It knows the relay by the page ``/calls`` alone: `page` turns that into values, 
 computes, `format` and `layout` show. Run against a terminal, it draws until Ctrl-C; with
 ``--once``, or where the output is no terminal, it prints one picture.
 
-``--json`` prints one JSON object instead. All keys are always there, but for ``legs`` and
-``hops`` where there are no hops and the end of a credential that has none, and null where a value
-is unknown; times and durations are seconds, ``time`` and ``reset`` since the epoch, shares 0 to 1::
-
-    time                      by the relay's clock
-    rate_seconds              the time that the rates are over: 60, or less under load
-    in_flight[]               the calls in flight, the longest-running first
-      relay client method path operation model status
-      age first_byte first_token
-      tokens                  null, or by type: input, cache_read, cache_write_5m,
-                              cache_write_1h, cache_write_unknown, output
-      legs                    how often the API was asked
-      hops[]                  name, outcome, seconds that it added
-    relays.<name>             "none" for calls to no known relay
-      upstream                "up", "down" or "unknown"
-      credential              whether it has a value
-      refused                 whether the API refuses that
-      expires_at, expires_in  when that ends, where it says so
-      in_flight               how many calls
-      calls                   how many of the last hundred calls that finished
-      errors                  how many of these failed; left by their agent is not failed
-      outcomes.<outcome>      how many of these ended so
-      first_token_p50, first_token_p95
-      cache_read_share        of the tokens that went in, those read from the cache
-      calls_per_minute
-      tokens_per_minute       by type, as above
-      quotas[]                window, utilization, left (a share), reset, reset_in
-      limits[]                kind, limit, remaining, left (a share), reset, reset_in
-      hops[]                  name, state (as "upstream"), bypassed, overhead_p50
-    limits[]                  of clients, where there are any: client, session, limit (such as
-                              usd_day), most, used, left (a share), ends, ends_in
+``--json`` prints the figures instead: docs/commands.md says what is in them.
 """
 
 from __future__ import annotations
@@ -75,10 +45,10 @@ _PAGE_LIMIT_BYTES: Final = 16 * 1024 * 1024
 def run(address: ListenAddress, *, once: bool, as_json: bool, interval: float, out: TextIO) -> int:
     """Show what the relay at an admin address is doing; return the exit status.
 
-    ``interval`` is in seconds. Status 1, after a sentence on stderr, means that no relay answered
-    at the start; Ctrl-C ends the live view with 0.
+    ``interval`` is in seconds; Ctrl-C ends the live view with 0.
 
     Raises:
+        CommandError: No relay answered at the start.
         BrokenPipeError: The reader of the output, or the terminal, is gone.
     """
     if isinstance(out, io.TextIOWrapper):
@@ -95,9 +65,6 @@ def run(address: ListenAddress, *, once: bool, as_json: bool, interval: float, o
                 _watch(source, view, interval, console)
             else:
                 console.print(draw(view, console, fill=False))
-    except CommandError as error:
-        sys.stderr.write(f"relay: {error}\n")
-        return _FAILED
     except KeyboardInterrupt:
         # Interrupted before the one picture that was asked for.
         return _OK if live else _FAILED
