@@ -8,6 +8,7 @@ whose text says what happened and nothing of what was sent.
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
@@ -131,6 +132,15 @@ async def _first(content: StreamReader, limit: int) -> bytes:
     while piece := await content.read(limit - len(body)):
         body += piece
     return body
+
+
+def json_object(data: bytes) -> dict[str, object]:
+    """Return the JSON object in a body; empty where there is none."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _why(error: Exception) -> Why:

@@ -17,7 +17,7 @@ from relay.config import CommandSource
 from relay.credentials.command import Command
 from relay.credentials.document import VALUE
 from relay.credentials.ends import said
-from relay.credentials.reading import Reading, Result, compare
+from relay.credentials.reading import Reading, Result, Value, compare
 
 RENEWED_AHEAD_SECONDS: Final = 300.0
 # AWS's SDKs and kubectl renew a few minutes ahead as well; a token of a minute has but 12 s for it.
@@ -44,7 +44,7 @@ def seconds_until_retry(failures: int, life_seconds: float) -> float:
     return min(max(wait, FIRST_RETRY_SECONDS), LAST_RETRY_SECONDS)
 
 
-class CommandValue:
+class CommandValue(Value):
     """A command's output; a failed run keeps the last value."""
 
     def __init__(
@@ -53,11 +53,11 @@ class CommandValue:
         on_read: Callable[[Result], None],
         fields: tuple[str, ...] = VALUE,
     ) -> None:
+        super().__init__(Reading(problem="has not finished yet"))
         self._ttl = source.ttl
         self._command = Command(source, fields=fields)
         self._on_read = on_read
         self._ran_before = False
-        self._reading = Reading(problem="has not finished yet")
         self._due = 0.0
         """When to run it again, on the monotonic clock."""
         self._due_at: float | None = None

@@ -11,16 +11,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from relay.config import CommandSource, EnvSource, FileSource, Sources
 from relay.credentials.command_value import CommandValue
 from relay.credentials.document import VALUE
 from relay.credentials.ends import said
 from relay.credentials.file import FileValue
-from relay.credentials.reading import Reading, Result
+from relay.credentials.reading import Reading, Result, Value
 from relay.credentials.sources import NOT_SET, NOT_THERE, describe, read_environment
 
 KEPT_VARIABLES: Final = "RELAY_VARIABLES"
@@ -31,44 +30,6 @@ REFUSED_INTERVAL_SECONDS: Final = 5.0
 
 OnRead = Callable[[str, Result], None]
 """Told the grant's name and the result, whenever a source is read again."""
-
-
-class Value(Protocol):
-    """The current reading of one source."""
-
-    @property
-    def reading(self) -> Reading:
-        """The value now, or why there is none; one that has ended is still shown."""
-
-    @property
-    def renewal(self) -> str:
-        """Why there is no newer value, where that is known to be wrong."""
-
-    async def settle(self) -> None:
-        """Wait until a first reading is there."""
-
-    def refresh(self) -> None:
-        """Read again soon, whatever is known."""
-
-    def close(self) -> None:
-        """Stop whatever runs in the background."""
-
-
-@dataclass(frozen=True, slots=True)
-class FixedValue:
-    """A variable's value."""
-
-    reading: Reading
-    renewal: str = ""
-
-    async def settle(self) -> None:
-        """There is nothing to wait for."""
-
-    def refresh(self) -> None:
-        """A process's environment does not change."""
-
-    def close(self) -> None:
-        """Nothing runs."""
 
 
 class KeptVariable(FileValue):
@@ -90,7 +51,7 @@ def _value_of(
         reading = read_environment(source, environment, fields)
         folder = environment.get(KEPT_VARIABLES)
         if reading.problem != NOT_SET or not folder:
-            return FixedValue(reading)
+            return Value(reading)
         return KeptVariable(FileSource(file=f"{folder}/{source.env}"), on_read, fields)
     if isinstance(source, FileSource):
         return FileValue(source, on_read, fields)

@@ -16,7 +16,7 @@ from relay.config import FileSource
 from relay.credentials.document import VALUE
 from relay.credentials.looks import RACY_NANOSECONDS, LooksApart, Turn
 from relay.credentials.mounts import may_hang
-from relay.credentials.reading import Reading, Result, compare
+from relay.credentials.reading import Reading, Result, Value, compare
 from relay.credentials.sources import NOT_THERE, read_file
 
 # A file may be caught between truncation and writing: its last value holds this long.
@@ -28,11 +28,8 @@ _Found = tuple[_Stamp | None, Reading | None]
 """How a file looks, if it is there, and what it holds; None if it is as it was."""
 
 
-class FileValue:
+class FileValue(Value):
     """A file's value."""
-
-    renewal = ""
-    """Nothing is known of who renews it."""
 
     def __init__(
         self,
@@ -51,7 +48,7 @@ class FileValue:
         self._apart = may_hang(source.file)
         """Whether a thread looks at it."""
         self._looks = LooksApart(self._look_now)
-        self._reading = Reading(problem="does not answer" if self._apart else NOT_THERE)
+        super().__init__(Reading(problem="does not answer" if self._apart else NOT_THERE))
         self._bad_since: float | None = None
 
     @property
@@ -103,14 +100,8 @@ class FileValue:
             self._on_read(compare(self._reading, reading))
         self._last_read, self._refreshing = reading, False
 
-    async def settle(self) -> None:
-        """Whatever can be known is known at the first question."""
-
     def refresh(self) -> None:
         """Read at the next question, even if the file looks the same."""
         self._racy = self._refreshing = True
         self._turn.look_again()
         self._looks.hurry()
-
-    def close(self) -> None:
-        """Nothing runs that anybody would wait for."""

@@ -1,4 +1,4 @@
-"""A reading of a source: a value, or the plain reason why there is none."""
+"""A reading of a source: a value, or the plain reason why there is none; and what gives it."""
 
 from __future__ import annotations
 
@@ -32,6 +32,32 @@ class Reading:
     def has_ended(self) -> bool:
         """Whether there was a value, and its time is over."""
         return self.expires_at is not None and self.expires_at <= time.time()
+
+
+class Value:
+    """What follows one source: here one that never changes."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    @property
+    def reading(self) -> Reading:
+        """The value now, or why there is none; one that has ended is still shown."""
+        return self._reading
+
+    @property
+    def renewal(self) -> str:
+        """Why there is no newer value, where that is known to be wrong."""
+        return ""
+
+    async def settle(self) -> None:
+        """Wait until a first reading is there."""
+
+    def refresh(self) -> None:
+        """Read again soon, whatever is known."""
+
+    def close(self) -> None:
+        """Stop whatever runs in the background."""
 
 
 Result = Literal["changed", "unchanged", "failed"]

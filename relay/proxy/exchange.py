@@ -77,9 +77,12 @@ class Exchange(ABC):
 
     # The stages
 
-    def _count(self, target: Target) -> None:
-        """Have what it costs counted, where that is of interest."""
+    def _describe(self, target: Target, relay: RelaySettings) -> None:
+        """Note what is asked for; and have what it costs counted, where that is of interest."""
         ledger, record = self._lifecycle.ledger, self._record
+        record.relay, record.grant, record.api = relay.name, relay.grant.name, relay.api
+        record.operation = target.operation
+        record.is_endpoint, record.is_billed = target.is_endpoint, target.is_billed
         record.is_counted = ledger.is_counting
         if record.is_counted and record.method == "GET" and target.operation == "responses":
             response_id = target.rest.rpartition(b"/")[2].decode("ascii", "replace")

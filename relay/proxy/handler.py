@@ -113,17 +113,11 @@ class Call(Exchange):
         return split_target(head.target)
 
     def _begin(self, route: Route, target: Target, head: RequestHead) -> None:
-        self._record.relay = target.relay
-        self._record.operation = target.operation
-        self._record.is_endpoint = target.is_endpoint
-        self._record.is_billed = target.is_billed
-        self._record.grant = route.settings.grant.name
+        self._describe(target, route.settings)
         whose = place_of(head)
         self._record.session_id, self._record.agent_id, self._record.parent_agent_id = whose
-        self._record.api = route.settings.api
         if self._lifecycle.tracer is not None:
             self._record.trace = self._lifecycle.tracer.begin(head, target.operation)
-        self._count(target)
         self._probe = route.chain is not None and asks_for_probe(head)
         if not self._probe:
             self._recorder.begin(self._record)

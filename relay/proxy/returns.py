@@ -190,13 +190,9 @@ class Leg(Exchange):
         call, record = came_from.call, self._record
         self._runtime = call.runtime
         record.path = target.rest.decode("ascii")
-        record.relay, record.client = call.record.relay, call.record.client
-        record.folder = call.record.folder
-        record.operation, record.grant = target.operation, call.record.grant
-        record.is_endpoint, record.is_billed = target.is_endpoint, target.is_billed
+        record.client, record.folder = call.record.client, call.record.folder
         record.session_id = call.record.session_id
-        record.api = call.route.settings.api
-        self._count(target)
+        self._describe(target, call.route.settings)
         check_path(target.rest, call.route.settings.allow)
         try:
             came_from.check(target, self._record)

@@ -7,13 +7,13 @@ names the caller.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from relay import __version__
+from relay.commands.client import json_object
 from relay.config import GrantSettings, RelaySettings, Timeouts
 from relay.credentials.credential import Credential
 from relay.errors import Api, UpstreamTimeout
@@ -62,11 +62,7 @@ class Answer:
 
     def json(self) -> dict[str, object]:
         """Return the JSON object in the body; empty where there is none."""
-        try:
-            data = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return {}
-        return data if isinstance(data, dict) else {}
+        return json_object(self.body)
 
 
 @dataclass(frozen=True, slots=True)

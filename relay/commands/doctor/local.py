@@ -50,9 +50,8 @@ async def examine(
 
 
 async def _answers(http: Client, admin: ListenAddress) -> Finding:
-    try:
-        status = (await http.ask("GET", page_url(interface_host(admin), "/healthz"))).status
-    except CommandError:
+    status = await _status(http, admin, "/healthz")
+    if status is None:
         return warn(
             "running", f"no relay answers at {admin}", "docker compose up -d, or relay serve"
         )
@@ -60,6 +59,13 @@ async def _answers(http: Client, admin: ListenAddress) -> Finding:
         return ok("running", f"the relay answers at {admin}")
     text = f"what answers at {admin} is no relay: it said {status}"
     return fail("running", text, "end it, or give the relay another admin address")
+
+
+async def _status(http: Client, admin: ListenAddress, page: str) -> int | None:
+    try:
+        return (await http.ask("GET", page_url(interface_host(admin), page))).status
+    except CommandError:
+        return None
 
 
 async def _running(
@@ -109,11 +115,7 @@ def _token(client: Credential) -> Finding:
 
 
 async def _readiness(http: Client, admin: ListenAddress) -> Finding:
-    try:
-        status = (await http.ask("GET", page_url(interface_host(admin), "/readyz"))).status
-    except CommandError:
-        status = 0
-    if status == 200:
+    if await _status(http, admin, "/readyz") == 200:
         return ok("ready", "it has every credential and token it needs")
     text = "it lacks a credential or a token, or is stopping"
     return fail("ready", text, "relay health --ready names it")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay.commands.admin_address import interface_host, page_url
-from relay.commands.client import Answer, Client
+from relay.commands.client import Answer, Client, json_object
 from relay.config import ListenAddress, RelaySettings
 from relay.errors import Api, PathRefused
 from relay.http.sse import EventReader
@@ -77,7 +77,7 @@ class Running:
             NoAnswer: It does not answer.
         """
         url = page_url(self._admin, "/readyz")
-        page = _object((await self._http.ask("GET", url, limit=_PAGE_LIMIT)).body)
+        page = json_object((await self._http.ask("GET", url, limit=_PAGE_LIMIT)).body)
         listed = _within(_within(page.get("relays")).get(relay)).get("hops")
         hops = listed if isinstance(listed, list) else []
         return {
@@ -152,9 +152,9 @@ def _states(value: str) -> Iterator[tuple[str, str]]:
 def told(body: bytes) -> dict[str, bool] | None:
     """Return what the text of a stream says of the hops, or None where it is not the relay's."""
     events = EventReader().feed(body)
-    text = "".join(_text(_object(event.data)) for event in events)
+    text = "".join(_text(json_object(event.data)) for event in events)
     begin = text.find('{"hops"')
-    hops = _object(text[begin:].encode()).get("hops") if begin >= 0 else None
+    hops = json_object(text[begin:].encode()).get("hops") if begin >= 0 else None
     if not isinstance(hops, list):
         return None
     return {
@@ -170,13 +170,6 @@ def _text(event: Mapping[str, object]) -> str:
         delta = _within(_within(choices[0]).get("delta")).get("content")
     text = delta.get("text") if isinstance(delta, dict) else delta
     return text if isinstance(text, str) else ""
-
-
-def _object(data: bytes) -> dict[str, object]:
-    try:
-        return _within(json.loads(data))
-    except (ValueError, RecursionError):
-        return {}
 
 
 def _within(value: object) -> dict[str, object]:

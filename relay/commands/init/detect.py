@@ -6,14 +6,13 @@ it notes only where they are.
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from relay.commands.client import BlockingClient, NoAnswer
+from relay.commands.client import BlockingClient, NoAnswer, json_object
 from relay.commands.doctor.headroom import PAGE, version_on
 from relay.commands.init.way_out import SECRET_NAME, WayOut, named_by
 from relay.commands.init.write import read_text, variables_in
@@ -138,7 +137,6 @@ def headroom_version(upstream: str) -> str | None:
 def _page(address: UpstreamAddress) -> dict[str, object]:
     try:
         with BlockingClient() as client:
-            page = json.loads(client.ask(f"{address}{PAGE}", seconds=_HEADROOM_SECONDS).body)
-    except (NoAnswer, ValueError, RecursionError):
+            return json_object(client.ask(f"{address}{PAGE}", seconds=_HEADROOM_SECONDS).body)
+    except NoAnswer:
         return {}
-    return page if isinstance(page, dict) else {}

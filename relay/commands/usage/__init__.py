@@ -23,7 +23,7 @@ from relay.config.ledger import environment_timezone
 from relay.telemetry.ledger.file import Unusable
 from relay.telemetry.ledger.reader import Reader, reading
 from relay.telemetry.ledger.report import Question, Report, Totals, as_data, report_of, rows_of
-from relay.telemetry.ledger.upkeep import InTheWay, Whom, export, forget
+from relay.telemetry.ledger.upkeep import Whom, export, forget
 from relay.telemetry.periods import day_of, first_day
 
 Form = Literal["table", "json", "csv"]
@@ -117,7 +117,7 @@ def run(ledger: LedgerPlace, wish: Wish, out: TextIO) -> None:
 def _export(path: Path, target: Path, out: TextIO) -> None:
     try:
         export(path, target)
-    except InTheWay:
+    except FileExistsError:
         raise CommandError(f"{target} is there already, and is not replaced") from None
     except OSError as error:
         reason = (error.strerror or "unknown").lower()

@@ -20,20 +20,16 @@ Whom = Literal["session", "client"]
 _COLUMNS: Final = {"session": "session_id", "client": "client"}
 
 
-class InTheWay(Exception):
-    """There is something already where a copy should go."""
-
-
 def export(path: Path, target: Path) -> None:
     """Write one whole file, which needs no other beside it; never over another.
 
     Raises:
-        InTheWay: There is a file of that name.
+        FileExistsError: There is a file of that name.
         OSError: It cannot be written there.
         Unusable: The ledger cannot be read.
     """
     if os.path.lexists(target):
-        raise InTheWay
+        raise FileExistsError
     with tempfile.TemporaryDirectory(prefix=".ledger-", dir=target.absolute().parent) as folder:
         copy = Path(folder) / "copy"
         os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -43,7 +39,7 @@ def export(path: Path, target: Path) -> None:
         try:
             os.link(copy, target)  # unlike a rename, it replaces nothing
         except FileExistsError:
-            raise InTheWay from None
+            raise
         except OSError:  # a file system without links
             copy.rename(target)
 

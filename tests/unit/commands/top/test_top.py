@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-from relay.commands import top
+from relay.commands import CommandError, top
 from relay.commands.client import BlockingClient
 from relay.commands.top.terminal import Terminal
 from relay.config import ListenAddress
@@ -203,14 +203,12 @@ class TestUnreachable:
     """No relay, or something else, at the start."""
 
     @pytest.mark.parametrize("flags", [{}, {"once": True}, {"as_json": True}])
-    def test_nobody_answers(
-        self, server: Server, capsys: pytest.CaptureFixture[str], flags: dict[str, bool]
-    ) -> None:
+    def test_nobody_answers(self, server: Server, flags: dict[str, bool]) -> None:
         """One plain sentence, and nothing on the output."""
         server.stop()
         out = Screen()
-        assert run(server, out, **flags) == 1
-        assert capsys.readouterr().err == f"relay: no relay answers at {server.address}\n"
+        with pytest.raises(CommandError, match=f"^no relay answers at {server.address}$"):
+            run(server, out, **flags)
         assert out.getvalue() == ""
 
     @pytest.mark.parametrize(
@@ -222,17 +220,12 @@ class TestUnreachable:
         ],
     )
     def test_something_else_answers(
-        self,
-        server: Server,
-        capsys: pytest.CaptureFixture[str],
-        status: int,
-        body: bytes,
-        sentence: str,
+        self, server: Server, status: int, body: bytes, sentence: str
     ) -> None:
         """The sentence says what is there."""
         server.status, server.body = status, body
-        assert run(server, io.StringIO()) == 1
-        assert capsys.readouterr().err == f"relay: {sentence.format(server.address)}\n"
+        with pytest.raises(CommandError, match=f"^{sentence.format(server.address)}$"):
+            run(server, io.StringIO())
 
 
 class TestLive:

@@ -14,7 +14,7 @@ from relay.telemetry.ledger import upkeep
 from relay.telemetry.ledger.batch import Batches
 from relay.telemetry.ledger.file import LedgerFile, Unusable
 from relay.telemetry.ledger.schema import APPLICATION_ID
-from relay.telemetry.ledger.upkeep import InTheWay, export, forget
+from relay.telemetry.ledger.upkeep import export, forget
 from tests.harness.ledger import a_row, rows_in
 
 SECRET = "a-session-nobody-should-find"
@@ -53,7 +53,7 @@ def test_a_copy_replaces_nothing(
     """Not even what is empty."""
     target = tmp_path / "copy.db"
     target.write_bytes(content)
-    with pytest.raises(InTheWay):
+    with pytest.raises(FileExistsError):
         export(path, target)
     assert target.read_bytes() == content
 
@@ -62,7 +62,7 @@ def test_a_copy_replaces_no_link(file: LedgerFile, path: Path, tmp_path: Path) -
     """Wherever it leads."""
     target = tmp_path / "copy.db"
     target.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InTheWay):
+    with pytest.raises(FileExistsError):
         export(path, target)
 
 
@@ -72,7 +72,7 @@ def test_a_copy_replaces_nothing_that_came_meanwhile(
     """Copying takes its time."""
     target = tmp_path / "copy.db"
     monkeypatch.setattr(upkeep, "_flush", lambda _: target.write_bytes(b"theirs"))
-    with pytest.raises(InTheWay):
+    with pytest.raises(FileExistsError):
         export(path, target)
     assert target.read_bytes() == b"theirs"
 
