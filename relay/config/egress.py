@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -38,9 +39,9 @@ def read_ways_out(
 
     ``folder`` is where relative paths begin, ``own`` is where the relay itself listens.
     """
-    reader = _Reader(checker, folder, own)
-    general = reader.read((KEY,), sections.get(KEY))
-    special = {name: reader.read(path, data) for name, path, data in _declared(sections)}
+    read = partial(_read, checker, folder, own)
+    general = read((KEY,), sections.get(KEY))
+    special = {name: read(path, data) for name, path, data in _declared(sections)}
     relays = []
     for chain in chains:
         name = chain.relay.name
@@ -64,31 +65,27 @@ def _declared(sections: Mapping[str, Data]) -> list[tuple[str, FieldPath, Data]]
     ]
 
 
-class _Reader:
-    def __init__(self, checker: Checker, folder: Path, own: Sequence[ListenAddress]) -> None:
-        self._checker = checker
-        self._folder = folder
-        self._own = own
-
-    def read(self, path: FieldPath, data: Data) -> EgressSettings | None:
-        """Return a way out; None for straight, or where it is wrong."""
-        if data is None:
-            return None
-        if not isinstance(data, dict):
-            self._checker.complain(path, f"must be a mapping, {_EXAMPLE}")
-            return None
-        egress = self._checker.model(path, Egress, data)
-        if egress is None:
-            return None
-        proxy = parse_proxy(egress.url)
-        if any(address.is_reached_at(proxy) for address in self._own):
-            message = "is the relay's own address; name the proxy on the way out"
-            self._checker.complain((*path, "url"), message)
-        return EgressSettings(
-            proxy,
-            read_ca_file(self._checker, path, egress.ca_file, self._folder),
-            locate(egress.credential, self._folder) if egress.credential else (),
-        )
+def _read(
+    checker: Checker, folder: Path, own: Sequence[ListenAddress], path: FieldPath, data: Data
+) -> EgressSettings | None:
+    """Return a way out; None for straight, or where it is wrong."""
+    if data is None:
+        return None
+    if not isinstance(data, dict):
+        checker.complain(path, f"must be a mapping, {_EXAMPLE}")
+        return None
+    egress = checker.model(path, Egress, data)
+    if egress is None:
+        return None
+    proxy = parse_proxy(egress.url)
+    if any(address.is_reached_at(proxy) for address in own):
+        message = "is the relay's own address; name the proxy on the way out"
+        checker.complain((*path, "url"), message)
+    return EgressSettings(
+        proxy,
+        read_ca_file(checker, path, egress.ca_file, folder),
+        locate(egress.credential, folder) if egress.credential else (),
+    )
 
 
 def _lead_out(checker: Checker, chain: PlacedRelay, egress: EgressSettings | None) -> RelaySettings:

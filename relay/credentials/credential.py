@@ -58,10 +58,6 @@ def _value_of(
     return CommandValue(source, on_read, fields)
 
 
-def _tell_nobody(_: str, __: Result) -> None:
-    """Where nobody counts readings."""
-
-
 class Credential:
     """A grant's value or a client's token: the first of its sources that has one."""
 
@@ -70,7 +66,7 @@ class Credential:
         name: str,
         sources: Sources,
         environment: Mapping[str, str] = os.environ,
-        on_read: OnRead = _tell_nobody,
+        on_read: OnRead = lambda *_: None,
         fields: tuple[str, ...] = VALUE,
     ) -> None:
         """Take ``fields`` of a source, the value and what goes with it: see ``document``."""

@@ -35,7 +35,7 @@ class AgentTransport:
         self.framed = True
         """Whether the agent can tell a complete answer from one that broke off."""
         self.closing_since: float | None = None
-        self.is_excused: Callable[[float], bool] = _never
+        self.is_excused: Callable[[float], bool] = lambda _: False
         """Whether, within so many seconds, who is written to could not take anything."""
 
     # For the connection
@@ -231,11 +231,6 @@ class WriteLimit:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _never(_: float) -> bool:
-    """An agent is not excused."""
-    return False
 
 
 def _unacknowledged(handle: socket.socket) -> int:

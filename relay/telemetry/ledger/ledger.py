@@ -44,7 +44,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.spending = Spending()
-        self.catch_up: Callable[[], None] = _nothing
+        self.catch_up: Callable[[], None] = lambda: None
         """Has all calls counted that are over."""
         self._writer: Writer | None = None
         self._prices: Prices | None = None
@@ -243,7 +243,3 @@ def account_of(record: CallRecord) -> Account:
 def _settle(future: asyncio.Future[Spent | None], found: tuple[int, int] | None) -> None:
     if not future.done():
         future.set_result(None if found is None else Spent(*found))
-
-
-def _nothing() -> None:
-    """No call waits to be counted."""

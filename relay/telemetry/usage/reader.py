@@ -67,25 +67,17 @@ def starts_of(*kinds: str) -> tuple[bytes, ...]:
     return (*named, *data)
 
 
-def _read_error(document: Json, tally: Tally) -> None:
-    tally.fail(document)
-
-
 def _read_error_event(event: Event, tally: Tally) -> None:
     if event.name == b"error" or event.data.find(b'"error"') >= 0:
         tally.fail(document_of(event, tally))
 
 
-def _read_nothing(_: Json, __: Tally) -> None:
-    """It states no usage."""
-
-
 def unmetered(mark: str) -> Row:
     """Return how answers are read that have this member, and no usage."""
-    return Row(_read_nothing, marks=frozenset({mark}), metered=False)
+    return Row(lambda *_: None, marks=frozenset({mark}), metered=False)
 
 
-REFUSAL: Final = Row(_read_error, _read_error_event)
+REFUSAL: Final = Row(lambda document, tally: tally.fail(document), _read_error_event)
 """Answers of status 400 and above, of any operation: the error's type is all they tell.
 
 Headroom answers 502 with an event stream when its upstream is gone.
