@@ -57,6 +57,9 @@ class Http1Exchange:
         self._reader: ResponseHeadReader | None = ResponseHeadReader()
         """Until the response's head is there."""
         self._head: ResponseHead | None = None
+        """Until the body is taken, which may go on for minutes."""
+        self._closes = False
+        """Whether the upstream ends the connection with it."""
         self._interim_count = 0
         self._body: BodyReader | None = None
         self._early: list[bytes] = []
@@ -119,7 +122,7 @@ class Http1Exchange:
 
     def _request_sent(self) -> None:
         self._sent = True
-        if self._head is None and not self._over:
+        if self._body is None and not self._over:
             self._deadline.set(self._limits.headers, self._time_out)
 
     def _time_out(self) -> None:
@@ -153,7 +156,7 @@ class Http1Exchange:
                 raise UpstreamMalformed
             self._reader = ResponseHeadReader()
             return
-        self._reader, self._head = None, head
+        self._reader, self._head, self._closes = None, head, wants_close(head)
         self._body = BodyReader(head, bodiless=self._bodiless)
         self._deadline.set(self._limits.idle, self._check_idle)
         self._wake()
@@ -182,7 +185,7 @@ class Http1Exchange:
 
     def lose(self) -> None:
         """Note that the connection is gone, and what was to come will not."""
-        self._fail(UpstreamMalformed() if self._head is None else UpstreamTruncated())
+        self._fail(UpstreamMalformed() if self._body is None else UpstreamTruncated())
 
     def _check_idle(self) -> None:
         silence = time.perf_counter() - self.heard_at
@@ -211,26 +214,26 @@ class Http1Exchange:
     async def answered(self) -> Reply:
         """Wait for the response's head; raise what came instead."""
         try:
-            while self._head is None and not self._over:
+            while self._body is None and not self._over:
                 self._change = self._loop.create_future()
                 await self._change
         except BaseException:
             self.close()
             raise
-        if self._head is None:
+        if self._body is None:
             self.close()
             raise self._take_error()
         return self
 
     @property
     def head(self) -> ResponseHead:
-        """The response's head."""
+        """The response's head, until its body is attached to a sink."""
         assert self._head is not None
         return self._head
 
     def attach(self, sink: Sink) -> bytes:
         """Return what is here of the body; from now on the sink gets what comes."""
-        self._sink = sink
+        self._sink, self._head = sink, None
         early = b"".join(self._early)
         self._early.clear()
         return early
@@ -277,7 +280,7 @@ class Http1Exchange:
         self._connection.release(reusable=self._is_reusable())
 
     def _is_reusable(self) -> bool:
-        if self._head is None or self._body is None or not self._sent or wants_close(self._head):
+        if self._body is None or not self._sent or self._closes:
             return False
         return self._body.ended and not self._body.rest and not self._body.ends_by_closing
 

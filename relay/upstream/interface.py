@@ -87,7 +87,7 @@ class Reply(Protocol):
 
     @property
     def head(self) -> ResponseHead:
-        """The head, strictly read."""
+        """The head, strictly read; until the body is attached."""
 
     def attach(self, sink: Sink) -> bytes:
         """Return what is here of the body; from now on the sink gets what comes."""
