@@ -125,7 +125,7 @@ class Spending:
             session.cached = cached
         if not self.counts_use_of(account.label):
             return
-        if sums.is_due or session.is_due or self._sums.of_all.is_due:
+        if self._is_due(account, sums, session):
             for line in self._lines_of(account):
                 self._tell(line, moment, in_kind(line.limit, spent))
             self._set_marks(account, session, moment)
@@ -186,7 +186,7 @@ class Spending:
         keys, of_all = self.calendar.keys(now), self._sums.of_all
         sums = self._sums.find(account.client)
         session = self._sessions.peek(account.client, account.session)
-        is_due = sums.is_due or session.is_due or of_all.is_due
+        is_due = self._is_due(account, sums, session)
         if not is_due and sums.keys is keys and of_all.keys is keys:
             return None
         for line in self._lines_of(account):
@@ -196,14 +196,19 @@ class Spending:
         self._set_marks(account, session, now)
         return None
 
+    def _is_due(self, account: Account, sums: Marks, session: Marks) -> bool:
+        label = account.label
+        return sums.is_due(label) or session.is_due(label) or self._sums.of_all.is_due(ALL)
+
     def _set_marks(self, account: Account, session: Session, moment: float) -> None:
         """Note what has to be spent from now on until there is something to say of a limit."""
         keys = self.calendar.keys(moment)
         sums, of_all = self._sums.find(account.client), self._sums.of_all
         for each in (sums, of_all):
             each.turn(keys)
-        for marks in (sums, of_all, session):
-            marks.micro_mark = marks.tokens_mark = math.inf
+        of_all.raise_marks(ALL)
+        sums.raise_marks(account.label)
+        session.raise_marks(account.label)
         whose: Marks
         for line in self._lines_of(account):
             limit, used = line.limit, self._used(line, moment)

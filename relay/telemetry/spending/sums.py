@@ -52,20 +52,28 @@ class Marks:
     limits cost a call.
     """
 
-    __slots__ = ("micro", "micro_mark", "tokens", "tokens_mark")
+    __slots__ = ("label", "micro", "micro_mark", "tokens", "tokens_mark")
 
     def __init__(self) -> None:
         self.micro = self.tokens = 0
+        self.label = ""
+        """Whose limits the marks are of: a reload may bring a client under those of another."""
         self.forget_marks()
 
     def forget_marks(self) -> None:
         """Have limits looked at the next time."""
         self.micro_mark = self.tokens_mark = -math.inf
 
-    @property
-    def is_due(self) -> bool:
-        """Whether limits have to be looked at."""
-        return self.micro >= self.micro_mark or self.tokens >= self.tokens_mark
+    def is_due(self, label: str) -> bool:
+        """Whether limits have to be looked at, those of this label's."""
+        return (
+            self.micro >= self.micro_mark or self.tokens >= self.tokens_mark or self.label != label
+        )
+
+    def raise_marks(self, label: str) -> None:
+        """Have no limit of this label's looked at, until marks say otherwise."""
+        self.label = label
+        self.micro_mark = self.tokens_mark = math.inf
 
     def add(self, spent: Spent) -> None:
         """Count more."""

@@ -47,6 +47,16 @@ def test_a_limit_is_reached_at_its_amount(tmp_path: Path) -> None:
     assert stopped.ratio == 1.0
 
 
+def test_a_call_begun_under_other_limits_hides_none_of_a_clients(tmp_path: Path) -> None:
+    """One that was in a folder, and has limits of its own since a reload."""
+    spending = limited(tmp_path, "[{usd: 1, per: day}]", "[{usd: 100, per: month}]")
+    for session in ("", "of both"):
+        before, now = Account("agent", "gone", session), Account("agent", "agent", session)
+        spending.add(before, NOW, Spent(1, 0))
+        spending.add(now, NOW, Spent(1_000_000, 0))
+        assert spending.reached_by(now, NOW) is not None
+
+
 def test_clients_of_a_folder_are_each_under_its_limits(tmp_path: Path) -> None:
     """And one in the metrics."""
     spending = limited(tmp_path, "[{tokens: 10, per: day}]")
