@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from relay import threads
@@ -129,7 +129,7 @@ class Writer:
         """Wait for the end, up to a limit."""
         self._thread.join(limit_seconds)
         if self._thread.is_alive() and self._rows:
-            self._notices.append(f"{len(self._rows)} calls were not written in time")
+            self._notices.append(f"{_calls_in(tuple(self._rows))} calls were not written in time")
 
     # The thread
 
@@ -142,8 +142,9 @@ class Writer:
             self._tick()
         self._tick()
         if self._rows:
-            self._lose(len(self._rows))
-            self._notices.append(f"{len(self._rows)} calls were not written: it {self.problem}")
+            left = _calls_in(self._take())
+            self._lose(left)
+            self._notices.append(f"{left} calls were not written: it {self.problem}")
         self._close()
 
     def _tick(self) -> None:
@@ -205,7 +206,7 @@ class Writer:
         except Taken:
             raise
         except BaseException:
-            self._lose(sum(row.calls for row in self._take()))
+            self._lose(_calls_in(self._take()))
             raise
         self._batches = Batches(self._file.connection)
         self._noted_timezone = ""
@@ -219,7 +220,7 @@ class Writer:
         try:
             return batches.write(rows)
         except BaseException:
-            self._lose(sum(row.calls for row in rows))
+            self._lose(_calls_in(rows))
             raise
 
     def _take(self) -> list[Row]:
@@ -249,3 +250,8 @@ class Writer:
         if self._file is not None:
             self._file.close()
         self._file = self._batches = self._retention = None
+
+
+def _calls_in(rows: Sequence[Row]) -> int:
+    """Return how many calls rows stand for: none, where they fill another's place."""
+    return sum(row.calls for row in rows)

@@ -156,9 +156,10 @@ def test_a_second_one_waits_and_takes_over(writer: Writer, path: Path) -> None:
 
 
 def test_one_that_never_had_the_file_says_what_was_not_written(writer: Writer, path: Path) -> None:
-    """At its end."""
+    """At its end, in calls: a row that fills another's place is none."""
     second = Writer(str(path), LIMITS, "UTC")
     put(second, "lost", "too")
+    second.put(a_row(calls=0))
     finish(second)
     assert second.dropped == 2
     assert second.take_notices()[-1].startswith("2 calls were not written: ")
