@@ -22,7 +22,6 @@ from relay.commands.arguments import VERSION, parser
 
 if TYPE_CHECKING:
     from relay.commands.doctor import System
-    from relay.commands.env import Wish
     from relay.config import ConfigurationError, Settings
 
 OK: Final = 0
@@ -226,21 +225,17 @@ def _run(options: argparse.Namespace) -> int:
         agent = run.agent_of(options.program, options.agent)
         wish = Wish(agent, None, options.client, options.relay, options.discover_models)
         if options.serve:
-            return _serve_and_run(settings, wish, options.program)
+            import uvloop
+
+            from relay.commands.run_serve import serve_and_run
+
+            return uvloop.run(serve_and_run(settings, wish, options.program, os.environ))
         start = asyncio.run(run.prepare(settings, wish, options.program, os.environ))
     except CommandError as error:
         raise BadArguments(f"{error}; nothing was started") from error
     for remark in (*ambiguities(settings, wish), *start.warnings):
         _complain(remark)
     return run.run(start)
-
-
-def _serve_and_run(settings: Settings, wish: Wish, program: Sequence[str]) -> int:
-    import uvloop
-
-    from relay.commands.run_serve import serve_and_run
-
-    return uvloop.run(serve_and_run(settings, wish, program, os.environ))
 
 
 def _token(options: argparse.Namespace) -> int:

@@ -161,8 +161,7 @@ class Exchange(ABC):
     def _answer_empty(self, head: RequestHead, headers: Headers = ()) -> bool:
         """Say that the relay is there, to who asks for no more; return whether to go on."""
         close = self._is_last(head)
-        told = list(headers)
-        self._agent.write(answer.plain_answer(200, told, b"", head_only=True, close=close))
+        self._agent.write(answer.plain_answer(200, [*headers], b"", head_only=True, close=close))
         return not close
 
     def _is_last(self, head: RequestHead | None) -> bool:

@@ -92,7 +92,9 @@ class Call(Exchange):
             self._accept(reply)
             way = DIRECT
             if self._onward is not None:
-                way = Way(added=self._added_fields(), source=self._onward.patience)
+                way = Way(
+                    added=self._fields_of_chain(self._record.code), source=self._onward.patience
+                )
             writer = self._writer(head, reply, way)
             # An answer may take minutes: what asked for it is not kept for as long.
             del head, target
@@ -164,13 +166,13 @@ class Call(Exchange):
         self._onward = Onward(self._chained, None, self._record, self._metrics)
         return await self._onward.send(head, target, body)
 
-    def _added_fields(self) -> Sequence[Field]:
-        """Return what the answer says of the way that the call went."""
+    def _fields_of_chain(self, status: int | None) -> Sequence[Field]:
+        """Return what an answer of the upstream's, or for want of one, says of the way there."""
         if self._chained is None:
             return ()
         if self._chained.probe:
             return [hops_field(self._chained)]
-        return self._chained.error_fields(self._record.code)
+        return self._chained.error_fields(status)
 
     # The ends
 
@@ -193,11 +195,7 @@ class Call(Exchange):
             self._record.outcome = found.outcome
 
     def _error_fields(self, error: RelayError) -> Sequence[Field]:
-        if self._chained is None:
-            return ()
-        if self._chained.probe:
-            return [hops_field(self._chained)]
-        return self._chained.error_fields(error.status) if isinstance(error, UpstreamError) else ()
+        return self._fields_of_chain(error.status if isinstance(error, UpstreamError) else None)
 
     def _end(self) -> None:
         if self._chained is not None:

@@ -19,7 +19,7 @@ from relay.proxy.runtime import Runtime
 from relay.telemetry.call import CallRecord
 from relay.telemetry.ledger.ledger import Ledger, account_of
 from relay.telemetry.operations import FREE_OPERATIONS
-from relay.telemetry.spending import Account, LimitState, Spending
+from relay.telemetry.spending import Account, Spending
 from relay.telemetry.spending.words import refusal
 
 
@@ -57,7 +57,8 @@ async def check_spending(
     ledger.catch_up()  # with what was over by the time that its session was read
     state = spending.reached_by(account, time.time())
     if state is not None:
-        raise _refusal(spending, record, state)
+        kind = OpenAiLimitReached if record.api == "openai" else LimitReached
+        raise kind(refusal(state, spending.calendar.zone))
 
 
 def take_place(spending: Spending, record: CallRecord) -> Account | None:
@@ -73,8 +74,3 @@ def take_place(spending: Spending, record: CallRecord) -> Account | None:
         raise TooManyAtOnce
     spending.at_once.enter(account)
     return account
-
-
-def _refusal(spending: Spending, record: CallRecord, state: LimitState) -> LimitReached:
-    kind = OpenAiLimitReached if record.api == "openai" else LimitReached
-    return kind(refusal(state, spending.calendar.zone))

@@ -53,10 +53,10 @@ async def examine(
 def _unanswered(relay: RelaySettings, settings: Settings, error: NoAnswer) -> Finding:
     """Return a finding: the probe got no complete answer, and the relay named no hop."""
     names = ", ".join(hop.name for hop in relay.hops)
-    fate = "does not answer" if error.why == "silent" else "breaks off its answer to"
-    text = f"{relay.name}: {names}: {fate} a call within {PROBE_SECONDS:g} s"
-    if error.why != "silent":
-        text = f"{relay.name}: {names}: {fate} a call"
+    fate = "breaks off its answer to a call"
+    if error.why == "silent":
+        fate = f"does not answer a call within {PROBE_SECONDS:g} s"
+    text = f"{relay.name}: {names}: {fate}"
     ways = "; ".join(way_back(settings, relay, hop) for hop in relay.hops)
     return fail(CHECK, text, f"{_LOG}, and have it send on to {ways}")
 

@@ -59,7 +59,8 @@ async def examine(
     try:
         answer = await caller.ask("POST", MESSAGES[relay.api], json.dumps(body).encode())
     except RelayError as error:
-        return _broken(error)
+        fate = "broke off" if isinstance(error, UpstreamError) else "failed"
+        return fail("stream", f"the stream {fate} before its end", "look at the upstream's log")
     return judge(relay, quote(model), answer)
 
 
@@ -79,11 +80,6 @@ def choose(listed: list[str], wanted: str | None) -> str | None:
     fit = [name for name in listed if not _NO_CHAT.search(name)]
     cheap = (name for mark in _CHEAP for name in fit if mark in name)
     return next(cheap, fit[0] if fit else None)
-
-
-def _broken(error: RelayError) -> Finding:
-    fate = "broke off" if isinstance(error, UpstreamError) else "failed"
-    return fail("stream", f"the stream {fate} before its end", "look at the upstream's log")
 
 
 def judge(relay: RelaySettings, model: str, answer: Answer) -> Finding:

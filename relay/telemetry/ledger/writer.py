@@ -143,7 +143,7 @@ class Writer:
         self._tick()
         if self._rows:
             left = _calls_in(self._take())
-            self._lose(left)
+            self._lost += left
             self._notices.append(f"{left} calls were not written: it {self.problem}")
         self._close()
 
@@ -206,7 +206,7 @@ class Writer:
         except Taken:
             raise
         except BaseException:
-            self._lose(_calls_in(self._take()))
+            self._lost += _calls_in(self._take())
             raise
         self._batches = Batches(self._file.connection)
         self._noted_timezone = ""
@@ -220,7 +220,7 @@ class Writer:
         try:
             return batches.write(rows)
         except BaseException:
-            self._lose(_calls_in(rows))
+            self._lost += _calls_in(rows)
             raise
 
     def _take(self) -> list[Row]:
@@ -233,9 +233,6 @@ class Writer:
         if not self.problem:
             self._notices.append(problem)
         self.problem = problem
-
-    def _lose(self, calls: int) -> None:
-        self._lost += calls
 
     def _recover(self) -> None:
         """Say that it works again, and what is missing."""
