@@ -63,7 +63,7 @@ class Recorder:
         record.stop()
         over = self._over
         over.append(record)
-        late = record.ended - over[0].ended > _LATEST_SECONDS
+        late = (record.finished or 0.0) - (over[0].finished or 0.0) > _LATEST_SECONDS
         if late or len(over) >= _MOST_CALLS or record.response_bytes > _LARGE_ANSWER:
             self.settle()
         elif len(over) == 1:

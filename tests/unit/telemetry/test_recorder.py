@@ -168,7 +168,7 @@ async def test_busy_loop_keeps_no_line_waiting(monkeypatch: pytest.MonkeyPatch) 
     pipe = Pipe()
     recorder = recorder_to(pipe)
     now = 1_000.0
-    monkeypatch.setattr("time.time", lambda: now)
+    monkeypatch.setattr("time.perf_counter", lambda: now)
     recorder.end(call("/1"))
     now += 0.05
     assert pipe.writes == []
