@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 import pytest
 import pytest_asyncio
@@ -11,9 +13,13 @@ from tests.acceptance.api import Api
 from tests.acceptance.container import ContainedRelay, relay_container
 from tests.acceptance.headroom.service import Headroom, build, running_headroom
 from tests.acceptance.sdks.provider import Provider, running_provider
+from tests.harness import FUSE_SECONDS
 from tests.harness.configuration import Config
 from tests.harness.ports import free_ports
 from tests.harness.upstream import Upstream
+
+RELAYS: Final = 3
+"""That have Headroom on their way: see ``through_headroom``."""
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
@@ -60,6 +66,10 @@ async def headroom(
     async with running_headroom(
         f"{back}/anthropic/headroom", trap, port=headroom_port, environment=environment
     ) as running:
+        # The relay, which was there before, looks every five seconds, and goes on without it.
+        async with asyncio.timeout(FUSE_SECONDS):
+            while len(await shared_relay.samples("relay_hop_up", "relay")) < RELAYS:
+                pass
         yield running
 
 
