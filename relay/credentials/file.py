@@ -37,6 +37,9 @@ class FileValue(Value):
         on_read: Callable[[Result], None],
         fields: tuple[str, ...] = VALUE,
     ) -> None:
+        self._apart = may_hang(source.file)
+        """Whether a thread looks at it."""
+        super().__init__(Reading(problem="does not answer" if self._apart else NOT_THERE))
         self._source = source
         self._fields = fields
         self._on_read = on_read
@@ -45,10 +48,7 @@ class FileValue(Value):
         self._stamp: _Stamp | None = None
         self._racy = True
         self._turn = Turn()
-        self._apart = may_hang(source.file)
-        """Whether a thread looks at it."""
         self._looks = LooksApart(self._look_now)
-        super().__init__(Reading(problem="does not answer" if self._apart else NOT_THERE))
         self._bad_since: float | None = None
 
     @property

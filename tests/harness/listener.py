@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 
 from tests.harness.peer import Caller, Ended, Request
@@ -34,7 +35,7 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-class Listener(Server):
+class Listener(Server, ABC):
     """A listener for connections that are taken by hand."""
 
     def __init__(self) -> None:
@@ -52,9 +53,9 @@ class Listener(Server):
     def _accept(self) -> Caller:
         return Caller(self._connections.append, self._take)
 
+    @abstractmethod
     def _take(self, caller: Caller) -> None:
         """Take a connection at its first byte."""
-        raise NotImplementedError
 
     async def stop(self) -> None:
         """Drop everything."""

@@ -28,7 +28,6 @@ NOT_KNOWN: Final = "none"
 # Beyond any time, count or size that is meant: dates stay below the year 9999, and sums finite.
 _LARGEST: Final = 1e11
 
-
 T = TypeVar("T")
 
 

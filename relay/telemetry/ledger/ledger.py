@@ -102,7 +102,6 @@ class Ledger:
 
     def take_attempt(self, record: CallRecord) -> None:
         """Count what an attempt cost that is over, while its call goes on."""
-        record.stop()
         record.finish()
         self._bill(record, record.ended)
 
