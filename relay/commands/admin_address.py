@@ -33,7 +33,7 @@ def admin_address(named: str | None, environment: Mapping[str, str]) -> ListenAd
     try:
         address = parse_listen(variable or _configured(named, environment) or DEFAULT_ADMIN)
     except ValueError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(f"{'$RELAY_ADMIN' if variable else 'admin'}: {error}") from error
     return interface_host(address)
 
 

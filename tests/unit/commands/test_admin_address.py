@@ -35,11 +35,21 @@ def test_admin_address_is_the_relays(
     assert str(admin_address(str(file), {"RELAY_ADMIN": variable})) == address
 
 
-@pytest.mark.parametrize("variable", ["nothing", "127.0.0.1:x", "no-such-interface:1"])
-def test_what_is_no_address_is_said(tmp_path: Path, variable: str) -> None:
-    """In the variable, which is looked at first."""
-    with pytest.raises(CommandError):
-        admin_address(str(tmp_path / "missing.yaml"), {"RELAY_ADMIN": variable})
+@pytest.mark.parametrize(
+    ("text", "variable", "said"),
+    [
+        ("", "nothing", r"^\$RELAY_ADMIN: must be host:port"),
+        ("", "127.0.0.1:x", r"^\$RELAY_ADMIN: must "),
+        ("", "nosuch0:1", "^nosuch0 has no address$"),
+        ("admin: nothing\n", "", "^admin: must be host:port"),
+    ],
+)
+def test_what_is_no_address_is_said(tmp_path: Path, text: str, variable: str, said: str) -> None:
+    """With where it stands: in the variable, which is looked at first, or in the file."""
+    file = tmp_path / "agent.yaml"
+    file.write_text(text)
+    with pytest.raises(CommandError, match=said):
+        admin_address(str(file), {"RELAY_ADMIN": variable})
 
 
 @pytest.mark.parametrize(
