@@ -35,17 +35,23 @@ class AdminHandler:
 
         A process that has no descriptor left tries again until it has one.
         """
-        while True:
-            try:
-                listener = await threads.run(self._load)
-                break
-            except OSError as error:
-                reason = (error.strerror or "failed").lower()
-                log.warning("the admin pages are not there yet: %s; trying again", reason)
-                await asyncio.sleep(RETRY_SECONDS)
+        listener = await self._load_in_time()
         await listener.start()
         self._listener = listener
         self._started.set()
+
+    async def _load_in_time(self) -> AdminListener:
+        said = False
+        while True:
+            try:
+                return await threads.run(self._load)
+            # The second is what dlopen(3) says of a missing descriptor.
+            except (OSError, ImportError) as error:
+                if not said:
+                    reason = getattr(error, "strerror", None) or str(error)
+                    log.warning("the admin pages are not there yet: %s; trying again", reason)
+                said = True
+            await asyncio.sleep(RETRY_SECONDS)
 
     def drain(self) -> None:
         """End the event streams: the relay is stopping."""

@@ -36,6 +36,6 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def descriptors(pid: int) -> int:
-    """Return how many descriptors it has open."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+def descriptors(pid: int) -> set[int]:
+    """Return the descriptors that it has open."""
+    return {int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir()}

@@ -31,16 +31,17 @@ BUSY_SHARE = 0.2
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def scarce(upstream: Upstream, tmp_path: Path) -> AsyncIterator[RelayProcess]:
-    """A relay that may have few descriptors."""
+    """A relay that may have few descriptors, and has imported all that it will."""
     limit = ("prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}")
     async with relay_process(tmp_path, configuration(upstream.port), None, *limit) as running:
+        assert (await running.page("/healthz")).status == 200
         yield running
 
 
 async def use_up(relay: RelayProcess) -> list[Agent]:
     """Connect more agents than there are descriptors, and wait until none is left."""
     crowd = [await relay.agent() for _ in range(CROWD)]
-    await eventually(lambda: descriptors(relay.process.pid) >= DESCRIPTORS - 1)
+    await eventually(lambda: descriptors(relay.process.pid) >= set(range(DESCRIPTORS)))
     return crowd
 
 

@@ -415,6 +415,27 @@ async def test_calls_do_not_wait_for_the_admin_pages(
         assert (await relay.page("/readyz")).status == 200
 
 
+async def test_the_admin_pages_come_once_they_can_be_imported(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import that has no descriptor is tried again, and said once; calls go on meanwhile."""
+    missing = "yarl.so: cannot open shared object file: Too many open files"
+    failures = iter([OSError(errno.EMFILE, "Too many open files"), ImportError(missing)])
+    load_now = App._load_admin
+
+    def load_at_last(app: App) -> AdminListener:
+        if failure := next(failures, None):
+            raise failure
+        return load_now(app)
+
+    monkeypatch.setattr("relay.admin.handler.RETRY_SECONDS", 0)
+    monkeypatch.setattr(App, "_load_admin", load_at_last)
+    async with running_relay(tmp_path, configuration(upstream.port)) as relay:
+        assert (await relay.page("/readyz")).status == 200
+        told = [line["message"] for line in relay.log.lines if line["level"] == "warning"]
+        assert told == ["the admin pages are not there yet: Too many open files; trying again"]
+
+
 async def test_all_is_loaded_once_the_pages_are(
     upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

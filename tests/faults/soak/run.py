@@ -141,7 +141,7 @@ class Soak:
 
     def _show(self, now: float, pid: int, load: float) -> None:
         ledger = self.ledger
-        memory = f"{resident_bytes(pid) / MEGABYTE:6.1f} MB, {descriptors(pid):3d} descriptors"
+        memory = f"{resident_bytes(pid) / MEGABYTE:6.1f} MB, {len(descriptors(pid)):3d} descriptors"
         counts = f"{ledger.good.total()} right, {ledger.explained.total()} explained"
         unexplained = f"{len(ledger.findings)} unexplained"
         self.say(f"{now:5.0f} s: {memory}, {load:.0%} of a core; {counts}, {unexplained}")
