@@ -74,7 +74,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     try:
         document = read_document(path.read_text(encoding="utf-8"), SECTIONS)
         checker = Checker(document)
-        return _Loader(checker, document.data, environment, path).settings()
+        return _Pass(checker, document.data, environment, path).settings()
     except OSError as error:
         problem = Problem(1, (), f"cannot be read: {(error.strerror or 'unknown').lower()}")
     except UnicodeDecodeError:
@@ -84,7 +84,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     raise ConfigurationError([problem], str(path))
 
 
-class _Loader:
+class _Pass:
     """One pass over one document."""
 
     def __init__(
