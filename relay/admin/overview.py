@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -26,7 +25,7 @@ from relay.proxy.problems import Subject, problems_of
 from relay.proxy.readiness import states_of
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import RelayState
-from relay.telemetry.timeline import Leg, legs
+from relay.telemetry.timeline import Leg, legs, percentile
 
 SHOWN_IN_FLIGHT: Final = 100
 """The oldest; how many there are beside them is said."""
@@ -139,17 +138,12 @@ def legs_by_relay(records: Iterable[CallRecord]) -> dict[str, Legs]:
 
 
 def _leg_figures(found: Sequence[Leg]) -> JsonObject:
-    seconds = sorted(leg.seconds for leg in found)
-    added = sorted(leg.added for leg in found if leg.added is not None)
+    seconds = [leg.seconds for leg in found]
+    added = [leg.added for leg in found if leg.added is not None]
     figures: JsonObject = {"p50": percentile(seconds, 0.5), "p95": percentile(seconds, 0.95)}
     if added:
         figures |= {"added_p50": percentile(added, 0.5), "added_p95": percentile(added, 0.95)}
     return figures
-
-
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """Return the least of the values that so many are not above (nearest rank)."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def as_json(data: object) -> bytes:

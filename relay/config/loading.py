@@ -113,7 +113,8 @@ class _Pass:
         relays = read_relays(checker, data, grants, self._folder, listeners.open)
         self._check_exposure(listeners.listen)
         listeners.check()
-        timeouts = checker.model(("timeouts",), Timeouts, self._section("timeouts"))
+        limits_of_time = checker.mapping(("timeouts",), data.get("timeouts"))
+        timeouts = checker.model(("timeouts",), Timeouts, limits_of_time)
         costs = read_costs(checker, data.get("costs"))
         ledger = read_ledger(checker, data.get("ledger"), self._folder)
         timezone = read_timezone(checker, data.get("timezone"), self._environment)
@@ -145,9 +146,6 @@ class _Pass:
             timezone=timezone,
             warnings=tuple(f"{self._path}:{each}" for each in in_order(checker.remarks)),
         )
-
-    def _section(self, name: str) -> dict[str, Data]:
-        return self._checker.mapping((name,), self._data.get(name))
 
     def _clients(self) -> DeclaredClients:
         declared = read_clients(self._checker, self._data.get("clients"), self._folder)

@@ -192,11 +192,7 @@ def _agents_in_order(rows: dict[Key, Totals]) -> list[tuple[Key, Totals]]:
         (agent, session), sums = row
         return used[session], session or "", agent is not None, sums.last, agent or ""
 
-    return [(_with_parent(key, sums), sums) for key, sums in sorted(rows.items(), key=place)]
-
-
-def _with_parent(key: Key, sums: Totals) -> Key:
-    return (*key, sums.parent)
+    return [((*key, sums.parent), sums) for key, sums in sorted(rows.items(), key=place)]
 
 
 def as_data(report: Report) -> dict[str, object]:
