@@ -585,6 +585,20 @@ async def test_a_refused_call_keeps_the_connection(agent: Agent, upstream: Upstr
     assert (await agent.ask(request())).status == 200
 
 
+async def test_a_refused_upload_is_taken_to_its_end_before_the_connection_closes(
+    agent: Agent, upstream: Upstream
+) -> None:
+    """Of an agent that reads only when all is sent; it is more than any buffer on the way holds."""
+    body = b"x" * 16_000_000
+    lines = ("Connection: close", f"Content-Length: {len(body)}")
+    await agent.send(request(MESSAGES, *lines, body=None, token="relay-wrong"))
+    await agent.send(body)
+    assert not agent.lost.is_set()
+    check_refusal(await agent.answer(), 401, "authentication_error")
+    assert await agent.gone() == "end"
+    assert upstream.callers == []
+
+
 # Expect
 
 
