@@ -19,6 +19,7 @@ from tests.harness.peer import Agent, Answer
 from tests.harness.relay import LocalRelay, running_relay
 from tests.harness.secrets import BODY_SECRET, TOKEN
 from tests.harness.upstream import Upstream
+from tests.headroom.connection import stop_accepting
 
 # Well below every limit and timer there is.
 AT_ONCE_SECONDS = 1.0
@@ -688,4 +689,4 @@ async def test_an_agent_that_resets_as_its_connection_is_closed_is_no_fault(
         agent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         accepted = await made.get()
     await accepted.linger()
-    server.close()
+    await stop_accepting(server)
