@@ -426,6 +426,15 @@ async def test_nobody_takes_all_connections(relay: LocalRelay) -> None:
     assert (await agents[-1].ask(ask)).status == 200
 
 
+async def test_many_at_once_take_no_more_than_one_after_another(relay: LocalRelay) -> None:
+    """Each makes room by another's leaving, also before the event loop has told of that."""
+    port, count = relay.admin_port, 3 * ADMIN_CONNECTIONS
+    agents = await asyncio.gather(*(relay.agent(port=port) for _ in range(count)))
+    for agent in agents[:-ADMIN_CONNECTIONS]:
+        assert await agent.gone()
+    assert len(relay.app._pages.connections) == ADMIN_CONNECTIONS
+
+
 async def test_a_scrape_lets_calls_have_their_turn(
     relay: LocalRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
