@@ -109,13 +109,14 @@ def _chosen_relays(settings: Settings, wish: Wish) -> dict[Api, RelaySettings]:
     names = ", ".join(relay.name for relay in settings.relays)
     fitting = [relay for relay in settings.relays if wish.relay in (None, relay.name)]
     if not fitting:
-        raise CommandError(f"there is no relay of that name; there are {names}")
+        raise CommandError(f"there is no relay of that name; relays here: {names}")
     if wish.agent is not None:
         apis = KINDS[wish.agent].apis
         fitting = [relay for relay in fitting if relay.api in apis]
         if not fitting:
             api = " or ".join(apis)
-            raise CommandError(f"{wish.agent} needs a relay with the API {api}; there are {names}")
+            needed = f"{wish.agent} needs a relay with the API {api}"
+            raise CommandError(f"{needed}; relays here: {names}")
     chosen: dict[Api, RelaySettings] = {}
     for relay in fitting:
         chosen.setdefault(relay.api, relay)

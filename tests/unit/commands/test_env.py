@@ -185,7 +185,7 @@ async def test_agent_of_one_api_hears_nothing_of_another(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("wish", "problem"),
     [
-        (Wish(relay="nope"), "no relay of that name; there are openai, anthropic"),
+        (Wish(relay="nope"), "no relay of that name; relays here: openai, anthropic"),
         (Wish("codex", relay="anthropic"), "codex needs a relay with the API openai"),
         (Wish(client="nobody"), "no client of that name"),
         (Wish(client="late"), "client late has no token yet: .*/late is not there"),
