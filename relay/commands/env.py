@@ -109,13 +109,13 @@ def _chosen_relays(settings: Settings, choice: AgentChoice) -> dict[Api, RelaySe
     names = ", ".join(relay.name for relay in settings.relays)
     fitting = [relay for relay in settings.relays if choice.relay in (None, relay.name)]
     if not fitting:
-        raise CommandError(f"there is no relay of that name; there are {names}")
+        raise CommandError(f"there is no relay of that name; relays here: {names}")
     if (agent := choice.agent) is not None:
         apis = KINDS[agent].apis
         fitting = [relay for relay in fitting if relay.api in apis]
         if not fitting:
-            api = " or ".join(apis)
-            raise CommandError(f"{agent} needs a relay with the API {api}; there are {names}")
+            needed = f"{agent} needs a relay with the API {' or '.join(apis)}"
+            raise CommandError(f"{needed}; relays here: {names}")
     chosen: dict[Api, RelaySettings] = {}
     for relay in fitting:
         chosen.setdefault(relay.api, relay)

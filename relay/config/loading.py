@@ -76,12 +76,17 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
         checker = Checker(document)
         return _Pass(checker, document.data, environment, path).settings()
     except OSError as error:
-        problem = Problem(1, (), f"cannot be read: {(error.strerror or 'unknown').lower()}")
+        raise NoConfiguration([Problem(1, (), _unreadable(path, error))]) from None
     except UnicodeDecodeError:
         problem = Problem(1, (), "is not UTF-8 text")
     except ConfigurationError as error:
         raise ConfigurationError(error.problems, str(path)) from None
     raise ConfigurationError([problem], str(path))
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    remedy = "; relay init writes one" if isinstance(error, FileNotFoundError) else ""
+    return f"{path} cannot be read: {(error.strerror or 'unknown').lower()}{remedy}"
 
 
 class _Pass:

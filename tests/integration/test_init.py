@@ -115,7 +115,7 @@ def test_host_gets_a_configuration_and_a_token(folder: Path, capsys: Output) -> 
     )
     setting = "ANTHROPIC_TARGET_API_URL=http://127.0.0.1:8485/anthropic/headroom"
     assert f"next      # in Headroom: {setting}\n          relay serve\n" in out
-    assert "relay run -- claude\n" in out
+    assert f"relay run --config {folder / 'agent.yaml'} -- claude\n" in out
     assert main(["check"]) == OK
     assert "token is there, from " in capsys.readouterr().out
     assert sorted(each.name for each in folder.iterdir()) == ["agent.yaml", "relay_token"]
@@ -178,7 +178,8 @@ def test_host_may_serve_agents_in_containers(folder: Path, capsys: Output) -> No
     settings = load(folder / "agent.yaml")
     assert [str(each) for each in settings.listen] == ["127.0.0.1:9000", "docker0:9000"]
     assert [str(each) for each in settings.admin] == ["127.0.0.1:9001"]
-    assert "relay env --host host.docker.internal > agent.env" in capsys.readouterr().out
+    command = f"relay env --config {folder / 'agent.yaml'} --host host.docker.internal > agent.env"
+    assert command in capsys.readouterr().out
 
 
 def test_credential_may_be_kept_in_a_file(

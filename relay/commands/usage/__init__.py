@@ -64,8 +64,10 @@ def ledger_of(
     if named is not None:
         return LedgerPlace(named, environment_timezone(environment))
     if settings is None or settings.ledger is None:
-        example = "ledger: {path: /var/lib/relay/ledger.db}"
-        raise BadArguments(f"no ledger is configured; add {example}, or name one with --ledger")
+        raise BadArguments(
+            "no ledger is configured; add ledger: {path: ledger.db} to agent.yaml, "
+            "in the container {path: /var/lib/relay/ledger.db}; or name one with --ledger"
+        )
     return LedgerPlace(Path(settings.ledger.path), settings.timezone, settings)
 
 

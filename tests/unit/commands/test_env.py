@@ -187,7 +187,7 @@ async def test_agent_of_one_api_hears_nothing_of_another(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("choice", "problem"),
     [
-        (AgentChoice(relay="nope"), "no relay of that name; there are openai, anthropic"),
+        (AgentChoice(relay="nope"), "no relay of that name; relays here: openai, anthropic"),
         (AgentChoice("codex", relay="anthropic"), "codex needs a relay with the API openai"),
         (AgentChoice(client="nobody"), "no client of that name"),
         (AgentChoice(client="late"), "client late has no token yet: .*/late is not there"),
