@@ -85,6 +85,11 @@ class LedgerFile:
 
     def close(self) -> None:
         """Close it, and let others have it."""
+        if not self.is_there:
+            # SQLite closes a file that was moved without what its log holds; and leaves the log,
+            # which the next file of this path would be taken to go with.
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         with contextlib.suppress(sqlite3.Error):
             self.connection.close()
         os.close(self._lock)
