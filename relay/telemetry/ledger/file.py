@@ -71,6 +71,7 @@ class LedgerFile:
             self._lock = _take_lock(path + LOCK_SUFFIX)
             undo.callback(os.close, self._lock)
             self._identity = _look_at(path)
+            self._place = os.path.realpath(path)
             self.connection = _connect(path)
             undo.pop_all()
 
@@ -81,7 +82,9 @@ class LedgerFile:
             found = Path(self.path).stat()
         except OSError:
             return False
-        return (found.st_dev, found.st_ino) == self._identity
+        # What a link leads to has its log beside itself, under a name of its own.
+        here = os.path.realpath(self.path)
+        return (found.st_dev, found.st_ino) == self._identity and here == self._place
 
     def close(self) -> None:
         """Close it, and let others have it."""
