@@ -71,6 +71,7 @@ class LedgerFile:
             self._lock = _take_lock(path + LOCK_SUFFIX)
             undo.callback(os.close, self._lock)
             self._identity = _look_at(path)
+            self._place = os.path.realpath(path)
             self.connection = _connect(path)
             undo.pop_all()
 
@@ -81,10 +82,17 @@ class LedgerFile:
             found = Path(self.path).stat()
         except OSError:
             return False
-        return (found.st_dev, found.st_ino) == self._identity
+        # What a link leads to has its log beside itself, under a name of its own.
+        here = os.path.realpath(self.path)
+        return (found.st_dev, found.st_ino) == self._identity and here == self._place
 
     def close(self) -> None:
         """Close it, and let others have it."""
+        if not self.is_there:
+            # SQLite closes a file that was moved without what its log holds; and leaves the log,
+            # which the next file of this path would be taken to go with.
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         with contextlib.suppress(sqlite3.Error):
             self.connection.close()
         os.close(self._lock)

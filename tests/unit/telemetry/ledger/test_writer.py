@@ -15,6 +15,7 @@ from relay.telemetry.ledger.batch import Batches
 from relay.telemetry.ledger.file import LedgerFile
 from relay.telemetry.ledger.retention import Limits
 from relay.telemetry.ledger.schema import noted
+from relay.telemetry.ledger.upkeep import export
 from relay.telemetry.ledger.writer import CHECKPOINT_SECONDS, QUEUE_LIMIT, TICK_SECONDS, Writer
 from tests.harness import FUSE_SECONDS
 from tests.harness.ledger import a_row, finish, rows_in, wait_until
@@ -130,13 +131,28 @@ def test_a_damaged_file_is_left_and_said(path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_file_that_is_taken_away_is_made_anew(writer: Writer, path: Path) -> None:
-    """What comes then is in the new one."""
+    """What comes then is in the new one; what came before is with the old one."""
     put(writer, "old")
     wait_until(lambda: models(path) == ["old"])
-    path.rename(path.with_name("away.db"))
+    away = path.rename(path.with_name("away.db"))
     put(writer, "new")
     finish(writer)
-    assert models(path) == ["new"]
+    assert (models(away), models(path)) == (["old"], ["new"])
+
+
+def test_another_ledger_in_its_place_is_written_on(writer: Writer, path: Path) -> None:
+    """A copy that is put back, for example: nothing of what it replaces gets into it."""
+    copy = path.with_name("copy.db")
+    put(writer, "copied")
+    wait_until(lambda: models(path) == ["copied"])
+    export(path, copy)
+    for number in range(100):
+        put(writer, f"{number}")
+    wait_until(lambda: len(models(path)) == 101)
+    copy.rename(path)
+    put(writer, "later")
+    finish(writer)
+    assert models(path) == ["copied", "later"]
 
 
 def test_a_second_one_waits_and_takes_over(writer: Writer, path: Path) -> None:
