@@ -70,6 +70,7 @@ MISTAKES: Final = [
     *(
         "grants: [anthropic]\nclaude: {base_url: 'http://localhost:8484'}\n",
         SHORT + "listen: 8484\n",
+        SHORT + "listen: ['[::1]:1', '[::1]:1']\n",
     ),
     "grants: [anthropic]\nclaude: {base_url: 'https://api.anthropic.com/v1'}\n",
     "grants: [anthropic]\nclaude:\nbase_url: 'http://localhost:8787'\n",
