@@ -22,10 +22,12 @@ class Connections:
 
     def opened(self, connection: ServerConnection) -> None:
         """Note a new connection, and make room for it."""
-        if self._most is not None and len(self._open) >= self._most:
-            idle = [each for each in self._open if not each.busy]
-            min(idle, key=lambda each: each.silent_since, default=connection).transport.abort()
         self._open[connection] = None
+        if self._most is not None and len(self._open) > self._most:
+            idle = [each for each in self._open if not each.busy]
+            oldest = min(idle, key=lambda each: each.silent_since)
+            self.closed(oldest)  # the event loop says so only once others have come as well
+            oldest.transport.abort()
 
     def closed(self, connection: ServerConnection) -> None:
         """Note that a connection has gone."""

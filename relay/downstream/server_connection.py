@@ -113,6 +113,9 @@ class ServerConnection(asyncio.Protocol):
         except RelayError as error:
             self._refuse(error)
 
+    def eof_received(self) -> None:
+        self.transport.cut()  # who only sends no more cannot be told from who has left
+
     def connection_lost(self, _: Exception | None) -> None:
         self.transport.lost()
         self._connections.closed(self)

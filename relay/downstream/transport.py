@@ -34,6 +34,8 @@ class AgentTransport:
         """Whether the agent keeps up with what is written."""
         self.framed = True
         """Whether the agent can tell a complete answer from one that broke off."""
+        self.whole = True
+        """Whether no answer is under way of which something is still to be written."""
         self.closing_since: float | None = None
         self.is_excused: Callable[[float], bool] = lambda _: False
         """Whether, within so many seconds, who is written to could not take anything."""
@@ -129,7 +131,7 @@ class AgentTransport:
         Without framing only a reset tells the agent so: an end would look like the answer's.
         """
         if self._transport is not None:
-            if not self.framed:
+            if not self.framed and (self.unsent or not self.whole):
                 handle = self._transport.get_extra_info("socket")
                 handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self._transport.abort()
@@ -159,8 +161,8 @@ class AgentTransport:
             await asyncio.sleep(_FLUSH_POLL_SECONDS)
 
     def cut(self) -> None:
-        """End an incomplete answer now."""
-        if self.framed:
+        """End the connection now, by a reset where part of an answer would look like all of it."""
+        if self.framed or self.whole:
             self.close()
         else:
             self.abort()
@@ -192,7 +194,7 @@ class AgentTransport:
         poll = select.poll()
         poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
         if poll.poll(0):
-            transport.abort()
+            self.abort()
 
     def cut_if_stuck(self, limit_seconds: float) -> None:
         """Cut a closing connection whose agent does not take what was left for it."""

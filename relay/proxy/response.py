@@ -82,7 +82,7 @@ class ResponseWriter:
         """Since when the upstream has not been read, for the agent takes nothing."""
         unsized = has_body(reply.head, request.method) and reply.head.length is None
         self._chunked = unsized and request.minor == 1
-        agent.framed = not unsized or self._chunked
+        agent.framed, agent.whole = not unsized or self._chunked, False
         self.closes = way.close or wants_close(request) or not agent.framed
         """Whether the connection ends with this answer."""
 
@@ -107,6 +107,7 @@ class ResponseWriter:
                 self._excuse_upstream()
         if self._chunked:
             self._agent.write(LAST_CHUNK)
+        self._agent.whole = True
 
     def _begin(self) -> None:
         """Write the head, and what is there of the body with it, in one write."""

@@ -8,6 +8,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Final
 
 _DAYS: Final = re.compile(r"(\d{1,5})d", re.ASCII)
+_FIRST_DAY: Final = date(1970, 1, 1)
 _LAST_YEAR: Final = 9998
 
 
@@ -31,17 +32,14 @@ def next_day(day: date) -> date:
 
 
 def first_day(text: str, today: date) -> date:
-    """Return the day that ``7d`` or ``2026-11-30`` names.
+    """Return the day that ``7d`` or ``2026-11-30`` names; the first that calls can be of, at least.
 
     Raises:
         ValueError: It names none.
     """
-    if days := _DAYS.fullmatch(text):
-        try:
-            return today - timedelta(days=int(days[1]))
-        except OverflowError:
-            return date.min.replace(year=1970)
-    return date.fromisoformat(text)
+    days = _DAYS.fullmatch(text)
+    day = today - timedelta(days=int(days[1])) if days else date.fromisoformat(text)
+    return max(day, _FIRST_DAY)
 
 
 def _week(day: date) -> str:

@@ -145,7 +145,7 @@ async def test_an_upstream_that_is_down_is_reported_and_ready(
     relay: LocalRelay, upstream: Upstream
 ) -> None:
     """Agents get a good error message; restarting the relay would mend nothing."""
-    upstream.stop_listening()
+    await upstream.stop_listening()
     assert (await relay.ask(request())).status == 502
     status, report = await relay.readiness()
     assert status == 200
@@ -358,7 +358,7 @@ async def test_calls_show_how_each_hop_stands(
 async def test_calls_show_what_is_missing(two_relays: LocalRelay, upstream: Upstream) -> None:
     """An upstream that is gone, a credential that is not there."""
     (two_relays.folder / "openai_key").unlink()
-    upstream.stop_listening()
+    await upstream.stop_listening()
     assert (await two_relays.ask(request())).status == 502
     shown = (await calls_page(two_relays))["relays"]
     assert (shown["anthropic"]["upstream"], shown["anthropic"]["credential"]) == ("down", True)
@@ -424,6 +424,15 @@ async def test_nobody_takes_all_connections(relay: LocalRelay) -> None:
     assert (await relay.page("/healthz")).status == 200
     await agents[0].gone()
     assert (await agents[-1].ask(ask)).status == 200
+
+
+async def test_many_at_once_take_no_more_than_one_after_another(relay: LocalRelay) -> None:
+    """Each makes room by another's leaving, also before the event loop has told of that."""
+    port, count = relay.admin_port, 3 * ADMIN_CONNECTIONS
+    agents = await asyncio.gather(*(relay.agent(port=port) for _ in range(count)))
+    for agent in agents[:-ADMIN_CONNECTIONS]:
+        assert await agent.gone()
+    assert len(relay.app._pages.connections) == ADMIN_CONNECTIONS
 
 
 async def test_a_scrape_lets_calls_have_their_turn(

@@ -383,6 +383,45 @@ async def test_an_http_1_0_agent_gets_plain_bytes(
     assert await agent.gone() == "end"
 
 
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_an_agent_that_half_closes_takes_a_part_for_no_whole(
+    agent: Agent, upstream: Upstream, version: str
+) -> None:
+    """It has left as far as one can tell; if it reads on, it finds no clean end."""
+    await agent.send(request(version=version))
+    caller, _ = await upstream.called()
+    await caller.send(CHUNKED + chunk(b"part"))
+    answer = await agent.head()
+    assert await agent.piece(answer) == b"part"
+    agent.half_close()
+    await agent.finish(answer)
+    assert not answer.complete
+    assert await caller.gone() == "end"
+
+
+async def test_an_http_1_0_agent_that_half_closes_has_the_rest_of_a_whole_answer(
+    upstream: Upstream, relay: LocalRelay
+) -> None:
+    """What waits for it is sent: nothing is missing, and the end is clean."""
+    agent = await relay.agent(receive_buffer=16_384)
+    agent.hold()
+    await agent.send(request(version="1.0"))
+    caller, _ = await upstream.called()
+    await caller.send(CHUNKED)
+    (connection,) = (each for each in relay.app._agents.connections._open if each.busy)
+    sent, piece = 0, noise(16_384)
+    while not connection.transport.unsent:
+        await caller.send(chunk(piece))
+        sent += 1
+        await turns(3)
+    await caller.send(chunk(b""))
+    await relay.log.calls()
+    agent.half_close()
+    agent.read_on()
+    answer = await agent.answer()
+    assert (answer.complete, answer.body) == (True, piece * sent)
+
+
 async def test_an_http_1_0_upstream_is_understood(agent: Agent, upstream: Upstream) -> None:
     """Its answer ends with its connection, which is not used again."""
     for _ in range(2):

@@ -194,6 +194,8 @@ def connect(path: Path, *, mode: str = "ro") -> sqlite3.Connection:
         raise Unusable("is not there; a relay makes it, once it serves")
     if path.is_dir():
         raise Unusable("is a folder")
+    if not path.stat().st_size:
+        raise Unusable("is empty; a relay fills it, once it serves")
     address = f"file:{quote(str(path.absolute()))}?mode={mode}"
     connection = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
     try:

@@ -170,6 +170,8 @@ def test_months_are_called_by_year_and_number(tmp_path: Path) -> None:
         ("2026-11-18", ["2026-11-18", "2026-11-19", "2026-11-26"]),
         (None, ["2026-11-18", "2026-11-19", "2026-11-26"]),
         ("99999d", ["2026-11-18", "2026-11-19", "2026-11-26"]),
+        ("0001-01-01", ["2026-11-18", "2026-11-19", "2026-11-26"]),
+        ("9999-12-31", []),
     ],
 )
 def test_since_is_a_midnight(tmp_path: Path, since: str | None, expected: list[str]) -> None:

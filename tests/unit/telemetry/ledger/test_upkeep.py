@@ -123,8 +123,11 @@ def test_what_retention_deletes_is_gone_too(file: LedgerFile, path: Path, tmp_pa
     assert found_in(tmp_path, SECRET) == []
 
 
-@pytest.mark.parametrize("content", [b"x" * 5000, None])
-def test_what_is_no_ledger_is_said_to_be_none(path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"x" * 5000, "is damaged"), (b"", "is empty"), (None, "is not there")],
+)
+def test_what_is_no_ledger_is_said_to_be_none(path: Path, content: bytes | None, said: str) -> None:
     """Or is not there; nothing is made in its place."""
     if content is not None:
         path.write_bytes(content)
@@ -132,6 +135,6 @@ def test_what_is_no_ledger_is_said_to_be_none(path: Path, content: bytes | None)
         lambda: export(path, path.with_name("copy.db")),
         lambda: forget(path, "client", "a"),
     ):
-        with pytest.raises(Unusable, match="is damaged" if content else "is not there"):
+        with pytest.raises(Unusable, match=said):
             work()
     assert [each.name for each in path.parent.iterdir()] == ([] if content is None else [path.name])
