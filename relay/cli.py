@@ -261,7 +261,8 @@ def _client_folder(options: argparse.Namespace) -> Path:
         return Path(options.folder)
     folders = _load(options).folders
     if len(folders) != 1:
-        raise BadArguments(f"agent.yaml names {len(folders)} folders of clients; say --folder DIR")
+        named = f"{len(folders)} folders" if folders else "no folder"
+        raise BadArguments(f"agent.yaml names {named} of clients; say --folder DIR")
     return Path(folders[0].folder)
 
 

@@ -356,7 +356,7 @@ def test_a_client_goes_where_agent_yaml_says(
     monkeypatch.setenv("RELAY_CONFIG", str(file))
     file.write_text(SHORT)
     assert main(["token", "--client", "job"]) == UNUSABLE
-    assert "names 0 folders of clients; say --folder DIR" in capsys.readouterr().err
+    assert "names no folder of clients; say --folder DIR" in capsys.readouterr().err
     file.write_text(SHORT + "clients: [{name: sandbox, folder: clients}]\n")
     assert main(["token", "--client", "job", "--for", "8h"]) == OK
     assert capsys.readouterr().out == f"{folder}/job\n"
