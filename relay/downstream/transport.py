@@ -142,14 +142,14 @@ class AgentTransport:
             self._transport.close()
 
     async def break_off(self, limit_seconds: float) -> None:
-        """End an answer that is not complete, so that nobody takes it for complete.
+        """See that nobody takes an answer that is not complete for complete, once there is no more.
 
-        A framed one shows by itself that something is missing once the connection closes.
+        A framed one shows by itself that something is missing when the connection closes.
         For the others (``framed`` is False) only a reset does, once what there is is sent.
         """
         if not self.framed:
             await self._flush(limit_seconds)
-        self.cut()
+            self.abort()
 
     async def _flush(self, limit_seconds: float) -> None:
         """Wait until the agent's side has acknowledged everything, up to a limit."""

@@ -189,6 +189,25 @@ async def test_what_came_just_before_the_break_is_delivered(
     assert answer.body.startswith(PIECE)
 
 
+async def test_what_came_is_delivered_though_the_agent_goes_on_sending(
+    agent: Agent, upstream: Upstream, relay: LocalRelay
+) -> None:
+    """A reset, as of a connection that is closed with something unread, would overtake it."""
+    await agent.send(chunked_request())
+    caller = await upstream.accepted()
+    await caller.head()
+    caller.hold()
+    piece = chunk(b"x" * 65_536)
+    assert await agent.push(piece, len(piece) * 1_000) < len(piece) * 1_000
+    agent.hold()
+    await caller.send(CHUNKED + chunk(PIECE) + b"no chunk\r\n")
+    await relay.log.calls()
+    agent.read_on()
+    answer = await agent.answer()
+    assert (answer.complete, answer.body) == (False, PIECE)
+    assert await agent.gone() == "end"
+
+
 @pytest.mark.parametrize(
     "bad", [b"xyz\r\n", b"5\r\nhelloX", b"-1\r\n", b"0\r\nbad trailer\r\n\r\n"]
 )
