@@ -157,7 +157,7 @@ class App:
 
     def _put_prices_in_force(self, settings: Settings, prices: Prices | None) -> None:
         """Have metrics, ledger and limits use these settings and their prices from now on."""
-        self._recorder.settle()
+        self._recorder.flush()
         self._metrics.price(None if settings.prices is None else prices)
         self._use.price(prices)
         self._ledger.configure(settings, prices)
@@ -282,7 +282,7 @@ class App:
         await self._admin.stop()
         self._pages.abort()
         self.lifecycle.runtime.retire()
-        self._recorder.settle()
+        self._recorder.flush()
         await self._ledger.close()
         if self.lifecycle.tracer is not None:
             await threads.run(self.lifecycle.tracer.close)

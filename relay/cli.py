@@ -153,7 +153,7 @@ def _init(options: argparse.Namespace) -> int:
         )
     try:
         work = init.Setup(
-            options.folder, flags, os.environ, init.Terminal() if on_terminal else None
+            options.folder, flags, os.environ, init.TerminalConsole() if on_terminal else None
         )
         for line in chain(work.found(), work.write(force=options.force)):
             _print(line)
@@ -199,17 +199,19 @@ def _env(options: argparse.Namespace) -> int:
 
 def _print_environment(options: argparse.Namespace) -> int:
     from relay.commands.agents import OWN_FILE
-    from relay.commands.env import Wish, agent_environment, ambiguities
+    from relay.commands.env import AgentChoice, agent_environment, ambiguities
     from relay.commands.env_formats import NOTATIONS, SHELLS
 
     agent = options.agent or OWN_FILE.get(options.format)
     if OWN_FILE.get(options.format, agent) != agent:
         raise BadArguments(f"{options.format} is the file of {OWN_FILE[options.format]} alone")
     settings = _load(options)
-    wish = Wish(agent, options.host, options.client, options.relay, options.discover_models)
-    environment = asyncio.run(agent_environment(settings, wish))
+    choice = AgentChoice(
+        agent, options.host, options.client, options.relay, options.discover_models
+    )
+    environment = asyncio.run(agent_environment(settings, choice))
     notes = environment.notes if options.format in SHELLS else ()
-    for remark in (*ambiguities(settings, wish), *notes):
+    for remark in (*ambiguities(settings, choice), *notes):
         _complain(remark)
     for line in NOTATIONS[options.format](environment):
         _print(line)
@@ -218,22 +220,22 @@ def _print_environment(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from relay.commands import run
-    from relay.commands.env import Wish, ambiguities
+    from relay.commands.env import AgentChoice, ambiguities
 
     settings = _load_to_serve(options) if options.serve else _load(options)
     try:
         agent = run.agent_of(options.program, options.agent)
-        wish = Wish(agent, None, options.client, options.relay, options.discover_models)
+        choice = AgentChoice(agent, None, options.client, options.relay, options.discover_models)
         if options.serve:
             import uvloop
 
             from relay.commands.run_serve import serve_and_run
 
-            return uvloop.run(serve_and_run(settings, wish, options.program, os.environ))
-        start = asyncio.run(run.prepare(settings, wish, options.program, os.environ))
+            return uvloop.run(serve_and_run(settings, choice, options.program, os.environ))
+        start = asyncio.run(run.prepare(settings, choice, options.program, os.environ))
     except CommandError as error:
         raise BadArguments(f"{error}; nothing was started") from error
-    for remark in (*ambiguities(settings, wish), *start.warnings):
+    for remark in (*ambiguities(settings, choice), *start.warnings):
         _complain(remark)
     return run.run(start)
 
@@ -259,7 +261,8 @@ def _client_folder(options: argparse.Namespace) -> Path:
         return Path(options.folder)
     folders = _load(options).folders
     if len(folders) != 1:
-        raise BadArguments(f"agent.yaml names {len(folders)} folders of clients; say --folder DIR")
+        named = f"{len(folders)} folders" if folders else "no folder"
+        raise BadArguments(f"agent.yaml names {named} of clients; say --folder DIR")
     return Path(folders[0].folder)
 
 
@@ -332,7 +335,7 @@ def _usage(options: argparse.Namespace) -> int:
 
     settings = _load(options) if options.ledger is None else None
     ledger = usage.ledger_of(options.ledger, settings, os.environ)
-    usage.run(ledger, usage.wish_of(options), sys.stdout)
+    usage.run(ledger, usage.action_of(options), sys.stdout)
     return OK
 
 

@@ -108,7 +108,7 @@ class AdminListener:
             refused = access.check(request, self._policy)
             if refused is not None:
                 return refused
-            request.app[SOURCE].recorder.settle()
+            request.app[SOURCE].recorder.flush()
             return await handler(request)
         except RelayError as error:
             return _refusal(error)

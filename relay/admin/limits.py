@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from heapq import nlargest
 from typing import Final
 
-from relay.admin.rows import Row
+from relay.admin.rows import JsonObject
 from relay.telemetry.spending import LimitState, Spending
 
 SHOWN: Final = 20
@@ -14,7 +14,7 @@ SESSIONS_SHOWN: Final = 5
 """Of limits by session, of which there are many: those that are used most, if used at all."""
 
 
-def limit_rows(spending: Spending, accounts: Iterable[tuple[str, str]]) -> list[Row]:
+def limit_rows(spending: Spending, accounts: Iterable[tuple[str, str]]) -> list[JsonObject]:
     """Return the limits of these clients, and of all together."""
     known = spending.shown(accounts)
     others = [state for state in known if state.session is None]
@@ -24,7 +24,7 @@ def limit_rows(spending: Spending, accounts: Iterable[tuple[str, str]]) -> list[
     return [_row(states[index]) for index in sorted(nearest)]
 
 
-def _row(state: LimitState) -> Row:
+def _row(state: LimitState) -> JsonObject:
     """Return a row; ``used`` of a limit on calls at once is the calls in flight."""
     return {
         "client": state.owner,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,21 +18,21 @@ import orjson
 from relay import __version__
 from relay.admin.limits import limit_rows
 from relay.admin.outcomes import troubleshooting
-from relay.admin.rows import Row, ended_row, running_row
+from relay.admin.rows import JsonObject, ended_row, running_row
 from relay.admin.source import Source
 from relay.admin.use import PageUse, Version
 from relay.proxy.problems import Subject, problems_of
 from relay.proxy.readiness import states_of
 from relay.telemetry.call import CallRecord
 from relay.telemetry.metrics import RelayState
-from relay.telemetry.timeline import Leg, legs
+from relay.telemetry.timeline import Leg, legs, percentile
 
 SHOWN_IN_FLIGHT: Final = 100
 """The oldest; how many there are beside them is said."""
 # Pages ask once a second, at different instants: they share what is younger than this.
 _MOMENT_SECONDS: Final = 0.4
 
-Legs = dict[str, Row]
+Legs = dict[str, JsonObject]
 """Figures of a leg, by the name of the hop or API that it goes to."""
 
 
@@ -57,7 +56,7 @@ class Overview:
 
         With it, the two values to pass next time.
         """
-        self._source.recorder.settle()
+        self._source.recorder.flush()
         self._use.look()
         calls, use = self._source.recent_calls, self._use.version
         ended = [ended_row(each) for each in calls.ended_after(seen)]
@@ -88,14 +87,14 @@ class Overview:
             "wrong": [_wrong(each) for each in problems_of(lifecycle.runtime, lifecycle.ledger)],
         }
 
-    def _limits(self) -> list[Row]:
+    def _limits(self) -> list[JsonObject]:
         """Return a row for each limit; empty where none is configured."""
         runtime = self._source.lifecycle.runtime
         if not runtime.settings.has_limits:
             return []
         return limit_rows(self._source.lifecycle.ledger.spending, runtime.accounts())
 
-    def _relay(self, state: RelayState) -> Row:
+    def _relay(self, state: RelayState) -> JsonObject:
         limits, quotas = self._source.metrics.current_limits(state.relay)
         found = self._legs.get(state.relay, {})
         return {
@@ -114,14 +113,14 @@ class Overview:
         }
 
 
-def _hops(state: RelayState) -> list[Row]:
+def _hops(state: RelayState) -> list[JsonObject]:
     return [
         {"name": hop.name, "up": hop.up, "url": hop.url, "bypassed": hop.bypassed}
         for hop in state.hops
     ]
 
 
-def _wrong(subject: Subject) -> Row:
+def _wrong(subject: Subject) -> JsonObject:
     help_at = troubleshooting(subject.entry)
     return {"what": subject.name, "text": subject.problem, "help": help_at}
 
@@ -138,18 +137,13 @@ def legs_by_relay(records: Iterable[CallRecord]) -> dict[str, Legs]:
     }
 
 
-def _leg_figures(found: Sequence[Leg]) -> Row:
-    seconds = sorted(leg.seconds for leg in found)
-    added = sorted(leg.added for leg in found if leg.added is not None)
-    figures: Row = {"p50": percentile(seconds, 0.5), "p95": percentile(seconds, 0.95)}
+def _leg_figures(found: Sequence[Leg]) -> JsonObject:
+    seconds = [leg.seconds for leg in found]
+    added = [leg.added for leg in found if leg.added is not None]
+    figures: JsonObject = {"p50": percentile(seconds, 0.5), "p95": percentile(seconds, 0.95)}
     if added:
         figures |= {"added_p50": percentile(added, 0.5), "added_p95": percentile(added, 0.95)}
     return figures
-
-
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """Return the least of the values that so many are not above (nearest rank)."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def as_json(data: object) -> bytes:

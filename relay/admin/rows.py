@@ -16,7 +16,7 @@ from relay.telemetry.call import CallFields, CallRecord
 from relay.telemetry.ledger.size import CHARACTERS_PER_TOKEN
 from relay.telemetry.timeline import timeline
 
-Row = dict[str, object]
+JsonObject = dict[str, object]
 
 TEXT_LIMIT: Final = 256
 """Characters of a name that an agent or an upstream chose; a path may have 16,000."""
@@ -30,7 +30,7 @@ _BYTES_PER_TOKEN: Final[Mapping[str, int]] = {
 }
 
 
-def running_row(record: CallRecord) -> Row:
+def running_row(record: CallRecord) -> JsonObject:
     """Return a call in flight."""
     now = time.perf_counter()
     fields = _cut(call_fields(record))
@@ -46,7 +46,7 @@ def running_row(record: CallRecord) -> Row:
     return fields
 
 
-def ended_row(record: CallRecord) -> Row:
+def ended_row(record: CallRecord) -> JsonObject:
     """Return a call that is over."""
     fields = call_fields(record)
     row = _cut(fields)
@@ -61,7 +61,7 @@ def _key(record: CallRecord) -> str:
     return f"{record.started:.6f}"
 
 
-def _cut(fields: CallFields) -> Row:
+def _cut(fields: CallFields) -> JsonObject:
     return {key: _short(value) for key, value in fields.items()}
 
 
@@ -71,7 +71,7 @@ def _short(value: object) -> object:
     return value
 
 
-def _tokens(fields: Row) -> Row:
+def _tokens(fields: JsonObject) -> JsonObject:
     """Return what went in, cache included, what of it was read from there, and what came out."""
     tokens = fields.pop("tokens", None)
     if not isinstance(tokens, Mapping):

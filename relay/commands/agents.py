@@ -21,7 +21,7 @@ ANY_TOKEN: Final = "unused"  # deliberately worthless
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class AgentKind:
     """What one kind of agent reads."""
 
     api: Api
@@ -69,9 +69,9 @@ class Opencode:
 
 
 _CODEX_NOTE: Final = "Codex takes the relay's address from a file: relay env codex --format toml"
-KINDS: Final[Mapping[Agent, Kind | Opencode]] = {
+KINDS: Final[Mapping[Agent, AgentKind | Opencode]] = {
     # Not ANTHROPIC_API_KEY: Claude Code would ask its user whether to use it.
-    "claude-code": Kind(
+    "claude-code": AgentKind(
         "anthropic",
         "ANTHROPIC_AUTH_TOKEN",
         "ANTHROPIC_BASE_URL",
@@ -91,11 +91,11 @@ KINDS: Final[Mapping[Agent, Kind | Opencode]] = {
         note="WebFetch asks api.anthropic.com about each host first, past the relay; only a "
         "setting stops that: relay env claude-code --format settings",
     ),
-    "codex": Kind("openai", "OPENAI_API_KEY", note=_CODEX_NOTE),
+    "codex": AgentKind("openai", "OPENAI_API_KEY", note=_CODEX_NOTE),
     "opencode": Opencode(),
     # The name that the SDKs and what is built on them read, all of them.
-    "anthropic": Kind("anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
-    "openai": Kind("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
+    "anthropic": AgentKind("anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
+    "openai": AgentKind("openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
 }
 DISCOVERY: Final = {"CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY": "1"}
 """Has Claude Code ask its base URL for models when it starts, and list them in ``/model``."""

@@ -21,7 +21,7 @@ from relay.http.target import has_segments
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class AgentChoice:
     """What is asked for: which agent, at which address, as whom, through which relay, and more."""
 
     agent: Agent | None = None
@@ -43,25 +43,25 @@ class Told:
     token: str = field(repr=False)
 
 
-async def agent_environment(settings: Settings, wish: Wish) -> Environment:
+async def agent_environment(settings: Settings, choice: AgentChoice) -> Environment:
     """Return the variables of an agent; errors as `tell`."""
-    return (await tell(settings, wish)).environment
+    return (await tell(settings, choice)).environment
 
 
-async def tell(settings: Settings, wish: Wish) -> Told:
+async def tell(settings: Settings, choice: AgentChoice) -> Told:
     """Return an agent's variables; without an agent, those of one for each API.
 
     Raises:
         CommandError: There is no such client or relay, or no token yet, or the host is malformed.
     """
     _, clients = await credentials_of(settings)
-    client, token = _token_of(settings, clients, wish.client)
-    address = _address_for_agents(settings.listen, wish.host)
+    client, token = _token_of(settings, clients, choice.client)
+    address = _address_for_agents(settings.listen, choice.host)
     host = _host_of(address)
-    relays = _chosen_relays(settings, wish)
-    agents = _agents(relays, wish.agent)
+    relays = _chosen_relays(settings, choice)
+    agents = _agents(relays, choice.agent)
     kinds = [KINDS[each] for each in agents]
-    variables = _variables_of_discovery(agents) if wish.discover_models else {}
+    variables = _variables_of_discovery(agents) if choice.discover_models else {}
     urls = {api: f"http://{address}/relay/{relay.name}" for api, relay in relays.items()}
     for kind in kinds:
         variables |= kind.variables(urls, token)
@@ -79,11 +79,11 @@ def _version(relay: RelaySettings) -> str:
     return "/v1" if below or any(has_segments(b"/v1", path) for path in relay.allow) else ""
 
 
-def ambiguities(settings: Settings, wish: Wish) -> list[str]:
+def ambiguities(settings: Settings, choice: AgentChoice) -> list[str]:
     """Return a remark for each choice among several relays, of which the first was taken."""
-    if wish.relay is not None:
+    if choice.relay is not None:
         return []
-    wanted = KINDS[wish.agent].apis if wish.agent else ("anthropic", "openai")
+    wanted = KINDS[choice.agent].apis if choice.agent else ("anthropic", "openai")
     found: dict[Api, list[str]] = {}
     for relay in settings.relays:
         found.setdefault(relay.api, []).append(relay.name)
@@ -104,18 +104,18 @@ def _agents(relays: Iterable[Api], agent: Agent | None) -> tuple[Agent, ...]:
     return (agent,) if agent else tuple(each for api in relays for each in DEFAULT_AGENTS[api])
 
 
-def _chosen_relays(settings: Settings, wish: Wish) -> dict[Api, RelaySettings]:
+def _chosen_relays(settings: Settings, choice: AgentChoice) -> dict[Api, RelaySettings]:
     """Return a relay for each API that is wanted: the one named, else the first."""
     names = ", ".join(relay.name for relay in settings.relays)
-    fitting = [relay for relay in settings.relays if wish.relay in (None, relay.name)]
+    fitting = [relay for relay in settings.relays if choice.relay in (None, relay.name)]
     if not fitting:
-        raise CommandError(f"there is no relay of that name; there are {names}")
-    if wish.agent is not None:
-        apis = KINDS[wish.agent].apis
+        raise CommandError(f"there is no relay of that name; relays here: {names}")
+    if (agent := choice.agent) is not None:
+        apis = KINDS[agent].apis
         fitting = [relay for relay in fitting if relay.api in apis]
         if not fitting:
-            api = " or ".join(apis)
-            raise CommandError(f"{wish.agent} needs a relay with the API {api}; there are {names}")
+            needed = f"{agent} needs a relay with the API {' or '.join(apis)}"
+            raise CommandError(f"{needed}; relays here: {names}")
     chosen: dict[Api, RelaySettings] = {}
     for relay in fitting:
         chosen.setdefault(relay.api, relay)

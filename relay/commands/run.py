@@ -23,7 +23,7 @@ from relay.commands.agents import PROGRAMS, Agent
 from relay.commands.child import run_child
 from relay.commands.claude_settings import obstacle
 from relay.commands.client import Client, NoAnswer
-from relay.commands.env import Told, Wish, tell
+from relay.commands.env import AgentChoice, Told, tell
 from relay.commands.env_formats import LISTS, Environment, codex_options, settings
 from relay.commands.running_relay import holds_credential
 from relay.config import GRANT_VARIABLES, EnvSource, RelaySettings, Settings, Sources
@@ -62,21 +62,24 @@ def agent_of(command: Sequence[str], named: str | None) -> Agent:
 
 
 async def prepare(
-    configured: Settings, wish: Wish, command: Sequence[str], environment: Mapping[str, str]
+    configured: Settings,
+    choice: AgentChoice,
+    command: Sequence[str],
+    environment: Mapping[str, str],
 ) -> Start:
     """Return what is to be started.
 
     Raises:
         CommandError: It would not call through this configuration's relay; the text says why.
     """
-    assert wish.agent is not None
+    assert choice.agent is not None
     if not configured.clients:
         raise CommandError(
             "no client is declared, and none but a client is known to the relay: "
             "declare one in clients, with a token of relay token"
         )
-    told = await tell(configured, wish)
-    if wish.agent == "claude-code" and (problem := obstacle(command[1:], environment)):
+    told = await tell(configured, choice)
+    if choice.agent == "claude-code" and (problem := obstacle(command[1:], environment)):
         raise CommandError(problem)
     for relay in told.relays:
         await _require_relay(configured, told, relay.name)
@@ -88,7 +91,7 @@ async def prepare(
         variables[name] = ",".join(filter(None, [kept.get(name), variables[name]]))
     emptied = dict.fromkeys((each for each in CREDENTIAL_VARIABLES if each not in variables), "")
     return Start(
-        wish.agent,
+        choice.agent,
         command,
         replace(told.environment, variables=variables | emptied),
         kept | variables,

@@ -23,7 +23,7 @@ from relay import DOCS
 from relay.app import App
 from relay.commands import CommandError
 from relay.commands.child import hold_signals
-from relay.commands.env import Wish
+from relay.commands.env import AgentChoice
 from relay.commands.run import Start, hidden_variables, prepare, run
 from relay.commands.token import fresh_token
 from relay.config import ClientSettings, FileSource, ListenAddress, Settings
@@ -41,7 +41,7 @@ _SET_DUMPABLE: Final = 4
 
 
 async def serve_and_run(
-    settings: Settings, wish: Wish, command: Sequence[str], environment: Mapping[str, str]
+    settings: Settings, choice: AgentChoice, command: Sequence[str], environment: Mapping[str, str]
 ) -> int:
     """Serve, run the agent, and return its exit status.
 
@@ -63,8 +63,8 @@ async def serve_and_run(
             await _started(serving, loaded)
             listen, admin = app.bound
             served = replace(served, listen=(listen,), admin=(admin,))
-            wish = replace(wish, client=_CLIENT)
-            start = await prepare(served, wish, command, environment)
+            choice = replace(choice, client=_CLIENT)
+            start = await prepare(served, choice, command, environment)
             start = replace(start, environment=_without_tokens(settings, start))
             _say(NOT_GUARDED)
             _say(f"page http://{admin}/, log {log}")

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
 
 from relay.config.addresses import ListenAddress
 from relay.config.built_in_grants import GRANT_API
 from relay.config.problems import Path as FieldPath
 from relay.config.settings import DEFAULT_END, HopSettings, RelaySettings
 from relay.config.validation import Checker
+
+_API_HOSTS: Final = frozenset(urlsplit(url).hostname for url in DEFAULT_END.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,11 @@ def _check_end(checker: Checker, chain: PlacedRelay, own: Sequence[ListenAddress
     if any(address.is_reached_at(relay.upstream) for address in own):
         message = "is the relay's own address; name what it should forward to"
         checker.complain(chain.end_path, message)
+    if not relay.upstream.tls and relay.upstream.host in _API_HOSTS:
+        checker.remark(
+            chain.end_path,
+            "is plain http, which shows the credential to whoever is on the way; write https://",
+        )
     _remark_on_prefix(checker, chain.end_path, relay.upstream.prefix, relay)
     for path, hop in chain.hops:
         if relay.upstream.overlaps(hop.upstream):

@@ -50,11 +50,11 @@ def read_hops(
             if hop.name in names:
                 checker.complain((*here, "name"), "is declared twice; keep one")
             names.add(hop.name)
-            hops[here] = _settle(checker, here, hop, folder)
+            hops[here] = _settings_of(checker, here, hop, folder)
     return hops
 
 
-def _settle(checker: Checker, path: FieldPath, hop: Hop, folder: Path) -> HopSettings:
+def _settings_of(checker: Checker, path: FieldPath, hop: Hop, folder: Path) -> HopSettings:
     return HopSettings(
         name=hop.name,
         upstream=parse_upstream(hop.url),

@@ -31,7 +31,7 @@ def read_limits(checker: Checker, path: FieldPath, data: Data) -> tuple[LimitSet
     for index, item in enumerate(checker.sequence(path, data)):
         here = (*path, index)
         declared = checker.model(here, Limit, item)
-        limit = None if declared is None else _settle(checker, here, declared)
+        limit = None if declared is None else _settings_of(checker, here, declared)
         if limit is None:
             continue
         if limit.name in limits:
@@ -40,7 +40,7 @@ def read_limits(checker: Checker, path: FieldPath, data: Data) -> tuple[LimitSet
     return tuple(limits.values())
 
 
-def _settle(checker: Checker, path: FieldPath, limit: Limit) -> LimitSettings | None:
+def _settings_of(checker: Checker, path: FieldPath, limit: Limit) -> LimitSettings | None:
     given = [kind for kind in _KINDS if getattr(limit, kind) is not None]
     if len(given) != 1:
         checker.complain(path, f"must be one of {_FORMS}")

@@ -45,7 +45,11 @@ class ListenAddresses:
         return (*self.listen, *self.admin, *(self.returns if self._has_hops else ()))
 
     def check(self) -> None:
-        """Complain of addresses that are in two sections."""
+        """Complain of addresses that are named twice, in one section or in two."""
+        sections = {"listen": self.listen, "admin": self.admin, "returns": self.returns}
+        for section, addresses in sections.items():
+            if any(_share([each], addresses[:place]) for place, each in enumerate(addresses)):
+                self._checker.complain(self._place_of(section), "names an address twice; keep one")
         if _share(self.listen, self.admin):
             self._checker.complain(("admin",), "must not be the same address as a listener")
         if not self._has_hops and self._sections.get("returns") is None:

@@ -74,9 +74,9 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     try:
         document = read_document(path.read_text(encoding="utf-8"), SECTIONS)
         checker = Checker(document)
-        return _Loader(checker, document.data, environment, path).settings()
+        return _Pass(checker, document.data, environment, path).settings()
     except OSError as error:
-        problem = Problem(1, (), f"cannot be read: {(error.strerror or 'unknown').lower()}")
+        raise NoConfiguration([Problem(1, (), _unreadable(path, error))]) from None
     except UnicodeDecodeError:
         problem = Problem(1, (), "is not UTF-8 text")
     except ConfigurationError as error:
@@ -84,7 +84,12 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
     raise ConfigurationError([problem], str(path))
 
 
-class _Loader:
+def _unreadable(path: Path, error: OSError) -> str:
+    remedy = "; relay init writes one" if isinstance(error, FileNotFoundError) else ""
+    return f"{path} cannot be read: {(error.strerror or 'unknown').lower()}{remedy}"
+
+
+class _Pass:
     """One pass over one document."""
 
     def __init__(
@@ -113,7 +118,8 @@ class _Loader:
         relays = read_relays(checker, data, grants, self._folder, listeners.open)
         self._check_exposure(listeners.listen)
         listeners.check()
-        timeouts = checker.model(("timeouts",), Timeouts, self._section("timeouts"))
+        limits_of_time = checker.mapping(("timeouts",), data.get("timeouts"))
+        timeouts = checker.model(("timeouts",), Timeouts, limits_of_time)
         costs = read_costs(checker, data.get("costs"))
         ledger = read_ledger(checker, data.get("ledger"), self._folder)
         timezone = read_timezone(checker, data.get("timezone"), self._environment)
@@ -145,9 +151,6 @@ class _Loader:
             timezone=timezone,
             warnings=tuple(f"{self._path}:{each}" for each in in_order(checker.remarks)),
         )
-
-    def _section(self, name: str) -> dict[str, Data]:
-        return self._checker.mapping((name,), self._data.get(name))
 
     def _clients(self) -> DeclaredClients:
         declared = read_clients(self._checker, self._data.get("clients"), self._folder)

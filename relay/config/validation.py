@@ -37,12 +37,14 @@ _SENTENCES: Final = {
     "union_tag_not_found": f"must be one of {_SOURCE_FORMS}",
     "pass": f"must be client, call, or one of {_SOURCE_FORMS}",
 }
+_SHAPES: Final = frozenset({"tuple_type", "dict_type", "model_type"})
 _SOURCE_KEYS: Final = {
     "<env>": ("env",),
     "<file>": ("file", "json", "expires"),
     "<command>": ("command", "ttl", "json", "expires"),
 }
 
+# By path, without the places in lists.
 _EXAMPLES: Final[dict[Path, str]] = {
     ("grants",): "grants: [anthropic]",
     ("claude",): "claude: {base_url: https://api.anthropic.com}",
@@ -50,9 +52,10 @@ _EXAMPLES: Final[dict[Path, str]] = {
     ("relays",): "relays: {openai: {url: https://api.openai.com}}",
     ("egress",): 'egress: {url: "http://proxy.corp:3128"}',
     ("listen",): 'listen: ["127.0.0.1:8484"]',
-    ("admin",): 'admin: "127.0.0.1:9484"',
+    ("admin",): 'admin: ["127.0.0.1:9484"]',
     ("returns",): 'returns: ["127.0.0.1:8485"]',
     ("clients",): "clients: [{name: agent, token: {env: RELAY_TOKEN}}]",
+    ("clients", "limits"): "limits: [{usd: 20, per: day}]",
     ("limits",): "limits: [{usd: 20, per: day}]",
     ("timeouts",): "timeouts: {idle: 330}",
     ("ledger",): "ledger: {path: /var/lib/relay/ledger.db}",
@@ -121,11 +124,14 @@ class Checker:
         location = details["loc"]
         # Tags of unions, and pydantic's marker for a mapping's key, are not in the file.
         inside = tuple(key for key in location if not _is_tag(key))
-        self.complain((*path, *inside), _sentence(kind, details))
+        place = (*path, *inside)
+        example = _example(place) if details["type"] in _SHAPES else ""
+        self.complain(place, _sentence(kind, details) + example)
 
 
 def _example(path: Path) -> str:
-    return f", for example {_EXAMPLES[path]}" if path in _EXAMPLES else ""
+    names = tuple(key for key in path if isinstance(key, str))
+    return f", for example {_EXAMPLES[names]}" if names in _EXAMPLES else ""
 
 
 def _follows_from_another(details: ErrorDetails, found: list[ErrorDetails]) -> bool:

@@ -35,9 +35,8 @@ class _Words(NamedTuple):
     has: str
 
 
-_OF_FILE: Final = _Words(
-    "is empty", "holds characters that no header may", "is not valid JSON", "has"
-)
+UNUSABLE: Final = "holds a line break, or another character that no header may"
+_OF_FILE: Final = _Words("is empty", UNUSABLE, "is not valid JSON", "has")
 _OF_COMMAND: Final = _Words(
     "printed no usable value", "printed no usable value", "printed no valid JSON", "printed"
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from relay.config import CommandSource, EnvSource, FileSource
-from relay.credentials.document import VALUE, read_document
+from relay.credentials.document import UNUSABLE, VALUE, read_document
 from relay.credentials.reading import Reading, usable
 
 NOT_SET: Final = "is not set"
@@ -47,7 +47,7 @@ def read_environment(
     if fields != VALUE:
         return read_document(text, FileSource(file=source.env), fields)
     value = usable(text)
-    return Reading(value) if value else Reading(problem="holds characters that no header may")
+    return Reading(value) if value else Reading(problem=UNUSABLE)
 
 
 def read_file(source: FileSource, fields: tuple[str, ...] = VALUE) -> Reading:

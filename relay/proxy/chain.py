@@ -27,7 +27,7 @@ from relay.telemetry.hops import ChainRecord, HopRecord
 from relay.upstream.interface import Patience
 
 if TYPE_CHECKING:
-    from relay.proxy.returns import Leg
+    from relay.proxy.returns import ReturnedLeg
     from relay.proxy.runtime import Route, Runtime
 
 # Headroom asks three times for a retrieval and four for a memory, each tried three times: 24.
@@ -133,7 +133,7 @@ class HopCall:
         self.record.begin_attempt()
         self._first_return = None
 
-    def admit(self, leg: Leg, target: Target, record: CallRecord) -> None:
+    def admit(self, leg: ReturnedLeg, target: Target, record: CallRecord) -> None:
         """Take a leg that came back from the hop.
 
         Raises:
@@ -152,7 +152,7 @@ class HopCall:
         self.patience.enter()
         self.call.legs.add(leg)
 
-    def leg_over(self, leg: Leg, record: CallRecord) -> None:
+    def leg_over(self, leg: ReturnedLeg, record: CallRecord) -> None:
         """Let go of a leg that came back from the hop, and is over."""
         self.patience.leave()
         self.call.legs.discard(leg)
@@ -199,7 +199,7 @@ class ChainedCall:
         self.summary = record.chain = ChainRecord()
         self.finding: RelayError | None = None
         """What failed, by the relay's own finding, beyond the first hop."""
-        self.legs: set[Leg] = set()
+        self.legs: set[ReturnedLeg] = set()
         self.over = False
         """Whether nothing may come back with it any more."""
         self._hop_calls: dict[int, HopCall] = {}

@@ -154,16 +154,16 @@ class Onward:
         if self._to is None or self._record.code is None:
             return
         if self._to.in_all > self._returns_before:
-            self._settle("passed")
+            self._end_as("passed")
         elif self._record.code >= 400:
             if self._record.code in GATEWAY_STATUSES:
                 self._to.hop.note_dead_end(self._record.code)
-            self._settle("refused")
+            self._end_as("refused")
         elif self._answer_id is None or self._answer_id in self._call.chain.memory.answers:
-            self._settle("answered")
+            self._end_as("answered")
         else:
             self._to.hop.note_bypass()
-            self._settle("bypass")
+            self._end_as("bypass")
 
     def failed(self, error: RelayError) -> None:
         """Note what ended it, where that was the hop's doing."""
@@ -171,19 +171,19 @@ class Onward:
             return
         if isinstance(error, HopBypassed):
             self._to.hop.note_refusal(since=self._record.started)
-            self._settle("refused")
+            self._end_as("refused")
         elif isinstance(error, UpstreamUnreachable | UpstreamConnectTimeout):
-            self._settle("unreachable")
+            self._end_as("unreachable")
         elif isinstance(error, UpstreamError):
-            self._settle("broken")
+            self._end_as("broken")
 
     def over(self) -> None:
         """Note that nothing of it is to come: who wanted the answer may have left before."""
         if self._to is not None and not self._is_settled:
-            self._settle("passed" if self._to.in_all > self._returns_before else None)
+            self._end_as("passed" if self._to.in_all > self._returns_before else None)
         self._record.stop()
 
-    def _settle(self, outcome: HopOutcome | None) -> None:
+    def _end_as(self, outcome: HopOutcome | None) -> None:
         assert self._to is not None
         self._is_settled = True
         summary = self._to.record

@@ -73,18 +73,12 @@ def readiness(runtime: Runtime, ledger: Ledger) -> dict[str, object]:
 
 def public_readiness(runtime: Runtime, _: Ledger) -> dict[str, object]:
     """Return the same without a word that could name an address."""
-    ways: dict[str, dict[str, object]] = {
-        state.relay: {
-            "upstream": {"state": state.upstream_state},
-            **({"hops": _bare_hops(state)} if state.hops else {}),
-        }
-        for state in states_of(runtime)
-    }
+    ways: dict[str, dict[str, object]] = {}
+    for state in states_of(runtime):
+        hops = [{"name": hop.name, "state": hop.reach} for hop in state.hops]
+        upstream = {"upstream": {"state": state.upstream_state}}
+        ways[state.relay] = upstream | ({"hops": hops} if hops else {})
     return _standing(runtime, ways)
-
-
-def _bare_hops(state: RelayState) -> list[dict[str, object]]:
-    return [{"name": hop.name, "state": hop.reach} for hop in state.hops]
 
 
 def _standing(runtime: Runtime, ways: Mapping[str, Mapping[str, object]]) -> dict[str, object]:

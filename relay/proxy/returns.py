@@ -67,7 +67,7 @@ class Returns:
 
     def handle(self, connection: ServerConnection, request: Request) -> Coroutine[None, None, bool]:
         """Answer one request; return whether another may follow on its connection."""
-        return Leg(self._lifecycle, self._metrics, self, connection, request).run()
+        return ReturnedLeg(self._lifecycle, self._metrics, self, connection, request).run()
 
     def say_refused(self, place: HopPlace, error: PassRefused) -> None:
         """Log why a return of a hop's was refused, once a minute."""
@@ -102,7 +102,7 @@ class Returns:
             )
 
 
-class Leg(Exchange):
+class ReturnedLeg(Exchange):
     """What came back from a hop, on its way one leg further."""
 
     def __init__(

@@ -87,18 +87,15 @@ class Runtime:
     def _route(self, relay: RelaySettings) -> Route:
         timeouts = self.settings.timeouts
         credential = self.grants[relay.grant.name]
+        egress = None if relay.egress is None else self.egresses[relay.egress]
         return Route(
             settings=relay,
-            forwarder=Forwarder(relay, credential, timeouts, self._egress_of(relay)),
+            forwarder=Forwarder(relay, credential, timeouts, egress),
             upstream=UpstreamState(relay, timeouts.connect),
             standing=Standing(credential),
             words=UpstreamWords(relay.name, self._secrets, may_be_hop=relay.may_be_to_a_hop),
             chain=self._chain(relay),
         )
-
-    def _egress_of(self, relay: RelaySettings) -> Egress | None:
-        """Return a relay's way out, which others may take as well."""
-        return None if relay.egress is None else self.egresses[relay.egress]
 
     def _chain(self, relay: RelaySettings) -> Chain | None:
         if not relay.hops:

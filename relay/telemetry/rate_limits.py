@@ -142,7 +142,8 @@ class Book:
         self._forget(now)
         for reading in readings:
             if self._names.admit(reading.name):
-                moved = _moved(reading, lead)
+                reset = None if reading.reset is None else reading.reset + lead
+                moved = replace(reading, reset=reset)
                 self._entries[reading.name] = (moved, _expiry(moved, now))
 
     def current(self, now: float) -> Iterator[RateLimitState]:
@@ -153,10 +154,6 @@ class Book:
 
     def _forget(self, now: float) -> None:
         self._entries = {name: entry for name, entry in self._entries.items() if now < entry[1]}
-
-
-def _moved(reading: RateLimitState, seconds: float) -> RateLimitState:
-    return reading if reading.reset is None else replace(reading, reset=reading.reset + seconds)
 
 
 def _expiry(reading: RateLimitState, now: float) -> float:

@@ -51,7 +51,7 @@ class Recorder:
         self._over: list[CallRecord] = []
         self._counted = 0
         """How many of those are counted."""
-        announce_messages(self.settle)
+        announce_messages(self.flush)
 
     def begin(self, record: CallRecord) -> None:
         """Note a call of a known relay."""
@@ -65,17 +65,17 @@ class Recorder:
         over.append(record)
         late = (record.finished or 0.0) - (over[0].finished or 0.0) > _LATEST_SECONDS
         if late or len(over) >= _MOST_CALLS or record.response_bytes > _LARGE_ANSWER:
-            self.settle()
+            self.flush()
         elif len(over) == 1:
-            self._settle_soon()
+            self._flush_soon()
 
-    def _settle_soon(self) -> None:
+    def _flush_soon(self) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self.settle()
+            self.flush()
         else:
-            loop.call_later(DELAY_SECONDS, self.settle)
+            loop.call_later(DELAY_SECONDS, self.flush)
 
     def count(self) -> None:
         """Have counted what the calls have cost that are over."""
@@ -86,7 +86,7 @@ class Recorder:
         for stage in self._count_stages:
             _do(stage, calls)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Observe the calls that wait for it, and what became of the lines of others."""
         if dropped := take_dropped():
             self._metrics.log_lines_dropped(dropped)

@@ -5,6 +5,7 @@ Seconds, from the head of the agent's request on; what did not happen, or was no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -79,3 +80,9 @@ def _added(hop: HopRecord) -> float | None:
     if hop.request_overhead is None:
         return None
     return hop.request_overhead + (hop.response_overhead or 0.0)
+
+
+def percentile(values: Iterable[float], share: float) -> float | None:
+    """Return the value that this share of all does not exceed (nearest rank); None of none."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from relay.commands.agents import DISCOVERY
-from relay.commands.env import Wish, agent_environment
+from relay.commands.env import AgentChoice, agent_environment
 from relay.config import load
 from tests.acceptance.api import Api, Call, says
 from tests.acceptance.claude import MODEL, Claude
@@ -38,8 +38,8 @@ async def relay(api: Api, tmp_path: Path) -> AsyncIterator[LocalRelay]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def told(relay: LocalRelay) -> Variables:
     """What `relay env` says."""
-    wish = Wish("claude-code", host=f"127.0.0.1:{relay.port}")
-    return dict((await agent_environment(load(relay.path), wish)).variables)
+    choice = AgentChoice("claude-code", host=f"127.0.0.1:{relay.port}")
+    return dict((await agent_environment(load(relay.path), choice)).variables)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -81,7 +81,7 @@ async def test_its_timeline_has_each_leg(browser: Browser, chain: Chain) -> None
 async def test_headroom_down_is_said(browser: Browser, chain: Chain) -> None:
     """In the first line, on its box, in words with the remedy; and that it is up again."""
     await browser.open(chain.relay.admin_port)
-    chain.hops[0].stop_listening()
+    await chain.hops[0].stop_listening()
     assert (await chain.relay.ask(request())).status == 502
     await browser.says("#summary", "1 thing is wrong")
     await browser.says(".box.down", f"{HOP}\ndown")
@@ -99,7 +99,7 @@ async def test_a_hop_that_is_left_out_is_said(browser: Browser, tmp_path: Path) 
     """Calls go on, and the page is honest that it is not with them."""
     async with running_chain(tmp_path, if_down="skip") as chain:
         await browser.open(chain.relay.admin_port)
-        chain.hops[0].stop_listening()
+        await chain.hops[0].stop_listening()
         chain.api.answer_with(OK)
         assert (await chain.relay.ask(request())).status == 200
         await browser.says(".box.skipped", f"{HOP}\nskipped")

@@ -90,7 +90,7 @@ async def test_an_upstream_that_is_down_is_said_everywhere(
     await relay.ask(request())
     await browser.open(relay.admin_port)
     await browser.says(".box.up", "API")
-    upstream.stop_listening()
+    await upstream.stop_listening()
     upstream.forget()
     assert (await relay.ask(request())).status == 502
     await browser.says("#summary", "1 thing is wrong")

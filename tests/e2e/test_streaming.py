@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 
-from tests.e2e.stack import Agent, Stack, eventually
+from tests.e2e.stack import Agent, Call, Stack, eventually
 
 STREAM = json.dumps({"model": "claude-sonnet-4-5", "stream": True, "messages": []})
 MESSAGES = "/relay/anthropic/v1/messages"
@@ -50,23 +50,28 @@ def test_a_prompt_of_20_mb_arrives_whole(stack: Stack, agent: Agent) -> None:
     assert (record["body_bytes"], record["body_sha256"]) == (len(STREAM) + padding, expected)
 
 
-def test_an_agent_that_leaves_in_mid_stream_ends_the_upstream_call(
-    stack: Stack, agent: Agent
-) -> None:
-    """Headroom sees it within a second, and the call counts as left by the agent."""
-    before = stack.metric("relay_requests_total", outcome="client_abort", code="200")
-    call = agent.begin(MESSAGES, body=STREAM, headers=standin("stall", after=3))
-    call.wait_for_head()
+def leave(stack: Stack, call: Call, code: str) -> None:
+    """Hang up; Headroom sees it within a second, and the call counts as left by the agent."""
+    labels = {"outcome": "client_abort", "code": code}
+    before = stack.metric("relay_requests_total", **labels)
     report = call.hang_up()
     (record,) = stack.records("aborted", 1)
     ended = record["ended"]
     assert isinstance(ended, float)
     assert ended - report.ended < 1
-    labels = {"outcome": "client_abort", "code": "200"}
     eventually(
         lambda: stack.metric("relay_requests_total", **labels) == before + 1 or None,
         "the call to be counted",
     )
+
+
+def test_an_agent_that_leaves_in_mid_stream_ends_the_upstream_call(
+    stack: Stack, agent: Agent
+) -> None:
+    """And nothing of it stays in flight."""
+    call = agent.begin(MESSAGES, body=STREAM, headers=standin("stall", after=3))
+    call.wait_for_head()
+    leave(stack, call, "200")
     assert stack.metric("relay_requests_in_flight") == 0
 
 
@@ -74,19 +79,9 @@ def test_an_agent_that_leaves_before_the_first_byte_ends_the_upstream_call(
     stack: Stack, agent: Agent
 ) -> None:
     """The same while Headroom has not said anything yet."""
-    before = stack.metric("relay_requests_total", outcome="client_abort", code="none")
     call = agent.begin(MESSAGES, body=STREAM, headers=standin("stall", before="head"))
     stack.records("answering", 1)
-    report = call.hang_up()
-    (record,) = stack.records("aborted", 1)
-    ended = record["ended"]
-    assert isinstance(ended, float)
-    assert ended - report.ended < 1
-    labels = {"outcome": "client_abort", "code": "none"}
-    eventually(
-        lambda: stack.metric("relay_requests_total", **labels) == before + 1 or None,
-        "the call to be counted",
-    )
+    leave(stack, call, "none")
 
 
 def test_an_answer_that_breaks_off_is_never_taken_for_complete(agent: Agent) -> None:

@@ -186,7 +186,7 @@ async def test_a_proxy_that_restarts_costs_no_call(
     async with running_proxy({AUTHORITY: upstream.port}) as proxy:
         config = configuration(0, claude=None, relays={"out": relay_by(issued, proxy.url)})
         async with running_relay(tmp_path, config) as relay:
-            proxy.stop_listening()
+            await proxy.stop_listening()
             agent = await relay.agent()
             await agent.send(call("out"))
             await refused.wait()

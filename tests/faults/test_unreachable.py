@@ -70,7 +70,7 @@ async def no_tls() -> AsyncIterator[dict[str, NoTls]]:
         await each.start()
     yield found
     for each in found.values():
-        each.stop()
+        await each.stop()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

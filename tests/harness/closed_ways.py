@@ -183,7 +183,7 @@ async def failing_elsewhere(issued: Issued, full_port: int) -> AsyncIterator[Con
         silent, plain = NoTls(b""), NoTls(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         for each in (silent, plain):
             await each.start()
-            stack.callback(each.stop)
+            stack.push_async_callback(each.stop)
         forging = await stack.enter_async_context(running_upstream(issued.forged.context()))
         strange = await stack.enter_async_context(running_proxy({}, issued.proxy.context()))
         urls = {

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 
 from tests.harness.peer import Caller, Ended, Request
+from tests.headroom.connection import stop_accepting
 
 
 class Server:
@@ -23,13 +24,13 @@ class Server:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def stop_listening(self) -> None:
+    async def stop_listening(self) -> None:
         """Refuse connections from now on."""
-        self._server.close()
+        await stop_accepting(self._server)
 
     async def stop(self) -> None:
         """Drop everything."""
-        self._server.close()
+        await self.stop_listening()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -115,7 +115,7 @@ class Proxy(Server):
             group.create_task(_pass_on(back, passage.writer, passage.down))
 
     async def stop(self) -> None:
-        """Drop everything, also what came so late that nothing of it has begun."""
+        """Drop everything."""
         await super().stop()
         for writer in self._writers:
             writer.transport.abort()

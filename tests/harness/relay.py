@@ -162,7 +162,7 @@ class LocalRelay(Relay):
 
     async def _families(self, name: str) -> Iterable[Metric]:
         # What a scrape would show, without the writing and parsing of a thousand lines.
-        self.app._recorder.settle()
+        self.app._recorder.flush()
         metrics = self.app._metrics
         metrics.show(states_of(self.app.lifecycle.runtime))
         return metrics._registry.restricted_registry([name]).collect()

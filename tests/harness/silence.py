@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from tests.harness.listener import Listener
+from tests.harness.peer import Caller
 
 
 @contextmanager
@@ -27,26 +29,17 @@ def accepting_nobody(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
             yield port
 
 
-class NoTls:
+class NoTls(Listener):
     """A listener that says one thing to whoever says something, or nothing; and listens."""
 
     def __init__(self, answer: bytes) -> None:
-        self.heard = b""
-        self.port = 0
+        super().__init__()
         self._answer = answer
-        self._server: asyncio.Server
 
-    async def start(self) -> None:
-        """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+    @property
+    def heard(self) -> bytes:
+        """What came, of all connections."""
+        return b"".join(bytes(caller.received) for caller in self._connections)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            self.heard += data
-            writer.write(self._answer)
-        writer.close()
-
-    def stop(self) -> None:
-        """Listen no more."""
-        self._server.close()
+    def _take(self, caller: Caller) -> None:
+        caller.transport.write(self._answer)

@@ -19,7 +19,23 @@ READ_AHEAD_BYTES = 64 * 1024
 # (RFC 9112 §9.6): the rest is read and thrown away for this long.
 LINGER_SECONDS = 1.0
 
+# From accept(2) to the first step of a task that `connection_made` starts, in asyncio's own loop.
+TURNS_TO_BEGIN = 4
+
 _numbers = itertools.count(1)
+
+
+async def stop_accepting(listener: asyncio.Server) -> None:
+    """Close a listener, once each connection that it took has begun.
+
+    Until then whoever drops the connections that there are knows nothing of it; and asyncio's own
+    loop fails to begin one whose listener is closed, and leaves it open.
+    """
+    for each in listener.sockets:
+        asyncio.get_running_loop().remove_reader(each.fileno())
+    for _ in range(TURNS_TO_BEGIN):
+        await asyncio.sleep(0)
+    listener.close()
 
 
 class LineTooLongError(Exception):

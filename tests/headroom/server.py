@@ -15,7 +15,7 @@ from .access import access_refusal, check_host, is_refused
 from .answering import Answering
 from .answers import WORDS, Answer, malformed, own_answer, too_large, usual_answer, words_of
 from .arguments import ArgumentError, Arguments, parse_arguments
-from .connection import Connection
+from .connection import Connection, stop_accepting
 from .control import PREFIX, Control, Script
 from .forwarder import Forwarder
 from .misrouting import effective_beta, kind_of, routed_to
@@ -80,7 +80,7 @@ class Headroom:
     async def stop(self) -> None:
         """Close the listener and drop every connection."""
         if self._server is not None:
-            self._server.close()
+            await stop_accepting(self._server)
         if self._forwarder is not None:
             await self._forwarder.close()
         for connection in list(self._connections):

@@ -145,7 +145,7 @@ async def test_an_upstream_that_is_down_is_reported_and_ready(
     relay: LocalRelay, upstream: Upstream
 ) -> None:
     """Agents get a good error message; restarting the relay would mend nothing."""
-    upstream.stop_listening()
+    await upstream.stop_listening()
     assert (await relay.ask(request())).status == 502
     status, report = await relay.readiness()
     assert status == 200
@@ -358,7 +358,7 @@ async def test_calls_show_how_each_hop_stands(
 async def test_calls_show_what_is_missing(two_relays: LocalRelay, upstream: Upstream) -> None:
     """An upstream that is gone, a credential that is not there."""
     (two_relays.folder / "openai_key").unlink()
-    upstream.stop_listening()
+    await upstream.stop_listening()
     assert (await two_relays.ask(request())).status == 502
     shown = (await calls_page(two_relays))["relays"]
     assert (shown["anthropic"]["upstream"], shown["anthropic"]["credential"]) == ("down", True)

@@ -237,7 +237,7 @@ async def test_a_silent_connect_says_whether_the_upstream_is_there(
         _, report = await relay.readiness()
         assert report["relays"]["anthropic"]["upstream"]["state"] == "up"
         port = upstream.port
-        upstream.stop_listening()
+        await upstream.stop_listening()
         await seen(relay, {})
         status, report = await relay.readiness()
         assert report["relays"]["anthropic"]["upstream"]["state"] == "down"
@@ -310,7 +310,7 @@ async def test_a_call_says_whether_the_upstream_is_there(
     assert (await relay.ask(request())).status == 200
     up = await relay.samples("relay_upstream_up", "relay", relay="anthropic")
     assert up == {("anthropic",): 1}
-    upstream.stop_listening()
+    await upstream.stop_listening()
     await upstream.callers[0].send(b"")
     upstream.callers[0].leave()
     assert (await relay.ask(request())).status == 502

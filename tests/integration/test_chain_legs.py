@@ -218,7 +218,7 @@ async def test_no_credential_is_written_after_the_call(tmp_path: Path) -> None:
 async def test_a_leg_that_waits_for_a_connection_ends_with_the_call(chain: Chain) -> None:
     """The API never hears of it."""
     agent, hop, sent = await chain.begin()
-    chain.api.stop_listening()  # a refused connect is tried again 0.2 s later
+    await chain.api.stop_listening()  # a refused connect is tried again 0.2 s later
     back = await chain.come_back(sent)
     await eventually(lambda: bool(chain.relay.app._returns.connections.busy))
     agent.reset()

@@ -41,7 +41,7 @@ async def hop_outcomes(chain: Chain, calls: int = 1) -> Outcomes:
 
 async def test_a_hop_that_is_down_fails_the_call(chain: Chain) -> None:
     """By default: nothing goes past a hop that may be a guard."""
-    chain.hops[0].stop_listening()
+    await chain.hops[0].stop_listening()
     check_error(await chain.relay.ask(request()), 502, "connect_error", "api_error")
     assert await chain.relay.outcomes() == {("connect_error", "none"): 1}
     assert await hop_outcomes(chain) == {(HOP, "unreachable"): 1}
@@ -51,7 +51,7 @@ async def test_a_hop_that_is_down_fails_the_call(chain: Chain) -> None:
 async def test_a_hop_that_is_down_is_skipped_where_that_is_allowed(tmp_path: Path) -> None:
     """The call goes on to the API, and says so; the second one does not try any more."""
     async with running_chain(tmp_path, **SKIP) as chain:
-        chain.hops[0].stop_listening()
+        await chain.hops[0].stop_listening()
         chain.api.answer_with(OK)
         for count in (1, 2):
             answer = await chain.relay.ask(request())
@@ -68,7 +68,7 @@ async def test_a_hop_that_is_down_is_skipped_where_that_is_allowed(tmp_path: Pat
 async def test_only_the_hop_that_is_down_is_skipped(tmp_path: Path) -> None:
     """The one behind it gets the call."""
     async with running_chain(tmp_path, "first", "second", **SKIP) as chain:
-        chain.hops[0].stop_listening()
+        await chain.hops[0].stop_listening()
         agent = await chain.relay.agent()
         await agent.send(request())
         second, sent = await chain.called(1)
@@ -84,7 +84,7 @@ async def test_a_hop_that_went_down_on_the_way_is_skipped(tmp_path: Path) -> Non
     """Also from one hop to the next."""
     async with running_chain(tmp_path, "first", "second", **SKIP) as chain:
         agent, first, sent = await chain.begin()
-        chain.hops[1].stop_listening()
+        await chain.hops[1].stop_listening()
         chain.api.answer_with(OK)
         back = await chain.come_back(sent, hop="first")
         assert (await back.answer()).status == 200
@@ -99,7 +99,7 @@ async def test_skipping_a_hop_takes_no_leg_away_that_is_there(tmp_path: Path) ->
         _, _, sent = await chain.begin()
         await chain.come_back(sent, hop="first")
         _, on = await chain.called(1)
-        chain.hops[1].stop_listening()
+        await chain.hops[1].stop_listening()
         chain.api.answer_with(OK)
         again = await chain.come_back(sent, hop="first")
         assert (await again.answer()).status == 200
@@ -142,7 +142,7 @@ async def test_a_hop_that_is_there_again_gets_its_calls_again(tmp_path: Path) ->
     """Tried every few seconds; nothing has to be restarted."""
     async with running_chain(tmp_path, **SKIP) as chain:
         port = chain.hops[0].port
-        chain.hops[0].stop_listening()
+        await chain.hops[0].stop_listening()
         chain.api.answer_with(OK)
         await chain.relay.ask(request())
         await chain.relay.log.says("calls go on without it")
@@ -291,7 +291,7 @@ async def test_an_unknown_answer_id_shows_a_hop_with_a_key_of_its_own(chain: Cha
 
 async def test_a_finding_beyond_the_hop_reaches_the_agent(chain: Chain) -> None:
     """Whatever the hop makes of the relay's answer to it."""
-    chain.api.stop_listening()
+    await chain.api.stop_listening()
     agent, hop, sent = await chain.begin()
     back = await chain.come_back(sent)
     check_error(await back.answer(), 502, "connect_error", "api_error")
@@ -336,7 +336,7 @@ async def test_a_later_attempt_that_got_an_answer_clears_a_finding(chain: Chain)
     chain.api.answer_with(OK)
     agent, hop, sent = await chain.begin()
     port = chain.api.port
-    chain.api.stop_listening()
+    await chain.api.stop_listening()
     back = await chain.come_back(sent)
     assert (await back.answer()).status == 502
     await chain.api.start(port=port)

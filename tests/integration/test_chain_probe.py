@@ -99,7 +99,7 @@ async def test_a_probe_that_fails_says_how_far_it_came(tmp_path: Path) -> None:
     """In a header, beside the error."""
     async with running_chain(tmp_path, "first", "second") as chain:
         agent, first, sent = await chain.begin(PROBE)
-        chain.hops[1].stop_listening()
+        await chain.hops[1].stop_listening()
         back = await chain.come_back(sent, hop="first")
         check_error(await back.answer(), 502, "connect_error", "api_error")
         first.leave()

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from relay.cli import FAILED, OK, UNUSABLE, main
-from relay.commands.doctor.findings import Findings, Report, fail, note, ok, warn
+from relay.commands.doctor.findings import Findings, Reporter, fail, note, ok, warn
 from tests.harness import ROOT
 from tests.harness.secrets import KEY, TOKEN
 
@@ -49,10 +49,10 @@ async def findings() -> Findings:
 async def test_the_findings_as_text() -> None:
     """One line each, what to do below it, and the sum; no secret."""
     out = io.StringIO()
-    report = Report(out, [KEY, TOKEN, ""], as_json=False)
-    await report.add("a section", findings())
-    report.end()
-    assert report.failed
+    reporter = Reporter(out, [KEY, TOKEN, ""], as_json=False)
+    await reporter.add("a section", findings())
+    reporter.end()
+    assert reporter.failed
     assert out.getvalue() == (
         "a section\n"
         "  ok    a           is well\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.commands.doctor import StreamOptions
-from relay.commands.doctor.calls import Answer
+from relay.commands.doctor.calls import TimedAnswer
 from relay.commands.doctor.streams import choose, event_times, judge
 from relay.config import RelaySettings, load
 from tests.harness.configuration import configuration, write_configuration
@@ -81,9 +81,9 @@ EVENT = b"event: content_block_delta\ndata: {}\n\n"
 PING = b"event: ping\ndata: {}\n\n"
 
 
-def stream(*pieces: tuple[float, bytes]) -> Answer:
+def stream(*pieces: tuple[float, bytes]) -> TimedAnswer:
     """Return an answer with these pieces at these times."""
-    return Answer(response_head(200, ("Content-Type", "text/event-stream")), 0.0, list(pieces))
+    return TimedAnswer(response_head(200, ("Content-Type", "text/event-stream")), 0.0, list(pieces))
 
 
 @pytest.mark.parametrize(

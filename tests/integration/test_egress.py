@@ -400,7 +400,7 @@ async def test_without_calls_the_proxy_is_looked_for(
     async with running_way(tmp_path, issued, credential={"file": "proxy"}) as running:
         assert await known(running.relay)
         port = running.proxy.port
-        running.proxy.stop_listening()
+        await running.proxy.stop_listening()
         where = f"{running.proxy.url}, the proxy on the way to https://{API}"
         await running.relay.log.says(f"nothing answers at {re.escape(where)}; calls get 502")
         await running.proxy.start(port=port)

@@ -122,7 +122,7 @@ async def test_what_is_wrong_is_told_in_words(
 ) -> None:
     """The words of /readyz, with the place in the docs that says more."""
     (relay.folder / "key").unlink()
-    upstream.stop_listening()
+    await upstream.stop_listening()
     told = await (await open_stream(relay)).event()
     _, report = await relay.readiness()
     assert [f"{each['what']}: {each['text']}" for each in told["wrong"]] == report["problems"]

@@ -312,7 +312,7 @@ async def test_a_body_that_goes_wrong_behind_an_early_answer_is_no_rejection(
 
 async def test_nobody_listening_is_502(relay: LocalRelay, upstream: Upstream) -> None:
     """A refused connection is a connect_error, and the upstream is down."""
-    upstream.stop_listening()
+    await upstream.stop_listening()
     answer = await relay.ask(request())
     check_error(answer, 502, "connect_error", "api_error")
     assert await relay.outcomes() == {("connect_error", "none"): 1}
@@ -391,7 +391,7 @@ async def test_an_agent_that_leaves_before_the_upstream_is_connected(
     """A call that is still connecting ends as well."""
     config = configuration(upstream.port)
     async with running_relay(tmp_path, config) as relay:
-        upstream.stop_listening()
+        await upstream.stop_listening()
         agent = await relay.agent()
         await agent.send(request())
         agent.leave()

@@ -2,50 +2,18 @@
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from relay.commands import CommandError
 from relay.commands.health import ask
 from relay.config import ListenAddress
+from tests.harness.pages import serving_pages
 
 
-class Pages(BaseHTTPRequestHandler):
-    """Two pages, one of which is not well."""
-
-    def do_GET(self) -> None:
-        """Answer."""
-        body = self.path.encode()
-        self.send_response(200 if self.path == "/healthz" else 503)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-class Pages6(HTTPServer):
-    """The same on IPv6."""
-
-    address_family = socket.AF_INET6
-
-
-@contextmanager
-def pages(host: str) -> Iterator[int]:
-    """Serve the pages on a port of this host."""
-    kind = Pages6 if ":" in host else HTTPServer
-    with kind((host, 0), Pages) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+def page(path: str) -> tuple[int, bytes]:
+    """Return one of two pages, one of which is not well."""
+    return 200 if path == "/healthz" else 503, path.encode()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +26,7 @@ def test_page_is_asked_for_where_it_is(
     """All addresses are asked on loopback, and no proxy is in between."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    with pages(bound) as port:
+    with serving_pages(page, bound) as port:
         assert ask(ListenAddress(asked, port), "/healthz") == (200, "/healthz")
         assert ask(ListenAddress(asked, port), "/readyz") == (503, "/readyz")
 

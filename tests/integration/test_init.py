@@ -7,10 +7,8 @@ import os
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import get_args
 
@@ -25,6 +23,7 @@ from relay.config import load
 from tests.harness import no_headroom
 from tests.harness.messages import OK as ANSWER
 from tests.harness.messages import request
+from tests.harness.pages import serving_pages
 from tests.harness.relay import relay_process
 from tests.harness.secrets import KEY, OAUTH, OPENAI_KEY
 from tests.harness.upstream import Upstream
@@ -74,26 +73,9 @@ def mode_of(path: Path) -> int:
 @contextmanager
 def answering(page: object, status: int = 200) -> Iterator[str]:
     """Answer every GET with a page, and return the address."""
-
-    class Pages(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(page).encode()
-            self.send_response(status if self.path == "/livez" else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Pages) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    body = json.dumps(page).encode()
+    with serving_pages(lambda path: (status if path == "/livez" else 404, body)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_command_line_and_finder_name_the_same_credentials() -> None:
@@ -115,7 +97,7 @@ def test_host_gets_a_configuration_and_a_token(folder: Path, capsys: Output) -> 
     )
     setting = "ANTHROPIC_TARGET_API_URL=http://127.0.0.1:8485/anthropic/headroom"
     assert f"next      # in Headroom: {setting}\n          relay serve\n" in out
-    assert "relay run -- claude\n" in out
+    assert f"relay run --config {folder / 'agent.yaml'} -- claude\n" in out
     assert main(["check"]) == OK
     assert "token is there, from " in capsys.readouterr().out
     assert sorted(each.name for each in folder.iterdir()) == ["agent.yaml", "relay_token"]
@@ -178,7 +160,8 @@ def test_host_may_serve_agents_in_containers(folder: Path, capsys: Output) -> No
     settings = load(folder / "agent.yaml")
     assert [str(each) for each in settings.listen] == ["127.0.0.1:9000", "docker0:9000"]
     assert [str(each) for each in settings.admin] == ["127.0.0.1:9001"]
-    assert "relay env --host host.docker.internal > agent.env" in capsys.readouterr().out
+    command = f"relay env --config {folder / 'agent.yaml'} --host host.docker.internal > agent.env"
+    assert command in capsys.readouterr().out
 
 
 def test_credential_may_be_kept_in_a_file(

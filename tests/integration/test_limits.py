@@ -437,7 +437,7 @@ async def test_a_background_response_is_billed_when_it_is_fetched(
     async with running_relay(tmp_path, config) as relay:
         assert (await relay.ask(request(path))).status == 200
         await relay.log.calls(1)
-        relay.app._recorder.settle()
+        relay.app._recorder.flush()
         assert (await used(relay))["agent", "tokens_day"] < 0.1
         for _ in range(2):
             assert (

@@ -230,7 +230,7 @@ async def test_what_is_forgotten_counts_until_the_relay_is_begun_anew(
             assert "limits of a relay that runs go on counting" in capsys.readouterr().out
             assert rows_in(path) == []
             assert await call(relay, life) == 402
-            relay.app._recorder.settle()
+            relay.app._recorder.flush()
         assert main(["usage", "--forget", "client:agent", "--ledger", str(path)]) == 0
 
 

@@ -159,7 +159,7 @@ async def test_readiness_beyond_loopback_names_no_address(
     relay: LocalRelay, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither where a relay forwards to, nor in the words of what is wrong."""
-    upstream.stop_listening()
+    await upstream.stop_listening()
     assert (await relay.ask(request())).status == 502
     _, here = await relay.readiness()
     where = f"http://127.0.0.1:{upstream.port}"

@@ -242,7 +242,7 @@ async def test_a_connection_that_was_not_made_is_not_counted(
     agent: Agent, relay: LocalRelay, upstream: Upstream
 ) -> None:
     """There is none."""
-    upstream.stop_listening()
+    await upstream.stop_listening()
     assert (await agent.ask(request())).status == 502
     assert await counts(relay) == {}
 
@@ -374,7 +374,7 @@ async def test_an_upstream_that_restarts_costs_no_call(
     monkeypatch.setattr(pool, "RETRY_AFTER_SECONDS", 0.3)
     port = upstream.port
     caller = await serve_one(agent, upstream)
-    upstream.stop_listening()
+    await upstream.stop_listening()
     caller.leave()
     openings = Openings(monkeypatch, 1, ConnectionRefusedError())
     await agent.send(request())

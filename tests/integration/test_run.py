@@ -11,19 +11,18 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from relay.cli import UNUSABLE
 from tests.harness import FUSE_SECONDS, ROOT
 from tests.harness.configuration import Config, both_relays, configuration
+from tests.harness.pages import Handler, handling
 from tests.harness.relay import RelayProcess, relay_process, update_configuration
 from tests.harness.secrets import CREDENTIALS, KEY, OTHER_TOKEN, TOKEN
 
@@ -232,12 +231,12 @@ async def test_nothing_is_started_without_a_relay(run: Run) -> None:
     assert "refused; start the relay: relay serve; nothing was started" in refusal
 
 
-class Elsewhere(BaseHTTPRequestHandler):
+class Elsewhere(Handler):
     """Another program, which answers whatever it is asked."""
 
-    heard: list[str]
+    heard: ClassVar[list[str]] = []
 
-    def do_HEAD(self) -> None:
+    def respond(self) -> None:
         """Answer with what another relay would, at best."""
         self.heard.append(str(self.headers))
         self.send_response(200)
@@ -248,35 +247,17 @@ class Elsewhere(BaseHTTPRequestHandler):
         """Return something of the right length."""
         return "0" * 64
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's
-        """Say nothing."""
-
-
-@contextmanager
-def elsewhere(handler: type[Elsewhere]) -> Iterator[HTTPServer]:
-    """Run another program on a port of its own."""
-    handler.heard = []
-    server = HTTPServer(("127.0.0.1", 0), handler)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
 
 async def test_another_program_on_the_port_gets_no_token(run: Run) -> None:
     """Nothing is started, and it heard the name and a nonce alone."""
     async with serving(run) as relay:
-        with elsewhere(Elsewhere) as server:
+        with handling(Elsewhere) as port:
             config = json.loads(relay.path.read_text())
-            port = server.server_address[1]
             update_configuration(relay, config | {"listen": [f"127.0.0.1:{port}"]})
             refusal = (await run("--", "claude")).refusal
     assert "is not the relay of " in refusal
-    (heard,) = Elsewhere.heard
+    heard = Elsewhere.heard.pop()
+    assert not Elsewhere.heard
     assert "agent " in heard
     assert TOKEN not in heard
 
@@ -297,9 +278,8 @@ async def test_a_program_that_asks_the_relay_itself_is_found_out(run: Run) -> No
                     answer = b"".join(iter(lambda: asked.recv(4096), b"")).decode()
                 return answer.split("x-relay-proof: ")[1].split("\r\n")[0]
 
-        with elsewhere(Between) as server:
+        with handling(Between) as port:
             config = json.loads(relay.path.read_text())
-            port = server.server_address[1]
             update_configuration(relay, config | {"listen": [f"127.0.0.1:{port}"]})
             refusal = (await run("--", "claude")).refusal
     assert "is not the relay of " in refusal
@@ -345,12 +325,12 @@ async def test_nothing_is_started_without_a_client(run: Run) -> None:
 
 async def test_nothing_is_started_with_a_mistaken_configuration(run: Run) -> None:
     """The lines are those of relay check."""
-    for text in (None, "grants: 7"):
-        if text is not None:
-            (run.folder / "agent.yaml").write_text(text)
-        ended = await run("--", "claude")
-        assert (ended.status, ended.out) == (UNUSABLE, "")
-        assert ended.err.endswith("in the configuration\n")
+    missing = await run("--", "claude")
+    (run.folder / "agent.yaml").write_text("grants: 7")
+    mistaken = await run("--", "claude")
+    assert (missing.status, missing.out, mistaken.status, mistaken.out) == (UNUSABLE, "") * 2
+    assert missing.err.endswith("; relay init writes one\n")
+    assert mistaken.err.endswith("in the configuration\n")
 
 
 @pytest.mark.parametrize("arguments", [["--", "mine"], ["mine"], ["--", "/bin/sh", "-c", "true"]])

@@ -8,15 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import ClassVar
 
 import pytest
 
 from tests.harness import FUSE_SECONDS, ROOT
 from tests.harness.configuration import configuration, write_configuration
+from tests.harness.pages import Handler, handling
 from tests.harness.secrets import CREDENTIALS, KEY, OTHER_TOKEN
 from tests.integration.test_run import Run
 
@@ -33,38 +32,24 @@ with urllib.request.urlopen(asked) as answer:
 """
 
 
-class Api(BaseHTTPRequestHandler):
+class Api(Handler):
     """An API that notes with which key it is called."""
 
     keys: ClassVar[list[str | None]] = []
 
-    def do_POST(self) -> None:
+    def respond(self) -> None:
         """Answer."""
-        self.rfile.read(int(self.headers["content-length"]))
+        self.body()
         self.keys.append(self.headers["x-api-key"])
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's
-        """Say nothing."""
+        super().respond()
 
 
 @contextmanager
 def api() -> Iterator[int]:
     """Run an API; yield its port."""
     Api.keys.clear()
-    server = HTTPServer(("127.0.0.1", 0), Api)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with handling(Api) as port:
+        yield port
 
 
 @pytest.fixture

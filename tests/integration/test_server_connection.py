@@ -19,6 +19,7 @@ from tests.harness.peer import Agent, Answer
 from tests.harness.relay import LocalRelay, running_relay
 from tests.harness.secrets import BODY_SECRET, TOKEN
 from tests.harness.upstream import Upstream
+from tests.headroom.connection import stop_accepting
 
 # Well below every limit and timer there is.
 AT_ONCE_SECONDS = 1.0
@@ -585,6 +586,20 @@ async def test_a_refused_call_keeps_the_connection(agent: Agent, upstream: Upstr
     assert (await agent.ask(request())).status == 200
 
 
+async def test_a_refused_upload_is_taken_to_its_end_before_the_connection_closes(
+    agent: Agent, upstream: Upstream
+) -> None:
+    """Of an agent that reads only when all is sent; it is more than any buffer on the way holds."""
+    body = b"x" * 16_000_000
+    lines = ("Connection: close", f"Content-Length: {len(body)}")
+    await agent.send(request(MESSAGES, *lines, body=None, token="relay-wrong"))
+    await agent.send(body)
+    assert not agent.lost.is_set()
+    check_refusal(await agent.answer(), 401, "authentication_error")
+    assert await agent.gone() == "end"
+    assert upstream.callers == []
+
+
 # Expect
 
 
@@ -674,4 +689,4 @@ async def test_an_agent_that_resets_as_its_connection_is_closed_is_no_fault(
         agent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         accepted = await made.get()
     await accepted.linger()
-    server.close()
+    await stop_accepting(server)

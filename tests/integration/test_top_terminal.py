@@ -12,7 +12,6 @@ import termios
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +22,7 @@ from relay.commands import top
 from relay.commands.top import terminal as module
 from relay.commands.top.terminal import Terminal
 from relay.config import ListenAddress
+from tests.harness.pages import Handler, handling
 
 FUSE_SECONDS = 30.0
 SHORT_SECONDS = 0.05
@@ -77,25 +77,8 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture
 def address() -> Iterator[ListenAddress]:
     """Where a page is that has no calls."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield ListenAddress("127.0.0.1", server.server_port)
-        finally:
-            server.shutdown()
-            thread.join()
+    with handling(Handler) as port:
+        yield ListenAddress("127.0.0.1", port)
 
 
 @pytest.fixture(autouse=True)

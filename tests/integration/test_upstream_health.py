@@ -64,7 +64,7 @@ async def test_a_reason_that_changes_is_said_anew(
 ) -> None:
     """What was refused is there, and what was there is gone."""
     monkeypatch.setattr("relay.upstream.health.PROBE_SECONDS", 0.05)
-    upstream.stop_listening()
+    await upstream.stop_listening()
     async with running_relay(tmp_path, configuration(upstream.port)) as relay:
         await relay.log.says("^upstream of relay anthropic: nothing answers at ")
         with socket.create_server(("127.0.0.1", upstream.port)):

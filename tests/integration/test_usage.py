@@ -11,7 +11,7 @@ import pytest
 
 from relay.telemetry.metrics import Metrics, limits
 from relay.telemetry.usage import Meter, meter
-from relay.telemetry.usage.reader import Row
+from relay.telemetry.usage.reader import AnswerReader
 from tests.harness.configuration import configuration
 from tests.harness.messages import CHAT, MESSAGES, chunk, request
 from tests.harness.model_answers import (
@@ -188,8 +188,8 @@ async def test_a_meter_that_raises_does_not_touch_the_stream(
         raised.append(error)
         raise error
 
-    rows = {"messages": Row(fail, fail)}
-    monkeypatch.setattr(meter, "_ROWS", rows)
+    rows = {"messages": AnswerReader(fail, fail)}
+    monkeypatch.setattr(meter, "_READERS", rows)
     agent, caller = await begin(relay, upstream)
     await caller.send(answer_head(recording.content_type))
     answer = await agent.head()

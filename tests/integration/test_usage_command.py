@@ -75,7 +75,7 @@ def test_without_a_ledger_it_says_how_to_have_one(
 ) -> None:
     """Exit status 2: it is the configuration."""
     assert usage("--config", write_configuration(tmp_path, config)) == 2
-    assert "no ledger is configured; add ledger: {path: " in capsys.readouterr().err
+    assert "no ledger is configured; add ledger: {path: ledger.db} to " in capsys.readouterr().err
 
 
 def test_a_ledger_that_is_not_there_is_no_crash(

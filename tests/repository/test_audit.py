@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import audit
+from tests.harness.pages import Handler, handling
 
 FINDING = {"id": "PYSEC-2099-1", "summary": "Made up", "aliases": ["CVE-2099-0001"], "affected": []}
 HASH = "0" * 64
@@ -24,25 +23,15 @@ HASH = "0" * 64
 def vulnerability_service(*vulnerable: str) -> Iterator[str]:
     """Serve OSV's query API on loopback, knowing only these releases; yield its address."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # http.server's name for it
-            query = json.loads(self.rfile.read(int(self.headers["content-length"])))
+    class Service(Handler):
+        def respond(self) -> None:
+            query = json.loads(self.body())
             release = f"{query['package']['name']}=={query['version']}"
-            answer = json.dumps({"vulns": [FINDING]} if release in vulnerable else {}).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            answer = json.dumps({"vulns": [FINDING]} if release in vulnerable else {})
+            self.answer(200, answer.encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
+    with handling(Service) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 def run_audit(service: str, *locks: Path) -> subprocess.CompletedProcess[str]:

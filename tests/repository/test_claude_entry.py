@@ -251,7 +251,7 @@ async def test_without_headroom_the_user_hears_how_to_start_it(
     sandbox: Sandbox, upstream: Upstream
 ) -> None:
     """Claude Code would try for minutes."""
-    upstream.stop_listening()
+    await upstream.stop_listening()
     status, _, told = await sandbox.start()
     assert status == 1
     assert "--profile headroom" in told

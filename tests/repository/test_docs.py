@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 import yaml
 
-from relay.commands.arguments import parser
+from relay.commands.arguments import EXAMPLES, parser
 from relay.config import DEFAULT_ADMIN, GRANT_VARIABLES, load
 from relay.config.loading import DEFAULT_LISTEN, DEFAULT_RETURNS, SECTIONS
 from relay.config.schema import Drain, Timeouts
@@ -180,6 +180,14 @@ def test_every_variable_of_the_compose_file_is_listed() -> None:
     plain = {name: default for name, default in defaults.items() if name in rows}
     plain = {name: default for name, default in plain.items() if "$" not in default}
     assert {name: rows[name] for name in plain} == plain
+    (kept,) = re.findall(r"for name in \((.*)\):", compose)
+    assert set(re.findall(r"\w+", kept)) == set(GRANT_VARIABLES.values())
+
+
+def test_every_command_is_in_the_readme() -> None:
+    """In the table under Commands; and no command is named there that is not one."""
+    table = FILES["README.md"].split("\n## Commands\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"`relay (\w+)", table)) == set(EXAMPLES)
 
 
 def test_every_module_is_in_the_page_on_how_it_works() -> None:

@@ -70,6 +70,7 @@ MISTAKES: Final = [
     *(
         "grants: [anthropic]\nclaude: {base_url: 'http://localhost:8484'}\n",
         SHORT + "listen: 8484\n",
+        SHORT + "listen: ['[::1]:1', '[::1]:1']\n",
     ),
     "grants: [anthropic]\nclaude: {base_url: 'https://api.anthropic.com/v1'}\n",
     "grants: [anthropic]\nclaude:\nbase_url: 'http://localhost:8787'\n",
@@ -78,6 +79,7 @@ MISTAKES: Final = [
     CHAIN.replace("8787", "8485"),
     CHAIN.replace("[", "[openai, ", 1) + "relays: {openai: {url: 'http://localhost:8787'}}\n",
     CHAIN.replace("http://localhost:8787", "https://api.anthropic.com"),
+    "grants: [anthropic]\nclaude: {base_url: 'http://api.anthropic.com'}\n",
     CHAIN.replace("}]", "}, {name: again, url: 'http://localhost:8787'}]"),
     CHAIN.replace("}]", "}, {name: headroom, url: 'http://localhost:9000'}]"),
     CHAIN.replace("}]", ", headers: {x-api-key: {file: key}}}]"),
@@ -96,7 +98,7 @@ MISTAKES: Final = [
     SHORT + "returns: '127.0.0.1:8485'\n",
 ]
 ALLOWED: Final = (
-    *("relays: {openai:", "\ngrant:", "0.0.0.0:9484", "api_key:", "/v1'"),
+    *("relays: {openai:", "\ngrant:", "0.0.0.0:9484", "api_key:", "/v1'", "'http://api."),
     *("  other:", SHORT + "returns:"),
 )
 """What is in those that serve all the same, with a warning."""

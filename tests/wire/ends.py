@@ -114,7 +114,7 @@ class Ends:
         """Forget what came of earlier cases, and drop their agents."""
         self.drop_agents()
         self.upstream.forget()
-        self.relay.app._recorder.settle()
+        self.relay.app._recorder.flush()
         self.relay.log.text.clear()
 
     def drop_agents(self) -> None:

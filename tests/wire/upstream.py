@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from tests.headroom.connection import stop_accepting
 from tests.wire.strict import Partial, Request, Wrong, read_request
 
 OK: Final = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -128,7 +129,7 @@ class RawUpstream:
 
     async def stop(self) -> None:
         """Drop everything."""
-        self._server.close()
+        await stop_accepting(self._server)
         for connection in list(self.connections):
             connection.transport.abort()
         await self._server.wait_closed()

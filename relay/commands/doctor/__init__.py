@@ -15,7 +15,7 @@ from relay.commands.check import credentials_of
 from relay.commands.client import Client
 from relay.commands.doctor import api, exposure, from_agent, local, platforms
 from relay.commands.doctor.api import Held
-from relay.commands.doctor.findings import Findings, Report
+from relay.commands.doctor.findings import Findings, Reporter
 from relay.commands.doctor.hops import extras_of
 from relay.commands.doctor.host import System
 from relay.commands.doctor.streams import StreamOptions
@@ -35,21 +35,21 @@ async def diagnose(
     grants, clients = await credentials_of(settings)
     extras = await extras_of(settings)
     credentials = grants + clients + [each.credential for each in extras]
-    report = Report(out, _values(credentials), as_json=as_json)
+    reporter = Reporter(out, _values(credentials), as_json=as_json)
     by_name = {grant.name: grant for grant in grants}
     working: list[RelaySettings] = []
     for relay in settings.relays:
         held = Held(by_name[relay.grant.name], [e for e in extras if e.relay == relay.name])
         findings = api.examine(relay, held, settings, system, stream)
-        await report.add(f"relay {_legs(relay)}", _noting(findings, relay, working))
+        await reporter.add(f"relay {_legs(relay)}", _noting(findings, relay, working))
     async with Client() as http:
         found = local.examine(settings, clients, working, http, stream.model)
-        await report.add("this relay", found)
-    await report.add("around it", _surroundings(settings, system))
-    report.end()
+        await reporter.add("this relay", found)
+    await reporter.add("around it", _surroundings(settings, system))
+    reporter.end()
     for credential in credentials:
         credential.close()
-    return _FAILED if report.failed else _OK
+    return _FAILED if reporter.failed else _OK
 
 
 def _legs(relay: RelaySettings) -> str:
@@ -88,9 +88,9 @@ async def diagnose_from_agent(
     """
     address, path = from_agent.parse(url)
     tokens = (environment.get(name, "") for name in from_agent.TOKENS)
-    report = Report(out, tokens, as_json=as_json)
+    reporter = Reporter(out, tokens, as_json=as_json)
     async with Client() as http:
         found = from_agent.examine(address, path, environment, http)
-        await report.add("an agent here", found)
-    report.end()
-    return _FAILED if report.failed else _OK
+        await reporter.add("an agent here", found)
+    reporter.end()
+    return _FAILED if reporter.failed else _OK

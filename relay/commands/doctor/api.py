@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from relay.commands.doctor import headroom, hops, streams, way_out
-from relay.commands.doctor.calls import ANSWER_SECONDS, MESSAGES, MODELS, Answer, Caller
+from relay.commands.doctor.calls import ANSWER_SECONDS, MESSAGES, MODELS, Caller, TimedAnswer
 from relay.commands.doctor.findings import Finding, Findings, fail, note, ok, quote, warn
 from relay.commands.doctor.hops import Extra
 from relay.commands.doctor.host import System
@@ -150,7 +150,7 @@ async def _no_answer(relay: RelaySettings, error: RelayError) -> Finding:
     return fail("path", text, "correct the relay's URL: its port is another service's")
 
 
-def judge(subject: Examined, answer: Answer) -> Iterator[Finding]:
+def judge(subject: Examined, answer: TimedAnswer) -> Iterator[Finding]:
     """Yield what the answer to a request for models says of path and credential."""
     relay = subject.relay
     asked = f"GET {_path(relay, MODELS)}: {answer.status}"
@@ -183,14 +183,14 @@ def _path(relay: RelaySettings, path: str) -> str:
     return relay.upstream.prefix.decode() + path
 
 
-def _named(answer: Answer) -> str:
+def _named(answer: TimedAnswer) -> str:
     """Return the error's type: never its message, which may repeat a part of the key."""
     error = answer.json().get("error")
     kind = error.get("type") if isinstance(error, dict) else None
     return f", {quote(kind)}" if isinstance(kind, str) and kind.isidentifier() else ""
 
 
-def _redirected(asked: str, answer: Answer) -> Finding:
+def _redirected(asked: str, answer: TimedAnswer) -> Finding:
     location = b"".join(answer.head.values(b"location")[:1]).decode("latin-1")
     try:
         parts = urlsplit(location)
@@ -201,7 +201,7 @@ def _redirected(asked: str, answer: Answer) -> Finding:
     return fail("path", text, "use the address it redirects to, if it is yours, in the relay's URL")
 
 
-def _refused(subject: Examined, answer: Answer) -> Finding:
+def _refused(subject: Examined, answer: TimedAnswer) -> Finding:
     credential, grant = subject.credential, subject.relay.grant.name
     text = f"refused: {answer.status}{_named(answer)}"
     if cause := why_refused(credential.reading, grant):
@@ -216,7 +216,7 @@ def _refused(subject: Examined, answer: Answer) -> Finding:
     return fail("credential", text, f"make another key, {place}")
 
 
-def _broken(subject: Examined, asked: str, answer: Answer) -> Finding:
+def _broken(subject: Examined, asked: str, answer: TimedAnswer) -> Finding:
     text = f"{asked}{_named(answer)}"
     if answer.status == 529:
         return warn("path", f"{text}: overloaded", "wait, and ask again")
@@ -227,7 +227,7 @@ def _broken(subject: Examined, asked: str, answer: Answer) -> Finding:
     return fail("path", text, "the upstream has a fault: look at its log")
 
 
-def _no_models(relay: RelaySettings, answer: Answer) -> Finding:
+def _no_models(relay: RelaySettings, answer: TimedAnswer) -> Finding:
     """Judge the answer to an empty message, where there is no list of models."""
     models, messages = _path(relay, MODELS), _path(relay, MESSAGES[relay.api])
     if answer.status in (400, 413, 422):

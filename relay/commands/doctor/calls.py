@@ -37,7 +37,7 @@ _AGENT: Final = f"relay-doctor/{__version__}".encode()
 
 
 @dataclass
-class Answer:
+class TimedAnswer:
     """An upstream's answer, with when each piece of its body came, in seconds from the sending."""
 
     head: ResponseHead
@@ -89,7 +89,7 @@ class Caller:
             relay, credential, timeouts.model_copy(update=limits), egress_of(relay)
         )
 
-    async def ask(self, method: str, path: str, data: bytes = b"") -> Answer:
+    async def ask(self, method: str, path: str, data: bytes = b"") -> TimedAnswer:
         """Make a call and return the whole answer.
 
         Raises:
@@ -100,7 +100,7 @@ class Caller:
 
     async def _ask(
         self, credential: Sequence[bytes], method: str, path: str, data: bytes
-    ) -> Answer:
+    ) -> TimedAnswer:
         fields = [header(b"content-type", b"application/json")] if data else []
         head = RequestHead(
             method=method.encode(),
@@ -118,11 +118,11 @@ class Caller:
 
     async def _exchange(
         self, head: RequestHead, credential: Sequence[bytes], data: bytes
-    ) -> Answer:
+    ) -> TimedAnswer:
         target = Target(self._relay.name, head.target, b"")
         begun = time.perf_counter()
         reply = await self._forwarder.forward(head, target, credential, _Whole(data), CallRecord())
-        answer = Answer(reply.head, time.perf_counter() - begun)
+        answer = TimedAnswer(reply.head, time.perf_counter() - begun)
         size = 0
 
         def keep(piece: bytes) -> None:
@@ -152,6 +152,6 @@ class Stranger(Caller):
         plain = replace(relay, upstream=root, grant=grant, api="openai", headers=())
         super().__init__(plain, Credential("none", ()), timeouts)
 
-    async def ask(self, method: str, path: str, data: bytes = b"") -> Answer:
+    async def ask(self, method: str, path: str, data: bytes = b"") -> TimedAnswer:
         """Make a call that carries no credential, and return the whole answer."""
         return await self._ask((_AGENT,), method, path, data)

@@ -58,7 +58,7 @@ def quote(text: str | bytes, limit: int = _QUOTE_LIMIT) -> str:
     return _UNPRINTABLE.sub("?", text[:limit])
 
 
-class Report:
+class Reporter:
     """Writes the findings as they come, or all together as JSON, and counts them."""
 
     def __init__(self, out: TextIO, secrets: Iterable[str], *, as_json: bool) -> None:

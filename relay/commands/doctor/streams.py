@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from relay.commands.doctor.calls import MESSAGES, Answer, Caller
+from relay.commands.doctor.calls import MESSAGES, Caller, TimedAnswer
 from relay.commands.doctor.findings import Finding, fail, note, ok, quote, warn
 from relay.config import RelaySettings
 from relay.errors import RelayError, UpstreamError
@@ -41,7 +41,7 @@ class StreamOptions:
 
 
 async def examine(
-    relay: RelaySettings, caller: Caller, models: Answer, options: StreamOptions
+    relay: RelaySettings, caller: Caller, models: TimedAnswer, options: StreamOptions
 ) -> Finding:
     """Examine whether a stream comes through unbuffered, if that is wanted."""
     if not options.wanted:
@@ -64,7 +64,7 @@ async def examine(
     return judge(relay, quote(model), answer)
 
 
-def models_of(answer: Answer) -> list[str] | None:
+def models_of(answer: TimedAnswer) -> list[str] | None:
     """Return the names in a list of models, or None if this is none (both APIs' are alike)."""
     data = answer.json().get("data")
     if not isinstance(data, list):
@@ -82,7 +82,7 @@ def choose(listed: list[str], wanted: str | None) -> str | None:
     return next(cheap, fit[0] if fit else None)
 
 
-def judge(relay: RelaySettings, model: str, answer: Answer) -> Finding:
+def judge(relay: RelaySettings, model: str, answer: TimedAnswer) -> Finding:
     """Return a finding about when the events came."""
     if answer.status != 200:
         return _refused(relay, model, answer)
@@ -96,7 +96,7 @@ def judge(relay: RelaySettings, model: str, answer: Answer) -> Finding:
     return _judge_times(model, times)
 
 
-def _refused(relay: RelaySettings, model: str, answer: Answer) -> Finding:
+def _refused(relay: RelaySettings, model: str, answer: TimedAnswer) -> Finding:
     if relay.grant.name == "claude" and answer.status in (400, 403, 429):
         text = f"not checked: {answer.status}; a subscription's token is for Claude Code"
         return note("stream", text, "watch an answer in Claude Code")
@@ -104,7 +104,7 @@ def _refused(relay: RelaySettings, model: str, answer: Answer) -> Finding:
     return warn("stream", f"not checked: {model} was refused with {answer.status}", remedy)
 
 
-def event_times(answer: Answer) -> list[float]:
+def event_times(answer: TimedAnswer) -> list[float]:
     """Return when each event was whole, in seconds from the sending; pings are none."""
     reader = EventReader()
     return [

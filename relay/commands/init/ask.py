@@ -48,7 +48,7 @@ class Console(Protocol):
         """Show a line."""
 
 
-class Terminal:
+class TerminalConsole:
     """A user at a terminal."""
 
     def ask(self, question: str) -> str:

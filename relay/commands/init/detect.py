@@ -93,8 +93,9 @@ def look_around(folder: Path, environment: Mapping[str, str], bridge: str = BRID
 
 def _place(grant: str, folder: Path, environment: Mapping[str, str]) -> str:
     """Return where a grant's value is: the file in ``secrets``, else the variable."""
-    if secret_of(grant, folder) is not None:
-        return f"secrets/{secret_name(grant)}"
+    secret = f"secrets/{secret_name(grant)}"
+    if read_file(FileSource(file=str(folder / secret))).value is not None:
+        return secret
     variable = GRANT_VARIABLES[grant]
     return f"${variable}" if value_of(grant, environment) is not None else ""
 
@@ -102,11 +103,6 @@ def _place(grant: str, folder: Path, environment: Mapping[str, str]) -> str:
 def secret_name(grant: str) -> str:
     """Return the name of a grant's file in a folder of secrets."""
     return GRANT_VARIABLES[grant].lower()
-
-
-def secret_of(grant: str, folder: Path) -> str | None:
-    """Return the value in ``secrets``."""
-    return read_file(FileSource(file=str(folder / "secrets" / secret_name(grant)))).value
 
 
 def value_of(grant: str, environment: Mapping[str, str]) -> str | None:

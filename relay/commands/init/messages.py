@@ -98,7 +98,10 @@ def next_steps(choices: Choices, found: Found, folder: Path) -> Iterator[str]:
     if choices.chain and not choices.stack_headroom:
         for api in apis_of(choices):
             yield f"# {assignment(api, found)}"
-    yield from _compose_steps(choices, found) if choices.case == "compose" else _host_steps(choices)
+    if choices.case == "compose":
+        yield from _compose_steps(choices, found)
+    else:
+        yield from _host_steps(choices, folder.resolve() / "agent.yaml")
 
 
 def _compose_steps(choices: Choices, found: Found) -> Iterator[str]:
@@ -107,12 +110,13 @@ def _compose_steps(choices: Choices, found: Found) -> Iterator[str]:
     yield f"docker compose exec -T relay relay env --host {host} > agent.env"
 
 
-def _host_steps(choices: Choices) -> Iterator[str]:
+def _host_steps(choices: Choices, file: Path) -> Iterator[str]:
+    config = f"--config {shlex.quote(str(file))}"
     yield "relay serve"
-    yield "# in another shell:"
+    yield "# in another shell, in your project's folder:"
     if choices.bridge:
-        yield "relay env --host host.docker.internal > agent.env"
+        yield f"relay env {config} --host host.docker.internal > agent.env"
     elif choices.credentials == ("openai",):
-        yield 'eval "$(relay env openai --format shell)"'
+        yield f'eval "$(relay env openai {config} --format shell)"'
     else:
-        yield "relay run -- claude"
+        yield f"relay run {config} -- claude"

@@ -166,9 +166,10 @@ def looks_random(run: str) -> bool:
     digits in parts of their own.
     """
     parts = _PART.findall(run)
+    long = [part for part in parts if len(part) >= _LONG_PART]
     return (
         any(len(part) >= _MIXED_PART and _kinds(part) == 3 for part in parts)
-        or any(len(part) >= _LONG_PART and _kinds(part) > 1 and _has_digit(part) for part in parts)
+        or any(_kinds(part) > 1 and not part.isalpha() for part in long)
         or (len(run) >= _LONG_RUN and _kinds(run) == 3)
     )
 
@@ -176,7 +177,3 @@ def looks_random(run: str) -> bool:
 def _kinds(text: str) -> int:
     """Return how many of capitals, small letters and digits there are."""
     return any(map(str.isupper, text)) + any(map(str.islower, text)) + any(map(str.isdigit, text))
-
-
-def _has_digit(text: str) -> bool:
-    return any(map(str.isdigit, text))

@@ -112,17 +112,14 @@ def _calls(text: str) -> Iterator[str]:
 def _call(call: Mapping[str, object]) -> str:
     words = [f"{key}={_name(str(call[key]))}" for key in _WORDS if call.get(key) is not None]
     figures = [f"{key}={call[key]:g}" for key in _FIGURES if isinstance(call.get(key), int | float)]
+    passed = call.get("hops")
     hops = [
-        f"hop={_name(str(hop['name']))}:{_name(str(hop['outcome']))}" for hop in _each(call, "hops")
+        f"hop={_name(str(hop['name']))}:{_name(str(hop['outcome']))}"
+        for hop in (passed if isinstance(passed, list) else ())
     ]
     tokens = call.get("tokens")
     counted = tokens.items() if isinstance(tokens, Mapping) else ()
     return " ".join([*words, *figures, *(f"{kind}={count:d}" for kind, count in counted), *hops])
-
-
-def _each(call: Mapping[str, object], key: str) -> list[Mapping[str, object]]:
-    found = call.get(key)
-    return found if isinstance(found, list) else []
 
 
 def _name(text: str) -> str:

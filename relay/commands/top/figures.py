@@ -8,7 +8,6 @@ of the page's finished calls. A call's tokens count when it is over.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from relay.commands.top.page import (
     Snapshot,
     prompt_tokens,
 )
+from relay.telemetry.timeline import percentile
 from relay.telemetry.usage import TOKEN_TYPES
 
 RATE_SECONDS: Final = 60.0
@@ -150,12 +150,6 @@ def _cache_read_share(tokens: Mapping[str, int]) -> float | None:
 def cache_read_share(call: Call) -> float | None:
     """Return which share of a call's prompt was read from the cache, or None."""
     return None if call.tokens is None else _cache_read_share(call.tokens)
-
-
-def percentile(values: Iterable[float], quantile: float) -> float | None:
-    """Return the value that the share ``quantile`` of all does not exceed (nearest rank)."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(quantile * len(ordered)) - 1)] if ordered else None
 
 
 def quota_left(quota: Quota) -> float:

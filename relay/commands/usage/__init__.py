@@ -44,7 +44,7 @@ class LedgerPlace(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Action:
     """What is asked for."""
 
     question: Question
@@ -64,12 +64,14 @@ def ledger_of(
     if named is not None:
         return LedgerPlace(named, environment_timezone(environment))
     if settings is None or settings.ledger is None:
-        example = "ledger: {path: /var/lib/relay/ledger.db}"
-        raise BadArguments(f"no ledger is configured; add {example}, or name one with --ledger")
+        raise BadArguments(
+            "no ledger is configured; add ledger: {path: ledger.db} to agent.yaml, "
+            "in the container {path: /var/lib/relay/ledger.db}; or name one with --ledger"
+        )
     return LedgerPlace(Path(settings.ledger.path), settings.timezone, settings)
 
 
-def wish_of(options: argparse.Namespace) -> Wish:
+def action_of(options: argparse.Namespace) -> Action:
     """Return what the arguments ask for.
 
     Raises:
@@ -82,7 +84,7 @@ def wish_of(options: argparse.Namespace) -> Wish:
             raise BadArguments(_SINCE) from None
     form: Form = "json" if options.json else "csv" if options.csv else "table"
     question = Question(options.report, options.since, options.client)
-    return Wish(question, form, options.export, _whom(options.forget))
+    return Action(question, form, options.export, _whom(options.forget))
 
 
 def _whom(text: str | None) -> tuple[Whom, str] | None:
@@ -95,21 +97,21 @@ def _whom(text: str | None) -> tuple[Whom, str] | None:
     raise BadArguments("--forget must be session:ID or client:NAME")
 
 
-def run(ledger: LedgerPlace, wish: Wish, out: TextIO) -> None:
+def run(ledger: LedgerPlace, action: Action, out: TextIO) -> None:
     """Do what is asked for.
 
     Raises:
         CommandError: It cannot be done.
     """
     try:
-        if wish.export_to is not None:
-            _export(ledger.path, wish.export_to, out)
-        elif wish.forget is not None:
-            whom, name = wish.forget
+        if action.export_to is not None:
+            _export(ledger.path, action.export_to, out)
+        elif action.forget is not None:
+            whom, name = action.forget
             count = forget(ledger.path, whom, name)
             out.write(_FORGOTTEN.format(count=count, whom=whom, path=ledger.path))
         else:
-            _show(ledger, wish, out)
+            _show(ledger, action, out)
     except Unusable as error:
         raise CommandError(f"{ledger.path} {error}") from error
 
@@ -125,13 +127,13 @@ def _export(path: Path, target: Path, out: TextIO) -> None:
     out.write(f"{target}: a whole copy of {path}\n")
 
 
-def _show(ledger: LedgerPlace, wish: Wish, out: TextIO) -> None:
+def _show(ledger: LedgerPlace, action: Action, out: TextIO) -> None:
     with reading(ledger.path) as reader:
-        report = report_of(reader, wish.question, _zone(reader, ledger), time.time())
-        left = _left(reader, ledger, wish) if wish.form == "table" else []
-    if wish.form == "json":
+        report = report_of(reader, action.question, _zone(reader, ledger), time.time())
+        left = _left(reader, ledger, action) if action.form == "table" else []
+    if action.form == "json":
         out.write(json.dumps(as_data(report), indent=2) + "\n")
-    elif wish.form == "csv":
+    elif action.form == "csv":
         _write_csv(report, out)
     else:
         from relay.commands.usage.table import draw  # noqa: PLC0415  # scripts pay nothing for it
@@ -140,13 +142,13 @@ def _show(ledger: LedgerPlace, wish: Wish, out: TextIO) -> None:
     out.flush()
 
 
-def _left(reader: Reader, ledger: LedgerPlace, wish: Wish) -> list[str]:
+def _left(reader: Reader, ledger: LedgerPlace, action: Action) -> list[str]:
     """Return what is left of limits, where any are configured."""
     if ledger.settings is None or not ledger.settings.counts_use:
         return []
     from relay.commands.usage.left import lines  # noqa: PLC0415  # scripts pay nothing for it
 
-    return lines(reader, ledger.settings, wish.question.client)
+    return lines(reader, ledger.settings, action.question.client)
 
 
 def _zone(reader: Reader, ledger: LedgerPlace) -> ZoneInfo:

@@ -71,9 +71,9 @@ def _rows(report: Report) -> Iterator[tuple[Key, Totals]]:
     return ((key, sums) for key, sums in report.rows if sums.calls)
 
 
-def _with_models(name: str, models: Iterable[str], indent: str = "  ") -> Text:
+def _with_models(name: str, models: Iterable[str]) -> Text:
     short = sorted({_DATE.sub("", model) for model in models})
-    return Text("\n".join([name, *(indent + plain(model) for model in short)]))
+    return Text("\n".join([name, *("  " + plain(model) for model in short)]))
 
 
 def _cells(sums: Totals) -> list[str]:

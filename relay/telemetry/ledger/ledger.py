@@ -173,7 +173,7 @@ class Ledger:
         future: asyncio.Future[Spent | None] = loop.create_future()
 
         def answer(found: tuple[int, int] | None) -> None:
-            loop.call_soon_threadsafe(_settle, future, found)
+            loop.call_soon_threadsafe(_resolve, future, found)
 
         name = None if client == UNKNOWN else client
         self._writer.ask(SessionQuestion(name, session, before), answer)
@@ -239,6 +239,6 @@ def account_of(record: CallRecord) -> Account:
     return tuple.__new__(Account, (client, record.folder or client, record.session_id))
 
 
-def _settle(future: asyncio.Future[Spent | None], found: tuple[int, int] | None) -> None:
+def _resolve(future: asyncio.Future[Spent | None], found: tuple[int, int] | None) -> None:
     if not future.done():
         future.set_result(None if found is None else Spent(*found))

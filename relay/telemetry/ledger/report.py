@@ -15,7 +15,7 @@ Key = tuple[str | None, ...]
 Figures = Mapping[str, str | int | float | list[str] | None]
 
 
-class Kind(NamedTuple):
+class Grouping(NamedTuple):
     """A way to tell calls apart."""
 
     names: tuple[str, ...]
@@ -26,15 +26,15 @@ class Kind(NamedTuple):
     """Whether the row that cost most comes first, and not the one of earlier calls."""
 
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "today": Kind(("model",), ("model",), by_size=True),
-    "daily": Kind(("day",)),
-    "weekly": Kind(("week",)),
-    "monthly": Kind(("month",)),
-    "sessions": Kind(("session",), ("session_id",)),
-    "models": Kind(("model",), ("model",), by_size=True),
-    "clients": Kind(("client",), ("client",), by_size=True),
-    "agents": Kind(("agent", "session", "parent"), ("agent_id", "session_id")),
+KINDS: Final[Mapping[str, Grouping]] = {
+    "today": Grouping(("model",), ("model",), by_size=True),
+    "daily": Grouping(("day",)),
+    "weekly": Grouping(("week",)),
+    "monthly": Grouping(("month",)),
+    "sessions": Grouping(("session",), ("session_id",)),
+    "models": Grouping(("model",), ("model",), by_size=True),
+    "clients": Grouping(("client",), ("client",), by_size=True),
+    "agents": Grouping(("agent", "session", "parent"), ("agent_id", "session_id")),
 }
 """By the report's name."""
 
@@ -153,11 +153,11 @@ def _first_day(reader: Reader, question: Question, today: date, zone: tzinfo) ->
     return today if begins is None else day_of(begins, zone)
 
 
-def _key(kind: Kind, group: Group) -> Key:
+def _key(kind: Grouping, group: Group) -> Key:
     return group.keys if kind.columns else (PERIODS[kind.names[0]](group.day),)
 
 
-def _in_order(kind: Kind, rows: dict[Key, Totals]) -> list[tuple[Key, Totals]]:
+def _in_order(kind: Grouping, rows: dict[Key, Totals]) -> list[tuple[Key, Totals]]:
     if "parent" in kind.names:
         return _agents_in_order(rows)
     by: Callable[[tuple[Key, Totals]], tuple[float | str, ...]] = _by_time
@@ -192,11 +192,7 @@ def _agents_in_order(rows: dict[Key, Totals]) -> list[tuple[Key, Totals]]:
         (agent, session), sums = row
         return used[session], session or "", agent is not None, sums.last, agent or ""
 
-    return [(_with_parent(key, sums), sums) for key, sums in sorted(rows.items(), key=place)]
-
-
-def _with_parent(key: Key, sums: Totals) -> Key:
-    return (*key, sums.parent)
+    return [((*key, sums.parent), sums) for key, sums in sorted(rows.items(), key=place)]
 
 
 def as_data(report: Report) -> dict[str, object]:

@@ -1,4 +1,6 @@
-"""Every metric there is: names, labels, buckets. A contract with dashboards and alerts.
+"""The metrics of every relay: names, labels, buckets. A contract with dashboards and alerts.
+
+Those that only a section of agent.yaml brings, and those of hops, have modules of their own.
 
 Source of the names' form: https://prometheus.io/docs/practices/naming/
 """

@@ -109,7 +109,7 @@ class ClientSums(Marks):
     def turn(self, keys: Keys) -> None:
         """Let these be the periods of now."""
         if keys is not self.keys:
-            self._settle()
+            self._book()
             self.keys = keys
             self.forget_marks()
 
@@ -120,7 +120,7 @@ class ClientSums(Marks):
         is_now = key in self.keys.values()
         return spent.plus(Spent(self.micro, self.tokens)) if is_now else spent
 
-    def _settle(self) -> None:
+    def _book(self) -> None:
         sums = self._sums
         for key in self.keys.values():
             known = sums.pop(key, None) or _Sum()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from relay.telemetry.call import GOOD_OUTCOMES, UNKNOWN
-from relay.telemetry.traces.trace import Leg
+from relay.telemetry.traces.trace import LegSpan
 from relay.telemetry.usage import CACHE_WRITES
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def name_of_call(record: CallRecord) -> str:
     return f"{record.method or 'HTTP'} {record.operation}"
 
 
-def name_of_leg(leg: Leg) -> str:
+def name_of_leg(leg: LegSpan) -> str:
     """Return a client span's name: of one to the API, what the model was asked for."""
     operation = _OPERATIONS.get(leg.record.operation)
     if leg.hop is not None or operation is None:
@@ -61,7 +61,7 @@ def attributes_of_call(record: CallRecord) -> Attributes:
     return found
 
 
-def attributes_of_leg(leg: Leg) -> Attributes:
+def attributes_of_leg(leg: LegSpan) -> Attributes:
     """Return what a client span says: where it went, and what the API used for it."""
     found = _common(leg.record, leg.record.code)
     found["server.address"], found["server.port"] = leg.host, leg.port

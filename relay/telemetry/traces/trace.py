@@ -48,7 +48,7 @@ def read_parent(head: RequestHead) -> Parent | None:
 
 
 @dataclass(slots=True)
-class Leg:
+class LegSpan:
     """The client span of one leg: to an LLM proxy, or to the API."""
 
     span_id: int
@@ -70,7 +70,7 @@ class Trace:
     span_id: int
     parent: Parent | None
     is_sampled: bool
-    legs: list[Leg] = field(default_factory=list)
+    legs: list[LegSpan] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -95,7 +95,7 @@ class Trace:
         ``after`` is the record of the leg that went to the LLM proxy this one came back from: its
         parent, unless that put a span of its own in between.
         """
-        leg = Leg(new_span_id(), self._parent_of(head, after), record, *to, hop)
+        leg = LegSpan(new_span_id(), self._parent_of(head, after), record, *to, hop)
         self.legs.append(leg)
         told = b"00-%032x-%016x-%02x" % (self.trace_id, leg.span_id, self.is_sampled)
         kept = [each for each in head.fields if each.key != _KEY]

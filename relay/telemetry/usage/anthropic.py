@@ -16,7 +16,7 @@ from typing import Final
 from relay.http.sse import Event
 from relay.telemetry.usage.counts import Shape, Tally, fair_name
 from relay.telemetry.usage.json_body import Json, Kinds, member
-from relay.telemetry.usage.reader import Row, document_of, starts_of
+from relay.telemetry.usage.reader import AnswerReader, document_of, starts_of
 from relay.telemetry.usage.text_size import members
 
 STOP_REASONS: Final = frozenset(
@@ -117,7 +117,7 @@ def _read_delta(document: Json, tally: Tally) -> None:
 
 
 _CONTENT: Final = starts_of("content_block_delta")
-MESSAGES: Final = Row(
+MESSAGES: Final = AnswerReader(
     _read_answer,
     _read_event,
     methodcaller("startswith", _CONTENT),

@@ -101,7 +101,7 @@ def _value_at(data: bytes) -> object:
     return value
 
 
-class Document:
+class JsonBody:
     """Gathers one JSON body."""
 
     __slots__ = ("_head", "_kept")

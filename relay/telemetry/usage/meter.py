@@ -1,6 +1,6 @@
 """The meter of one answer: fed with the bytes that went to the agent, asked once at the end.
 
-It decodes a copy, splits events or gathers JSON, and lets the operation's row read them. It
+It decodes a copy, splits events or gathers JSON, and lets the operation's reader read them. It
 holds no clock: times are handed in, seconds on any one that does not go back. Whatever goes
 wrong in it ends the reading, is named in ``missing``, and goes no further.
 """
@@ -16,12 +16,12 @@ from relay.http.sse import Event, EventReader
 from relay.telemetry.usage import anthropic, openai
 from relay.telemetry.usage.counts import merge
 from relay.telemetry.usage.first_bytes import BLANK, Kind, kind_of
-from relay.telemetry.usage.json_body import Document, Unreadable, UsageNotFound
-from relay.telemetry.usage.reader import REFUSAL, Row, is_whole, unmetered
+from relay.telemetry.usage.json_body import JsonBody, Unreadable, UsageNotFound
+from relay.telemetry.usage.reader import REFUSAL, AnswerReader, is_whole, unmetered
 from relay.telemetry.usage.statement import End, Findings, Usage
 from relay.telemetry.usage.text_size import size_of
 
-_ROWS: Final[Mapping[str, Row]] = {
+_READERS: Final[Mapping[str, AnswerReader]] = {
     "messages": anthropic.MESSAGES,
     "count_tokens": unmetered("input_tokens"),
     "batches": unmetered("id"),
@@ -35,12 +35,12 @@ _ROWS: Final[Mapping[str, Row]] = {
 _STEP: Final = 1024
 
 
-def _find_row(operation: str, status: int, *, is_endpoint: bool) -> Row | None:
+def _find_reader(operation: str, status: int, *, is_endpoint: bool) -> AnswerReader | None:
     """Return how an answer is read, if it is."""
     if status >= 400:
         return REFUSAL
-    row = _ROWS.get(operation) if 200 <= status < 300 else None
-    return row if row is not None and (row.metered or is_endpoint) else None
+    reader = _READERS.get(operation) if 200 <= status < 300 else None
+    return reader if reader is not None and (reader.metered or is_endpoint) else None
 
 
 class Meter:
@@ -58,15 +58,17 @@ class Meter:
     ) -> None:
         """Begin; with ``sizes``, count what the model wrote too, in case usage is not stated."""
         media_type = content_type.partition(b";")[0].strip(b" \t").lower()
-        self._row = _find_row(operation, status, is_endpoint=is_endpoint)
-        self._found = Findings(status, is_endpoint, self._row, media_type == b"text/event-stream")
+        self._reader = _find_reader(operation, status, is_endpoint=is_endpoint)
+        self._found = Findings(
+            status, is_endpoint, self._reader, media_type == b"text/event-stream"
+        )
         self._tally = self._found.tally
         self._sizes = sizes and self._found.succeeded
         self._text_size = 0
         self._start = b""
         """The first bytes, until they tell."""
         self._events: EventReader | None = None
-        self._document: Document | None = None
+        self._body: JsonBody | None = None
         self._decoder: Decoder | None = None
         self._first_token_at: float | None = None
         self._heard_at = math.inf
@@ -76,7 +78,7 @@ class Meter:
         self._consume = self._choose_consumer(content_encoding)
 
     def _choose_consumer(self, content_encoding: bytes) -> Callable[[bytes, float], None]:
-        if self._row is None:
+        if self._reader is None:
             if not self._sizes:
                 return _ignore
             self._read = self._take_size
@@ -145,13 +147,13 @@ class Meter:
 
     def _begin(self, kind: Kind, now: float) -> None:
         """Read on as what the first bytes are, or what the label says where they do not tell."""
-        assert self._row is not None
+        assert self._reader is not None
         self._found.kind = kind
         if kind != "other":
             self._found.streams = kind == "events"
         if not self._found.streams:
-            self._document, self._read = Document(), self._take_document
-        elif self._row.read_event is not None:
+            self._body, self._read = JsonBody(), self._take_body
+        elif self._reader.read_event is not None:
             self._events, self._read = EventReader(), self._take_events
         else:
             self._read = _ignore
@@ -160,10 +162,10 @@ class Meter:
         start, self._start = self._start, b""
         self._read(start, now)
 
-    def _take_document(self, piece: bytes, _: float) -> None:
-        assert self._document is not None
+    def _take_body(self, piece: bytes, _: float) -> None:
+        assert self._body is not None
         self._text_size += len(piece)
-        self._document.feed(piece)
+        self._body.feed(piece)
 
     def _take_events(self, piece: bytes, now: float) -> None:
         assert self._events is not None
@@ -185,13 +187,13 @@ class Meter:
         return b""
 
     def _read_events(self, events: Iterable[Event], now: float) -> None:
-        assert self._row is not None
-        assert self._row.read_event is not None
+        assert self._reader is not None
+        assert self._reader.read_event is not None
         tally = self._tally
         for event in events:
             if event.too_large and not event.name:
                 tally.note = tally.note or "too_large"
-            self._row.read_event(event, tally)
+            self._reader.read_event(event, tally)
             if self._sizes:
                 self._add_texts(event.data)
         if tally.begun and self._first_token_at is None:
@@ -201,15 +203,15 @@ class Meter:
     def _ignore_content(self) -> None:
         """Read no more of what the model writes: the first of it is known."""
         assert self._events is not None
-        assert self._row is not None
-        if self._row.is_content is not None:
+        assert self._reader is not None
+        if self._reader.is_content is not None:
             on_ignored = self._add_texts if self._sizes else None
-            self._events.ignore(self._row.is_content, self._row.common_start, on_ignored)
+            self._events.ignore(self._reader.is_content, self._reader.common_start, on_ignored)
 
     def _add_texts(self, event: bytes) -> None:
-        assert self._row is not None
-        if self._row.texts is not None:
-            self._text_size += size_of(event, self._row.texts)
+        assert self._reader is not None
+        if self._reader.texts is not None:
+            self._text_size += size_of(event, self._reader.texts)
 
     def _give_up(self, error: Exception) -> None:
         """End the reading; what is known by now stays known."""
@@ -226,7 +228,7 @@ class Meter:
     def _forget(self) -> None:
         """Take nothing more, and let go of what has been gathered."""
         self._consume = self._read = _ignore  # the meter held itself by them
-        self._events = self._document = None
+        self._events = self._body = None
         self._start = b""
 
     def finish(self, end: End, now: float) -> Usage:
@@ -250,21 +252,21 @@ class Meter:
         if self._events is not None:
             # An event lacks its empty line where a server does not write the last one.
             self._read_events(filter(is_whole, self._events.rest()), self._heard_at)
-        if self._document is not None:
-            self._read_document(self._document)
+        if self._body is not None:
+            self._read_body(self._body)
 
-    def _read_document(self, document: Document) -> None:
-        assert self._row is not None
+    def _read_body(self, body: JsonBody) -> None:
+        assert self._reader is not None
         try:
-            answer = document.read()
+            answer = body.read()
         except Unreadable as error:
             self._tally.note = error.reason
             self._found.is_answer = isinstance(error, UsageNotFound)
             return
-        self._found.is_answer = not self._row.marks.isdisjoint(answer)
+        self._found.is_answer = not self._reader.marks.isdisjoint(answer)
         if answer.get("error"):
             self._tally.fail(answer)
-        self._row.read_answer(answer, self._tally)
+        self._reader.read_answer(answer, self._tally)
 
     def _gap(self) -> float | None:
         """Return the longest silence of a stream in which there was anything."""

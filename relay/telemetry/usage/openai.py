@@ -14,7 +14,7 @@ from typing import Final
 from relay.http.sse import Event
 from relay.telemetry.usage.counts import Shape, Tally
 from relay.telemetry.usage.json_body import Json, Kinds, member
-from relay.telemetry.usage.reader import DONE, Row, document_of, starts_of
+from relay.telemetry.usage.reader import DONE, AnswerReader, document_of, starts_of
 from relay.telemetry.usage.text_size import members
 
 FINISH_REASONS: Final = frozenset(
@@ -102,7 +102,7 @@ def _is_content(block: bytes) -> bool:
     return block.startswith(b"data: {") and block.find(b'"error"') < 0
 
 
-CHAT_COMPLETIONS: Final = Row(
+CHAT_COMPLETIONS: Final = AnswerReader(
     _read_completion,
     _read_chunk,
     _is_content,
@@ -164,7 +164,7 @@ def _read_end(kind: bytes, document: Json, tally: Tally) -> None:
         tally.ended = True
 
 
-RESPONSES: Final = Row(
+RESPONSES: Final = AnswerReader(
     _read_response,
     _read_response_event,
     methodcaller("startswith", _CONTENT),
@@ -182,7 +182,7 @@ def _read_embeddings(document: Json, tally: Tally) -> None:
     tally.final = tally.state(document.get("usage"), _EMBEDDINGS_USAGE)
 
 
-EMBEDDINGS: Final = Row(_read_embeddings, marks=frozenset({"data", "usage"}))
+EMBEDDINGS: Final = AnswerReader(_read_embeddings, marks=frozenset({"data", "usage"}))
 
 
 def _items(value: object) -> list[object]:

@@ -1,4 +1,4 @@
-"""What the meter knows of the APIs: one row says how an operation's answers are read."""
+"""What the meter knows of the APIs: a reader for each operation's answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DONE: Final = b"[DONE]"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class AnswerReader:
     """How the answers of one operation are read."""
 
     read_answer: Callable[[Json, Tally], None]
@@ -72,12 +72,12 @@ def _read_error_event(event: Event, tally: Tally) -> None:
         tally.fail(document_of(event, tally))
 
 
-def unmetered(mark: str) -> Row:
+def unmetered(mark: str) -> AnswerReader:
     """Return how answers are read that have this member, and no usage."""
-    return Row(lambda *_: None, marks=frozenset({mark}), metered=False)
+    return AnswerReader(lambda *_: None, marks=frozenset({mark}), metered=False)
 
 
-REFUSAL: Final = Row(lambda document, tally: tally.fail(document), _read_error_event)
+REFUSAL: Final = AnswerReader(lambda document, tally: tally.fail(document), _read_error_event)
 """Answers of status 400 and above, of any operation: the error's type is all they tell.
 
 Headroom answers 502 with an event stream when its upstream is gone.

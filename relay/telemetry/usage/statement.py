@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from relay.telemetry.usage.counts import Missing, Part, Tally, merge
 from relay.telemetry.usage.first_bytes import Kind
-from relay.telemetry.usage.reader import Row
+from relay.telemetry.usage.reader import AnswerReader
 
 End = Literal["clean", "broken", "aborted"]
 """How an answer ended: as its framing says, cut short upstream or here, left by the agent."""
@@ -71,7 +71,7 @@ class Findings:
     status: int
     is_endpoint: bool
     """Whether an answer of the operation's own is due, and not of something below its path."""
-    row: Row | None
+    reader: AnswerReader | None
     streams: bool
     """Whether it is an event stream: as labelled, until its first bytes have come."""
     kind: Kind | None = None
@@ -124,13 +124,13 @@ class Findings:
         """Whether the answer is whole and an agent can make nothing of it."""
         if not (self.succeeded and self.is_endpoint and self.end == "clean"):
             return False
-        if self.row is None or self.fault is not None:
+        if self.reader is None or self.fault is not None:
             return False
         if self.kind is None:
             return True
         if not self.streams:
             return self.tally.failed or not self.is_answer
-        return self.row.read_event is None or (self.kind == "other" and self._lacks_its_end())
+        return self.reader.read_event is None or (self.kind == "other" and self._lacks_its_end())
 
     def _lacks_its_end(self) -> bool:
         """Whether a stream that could be read has not come to its own end."""
@@ -138,8 +138,8 @@ class Findings:
             self.streams
             and self.succeeded
             and self.is_endpoint
-            and self.row is not None
-            and self.row.read_event is not None
+            and self.reader is not None
+            and self.reader.read_event is not None
             and not (self.tally.ended or self.tally.failed)
             and not (self.tally.told_all and not self.half_decoded)
             and self.fault is None
@@ -147,7 +147,7 @@ class Findings:
         )
 
     def _missing(self) -> Missing | None:
-        if not self.succeeded or self.row is None or not self.row.metered:
+        if not self.succeeded or self.reader is None or not self.reader.metered:
             return None
         if self.fault is not None:
             return self.fault

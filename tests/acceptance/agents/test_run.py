@@ -19,10 +19,11 @@ from tests.acceptance.agents.processes import command_of, started_by
 from tests.acceptance.agents.programs import AGENTS, CLAUDE, Agent
 from tests.acceptance.sdks.provider import Provider
 from tests.harness.configuration import Config, configuration, write_configuration
+from tests.harness.pages import handling
 from tests.harness.processes import run_to_end
 from tests.harness.relay import RelayProcess, update_configuration
 from tests.harness.secrets import CREDENTIALS, TOKEN
-from tests.integration.test_run import Elsewhere, Run, elsewhere, serving
+from tests.integration.test_run import Elsewhere, Run, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -152,9 +153,8 @@ async def test_nothing_is_started_without_the_relay(
     async with serving(user, **configured) as relay:
         config = json.loads(relay.path.read_text())
     await see_nothing_started(user, provider, "start the relay: relay serve")
-    with elsewhere(Elsewhere) as server:
-        address = f"127.0.0.1:{server.server_address[1]}"
-        update_configuration(relay, config | {"listen": [address]})
+    with handling(Elsewhere) as port:
+        update_configuration(relay, config | {"listen": [f"127.0.0.1:{port}"]})
         await see_nothing_started(user, provider, "Another program or relay has the port")
     assert not any(key in heard for heard in Elsewhere.heard for key in KEYS.values())
 

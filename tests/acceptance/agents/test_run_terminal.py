@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from relay.commands.env import Told, Wish, tell
+from relay.commands.env import AgentChoice, Told, tell
 from relay.commands.env_formats import codex_options
 from relay.config import load
 from tests.acceptance.agents.conftest import KEYS
@@ -90,7 +90,7 @@ async def test_ctrl_c_ends_an_answer_as_it_does_without(
     """While the API has not answered yet; the status is the agent's own, with --serve too."""
     monkeypatch.setenv("MY_TOKEN", TOKEN)
     async with serving(user, **configured):
-        told = await tell(load(user.folder / "agent.yaml"), Wish(agent.kind))
+        told = await tell(load(user.folder / "agent.yaml"), AgentChoice(agent.kind))
         alone, environment = directly(user, agent, told)
         # opencode takes seconds of CPU time to start.
         ways_of_run: list[list[str]] = [[]] if agent is OPENCODE else [[], ["--serve"]]

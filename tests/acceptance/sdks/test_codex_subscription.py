@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.commands.env import Wish, agent_environment
+from relay.commands.env import AgentChoice, agent_environment
 from relay.commands.env_formats import toml
 from relay.config import load
 from tests.acceptance.sdks import openai_api
@@ -41,7 +41,7 @@ class Backend(Provider):
 async def configured(relay: RelayProcess) -> str:
     """Return the config.toml that `relay env` prints, at the port that the relay has."""
     settings = load(relay.path, {"RELAY_LISTEN": f"127.0.0.1:{relay.port}"})
-    return "\n".join(toml(await agent_environment(settings, Wish(agent="codex"))))
+    return "\n".join(toml(await agent_environment(settings, AgentChoice(agent="codex"))))
 
 
 async def test_a_session_whose_login_is_renewed_in_its_middle(tmp_path: Path) -> None:

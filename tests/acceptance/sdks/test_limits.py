@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import pytest
 
 from relay.commands.agents import Agent
-from relay.commands.env import Wish, agent_environment
+from relay.commands.env import AgentChoice, agent_environment
 from relay.commands.env_formats import Environment, toml
 from relay.config import load
 from relay.errors import BatchRefused
@@ -139,8 +139,8 @@ AGENTS: Final = [
 
 async def told(relay: LocalRelay, agent: Agent) -> Environment:
     """Return what `relay env` says to an agent."""
-    wish = Wish(agent, host=f"127.0.0.1:{relay.port}")
-    return await agent_environment(load(relay.path), wish)
+    choice = AgentChoice(agent, host=f"127.0.0.1:{relay.port}")
+    return await agent_environment(load(relay.path), choice)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from relay.commands.usage import LedgerPlace, Wish, run
+from relay.commands.usage import Action, LedgerPlace, run
 from relay.telemetry.ledger.report import Question
 from tests.faults.accounts.plans import Plan, Tokens
 from tests.harness.ledger import rows_in
@@ -99,7 +99,7 @@ class Books:
 
     def _usage(self, report: str) -> Any:  # noqa: ANN401  # JSON
         out = io.StringIO()
-        run(LedgerPlace(self.path, "UTC"), Wish(Question(report, "2000-01-01"), "json"), out)
+        run(LedgerPlace(self.path, "UTC"), Action(Question(report, "2000-01-01"), "json"), out)
         return json.loads(out.getvalue())
 
     def _name(self, number: int) -> str:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from relay.admin.overview import as_json, legs_by_relay, percentile
+from relay.admin.overview import as_json, legs_by_relay
 from relay.admin.rows import TEXT_LIMIT, ended_row, running_row
 from relay.telemetry.call import CallRecord
 from relay.telemetry.usage import Meter
@@ -112,14 +112,6 @@ def test_a_hundred_of_each_hold_up_no_call() -> None:
         took.append(time.thread_time() - begun)
         assert text.startswith(b'{"in_flight":[{"')  # and not as json.dumps would write it
     assert min(took) < SECONDS
-
-
-def test_percentiles_are_values_that_there_were() -> None:
-    """The least that so many are not above."""
-    values = [float(n) for n in range(1, 101)]
-    assert (percentile(values, 0.5), percentile(values, 0.95)) == (50, 95)
-    assert percentile([3.0], 0.95) == 3
-    assert percentile([1.0, 2.0], 0.5) == 1
 
 
 def test_a_lone_surrogate_is_written_as_an_escape() -> None:

@@ -406,7 +406,10 @@ MISTAKES = [
         short("http://localhost:8787"),
         "4: claude.hops[0]: must be a mapping, for example {name: headroom, url: http://local",
     ),
-    ("grants: [anthropic]\nclaude: {hops: headroom}\n", "2: claude.hops: must be a list"),
+    (
+        "grants: [anthropic]\nclaude: {hops: headroom}\n",
+        "2: claude.hops: must be a list, for example hops: [{name: headroom, url: ",
+    ),
     (relay_with("url: http://h, hops: {}"), "4: relays.r.hops: must be a list"),
     (relay_with("hosp: []"), '4: relays.r.hosp: is an unknown key; did you mean "hops"?'),
     (
@@ -467,7 +470,8 @@ returns: x
 def test_hops_that_are_no_list_are_one_mistake(file: Path) -> None:
     """That there is no relay without them goes without saying."""
     text = "grants: [anthropic]\nclaude: {hops: headroom}\n"
-    assert mistakes(file, text) == ["2: claude.hops: must be a list"]
+    (mistake,) = mistakes(file, text)
+    assert mistake.startswith("2: claude.hops: must be a list, for example hops: [{name: ")
 
 
 def test_mistake_in_the_variable_of_returns_is_said_to_be_there(file: Path) -> None:

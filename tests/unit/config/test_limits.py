@@ -77,6 +77,7 @@ def test_calls_at_once_need_no_prices(tmp_path: Path) -> None:
         ),
         ("limits: [{at_once: 1}, {at_once: 2}]", "limits[1]: is a second limit of one kind"),
         (CLIENT % "limits: [{usd: 1}]", "clients[0].limits[0].per: is required"),
+        (CLIENT % "limits: {usd: 1}", "clients[0].limits: must be a list, for example limits: ["),
         (CLIENT % "relays: [openai]", 'clients[0].relays: no relay is named "openai"'),
         (CLIENT % "batches: 1", "clients[0].batches: must be true or false"),
         ("clients: [{name: all, token: {env: A}}]", 'clients[0].name: must not be "all", which'),

@@ -433,7 +433,7 @@ def test_without_a_file_the_places_are_named(
 
 def test_file_that_cannot_be_read_is_a_mistake(file: Path, tmp_path: Path) -> None:
     """Whether it is missing, a directory, or no text."""
-    with pytest.raises(ConfigurationError, match="cannot be read: no such file"):
+    with pytest.raises(ConfigurationError, match="no such file or directory; relay init"):
         load(file, {})
     with pytest.raises(ConfigurationError, match="cannot be read: is a directory"):
         load(tmp_path, {})

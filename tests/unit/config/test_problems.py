@@ -158,7 +158,8 @@ MISTAKES = [
         SHORT + "listen: 8484\n",
         '4: listen: must be a list, for example listen: ["127.0.0.1:8484"]',
     ),
-    (SHORT + "admin: 9484\n", '4: admin: must be a list, for example admin: "127.0.0.1:9484"'),
+    (SHORT + "admin: 9484\n", '4: admin: must be a list, for example admin: ["127.0.0.1:9484"]'),
+    (SHORT + "listen: ['[::1]:1', '[::1]:1']\n", "4: listen: names an address twice; keep one"),
     (SHORT + "listen: [8484]\n", '4: listen[0]: must be text like "127.0.0.1:8484"'),
     (SHORT + "listen: ['127.0.0.1']\n", "4: listen[0]: must be host:port"),
     (SHORT + "admin: ['127.0.0.1:x']\n", "4: admin[0]: must be host:port"),
@@ -187,7 +188,7 @@ MISTAKES = [
     ),
     # Clients
     (SHORT + "clients: {agent: a}\n", "4: clients: must be a list, for example clients: [{name:"),
-    (SHORT + "clients: [agent]\n", "4: clients[0]: must be a mapping"),
+    (SHORT + "clients: [agent]\n", "4: clients[0]: must be a mapping, for example clients: [{name"),
     (SHORT + "clients: [{name: a}]\n", "4: clients[0].token: is required"),
     (SHORT + "clients: [{token: {env: A}}]\n", "4: clients[0].name: is required"),
     (SHORT + "clients: [{name: a b, token: {env: A}}]\n", "4: clients[0].name: must be letters"),

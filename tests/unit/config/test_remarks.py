@@ -31,6 +31,16 @@ def test_url_with_what_agents_send_too(file: Path, url: str, called: str) -> Non
     ]
 
 
+@pytest.mark.parametrize(("host", "said"), [("api.anthropic.com", 1), ("headroom.corp", 0)])
+def test_api_by_plain_http(file: Path, host: str, said: int) -> None:
+    """Its own name is on the internet; another may be next door."""
+    expected = (
+        "2: claude.base_url: is plain http, which shows the credential to whoever is on the way"
+    )
+    found = remarks(file, forwarding_to(f"http://{host}"))
+    assert [each.partition(";")[0] for each in found] == [expected] * said
+
+
 def test_url_of_any_relay_is_looked_at(file: Path) -> None:
     """By the paths that it allows: others may be wanted behind the same URL."""
     text = "grants: [openai]\nrelays:\n  a: {{url: 'https://h/v1'{}}}\n"

@@ -71,8 +71,11 @@ def test_variable_has_a_value() -> None:
         ({"B": SECRET}, "is not set"),
         ({"A": ""}, "is not set"),
         ({"A": " \n"}, "is not set"),
-        ({"A": f"{SECRET}\n{SECRET}"}, "holds characters that no header may"),
-        ({"A": f"{SECRET}\xe9"}, "holds characters that no header may"),
+        (
+            {"A": f"{SECRET}\n{SECRET}"},
+            "holds a line break, or another character that no header may",
+        ),
+        ({"A": f"{SECRET}\xe9"}, "holds a line break, or another character that no header may"),
     ],
 )
 def test_variable_without_a_usable_value_says_why(
@@ -120,8 +123,11 @@ def test_file_of_mode_0400_can_be_read_by_its_owner(tmp_path: Path) -> None:
         (b"", "is empty"),
         (b" \n\n", "is empty"),
         (b"\xff\xfe", "is not text"),
-        (f"{SECRET}\n{SECRET}\n".encode(), "holds characters that no header may"),
-        (f"{SECRET}\ufeff".encode(), "holds characters that no header may"),
+        (
+            f"{SECRET}\n{SECRET}\n".encode(),
+            "holds a line break, or another character that no header may",
+        ),
+        (f"{SECRET}\ufeff".encode(), "holds a line break, or another character that no header may"),
         (SECRET.encode("utf-16"), "is not text"),
         (b"\xef\xbb\xbf\r\n", "is empty"),
     ],

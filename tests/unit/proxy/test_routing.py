@@ -3,7 +3,7 @@
 import pytest
 
 from relay.config.settings import DEFAULT_ALLOW
-from relay.errors import PathRefused, UnknownRelay
+from relay.errors import Api, PathRefused, UnknownRelay
 from relay.proxy.routing import Target, check_path, find_relay, is_probe, split_target
 from relay.telemetry.operations import operation_of
 
@@ -90,38 +90,25 @@ def test_probes_are_those_of_claude_code_and_no_others(
 # Allowed paths
 
 
-@pytest.mark.parametrize(
-    "rest",
-    [
-        b"/v1/messages",
-        b"/v1/messages/",
-        b"/v1/messages/count_tokens",
-        b"/v1/messages/batches/b1/results",
-        b"/v1/models",
-        b"/v1/models/claude-test",
-        b"/v1/files/f1/content",
+ALLOWED: dict[Api, tuple[bytes, ...]] = {
+    "anthropic": (
+        *(b"/v1/messages", b"/v1/messages/", b"/v1/messages/count_tokens", b"/v1/models"),
+        *(b"/v1/messages/batches/b1/results", b"/v1/models/claude-test", b"/v1/files/f1/content"),
         b"/v1/complete",
-    ],
-)
-def test_paths_of_the_anthropic_api_are_allowed(rest: bytes) -> None:
-    """What agents call, and what is below it."""
-    check_path(rest, DEFAULT_ALLOW["anthropic"])
+    ),
+    "openai": (
+        *(b"/v1/chat/completions", b"/v1/responses", b"/v1/responses/r1", b"/v1/models"),
+        *(b"/v1/embeddings", b"/v1/files"),
+    ),
+}
 
 
 @pytest.mark.parametrize(
-    "rest",
-    [
-        b"/v1/chat/completions",
-        b"/v1/responses",
-        b"/v1/responses/r1",
-        b"/v1/models",
-        b"/v1/embeddings",
-        b"/v1/files",
-    ],
+    ("api", "rest"), [(api, rest) for api, paths in ALLOWED.items() for rest in paths]
 )
-def test_paths_of_the_openai_api_are_allowed(rest: bytes) -> None:
+def test_paths_of_the_api_are_allowed(api: Api, rest: bytes) -> None:
     """What agents call, and what is below it."""
-    check_path(rest, DEFAULT_ALLOW["openai"])
+    check_path(rest, DEFAULT_ALLOW[api])
 
 
 @pytest.mark.parametrize("api", ["anthropic", "openai"])
@@ -137,10 +124,10 @@ def test_paths_of_the_openai_api_are_allowed(rest: bytes) -> None:
         *(b"/v1/responsesx", b"/v1/chat"),
     ],
 )
-def test_other_paths_are_refused(rest: bytes, api: str) -> None:
+def test_other_paths_are_refused(rest: bytes, api: Api) -> None:
     """Headroom's own pages are not the agent's, nor is what only looks like the API."""
     with pytest.raises(PathRefused):
-        check_path(rest, DEFAULT_ALLOW["openai" if api == "openai" else "anthropic"])
+        check_path(rest, DEFAULT_ALLOW[api])
 
 
 def test_paths_of_one_api_are_refused_on_a_relay_of_the_other() -> None:

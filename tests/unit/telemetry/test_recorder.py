@@ -135,7 +135,7 @@ async def test_call_that_cannot_be_observed_harms_no_other() -> None:
     odd.relay = ["no label"]  # type: ignore[assignment]  # on purpose
     for each in (call("/1"), odd, call("/2")):
         recorder.end(each)
-    recorder.settle()
+    recorder.flush()
     said = paths_in("".join(pipe.writes))
     assert sorted(said) == ["/1", "/2", "/odd", "a fault of the relay"]
 
@@ -147,7 +147,7 @@ async def test_line_that_cannot_be_written_harms_no_call() -> None:
     odd = call("/odd")
     odd.request_bytes = object()  # type: ignore[assignment]  # on purpose
     recorder.end(odd)
-    recorder.settle()
+    recorder.flush()
     assert paths_in("".join(pipe.writes)) == ["a fault of the relay"]
 
 
@@ -158,7 +158,7 @@ async def test_line_tells_when_the_call_was_over() -> None:
     late = call("/1")
     recorder.end(late)
     late.ended -= 3600
-    recorder.settle()
+    recorder.flush()
     said = datetime.fromisoformat(json.loads(pipe.writes[0])["time"])
     assert 3599 < (datetime.now(UTC) - said).total_seconds() < 3660
 
@@ -191,7 +191,7 @@ async def test_lines_that_nobody_took_are_counted() -> None:
     recorder = recorder_to(pipe, registry)
     for dropped, expected in ((0, 0), (3, 3), (0, 3), (2, 5)):
         pipe.dropped = dropped
-        recorder.settle()
+        recorder.flush()
         assert registry.get_sample_value("relay_log_lines_dropped_total") == expected
 
 
@@ -204,7 +204,7 @@ async def test_what_calls_cost_is_counted_once_and_before_the_rest_of_them() -> 
     recorder.count()
     recorder.end(call("/2"))
     assert (counted, pipe.writes) == (["/1"], [])
-    recorder.settle()
+    recorder.flush()
     assert counted == ["/1", "/2"]
     assert [paths_in(text) for text in pipe.writes] == [["/1", "/2"]]
 
@@ -235,7 +235,7 @@ async def test_attempts_say_what_they_have_to_once_the_call_is_over() -> None:
     for each in (first, last):
         each.on_finish = lambda told: heard.append((told, told.finished is not None))
     recorder.end(record)
-    recorder.settle()
+    recorder.flush()
     assert heard == [(first, True), (last, True)]
 
 
@@ -247,5 +247,5 @@ async def test_a_call_that_goes_straight_on_is_its_own_attempt() -> None:
     record.chain = ChainRecord(attempts=[record])
     record.on_finish = heard.append
     recorder.end(record)
-    recorder.settle()
+    recorder.flush()
     assert [each is record for each in heard] == [True]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from relay.telemetry.call import CallRecord
 from relay.telemetry.hops import ChainRecord, HopRecord
-from relay.telemetry.timeline import Leg, legs, timeline
+from relay.telemetry.timeline import Leg, legs, percentile, timeline
 
 
 def chained() -> CallRecord:
@@ -58,3 +61,17 @@ def test_a_hop_that_answered_by_itself_added_nothing_that_is_known() -> None:
     hop = HopRecord("cache", sent_at=0.5, first_byte=0.75)
     record = CallRecord(started=0.0, chain=ChainRecord([hop]))
     assert list(legs(record)) == [Leg("hop cache", 0.25, None)]
+
+
+@given(st.lists(st.floats(0, 100), min_size=1), st.sampled_from([0.5, 0.95]))
+def test_percentile_is_a_nearest_rank(values: list[float], share: float) -> None:
+    """At least the share is not above it, and less than the share is below; in any order."""
+    found = percentile(values, share)
+    assert found in values
+    assert sum(value <= found for value in values) >= share * len(values)
+    assert sum(value < found for value in values) < share * len(values)
+
+
+def test_of_no_values_there_is_no_percentile() -> None:
+    """Where nothing finished yet."""
+    assert percentile([], 0.5) is None

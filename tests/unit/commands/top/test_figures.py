@@ -1,9 +1,6 @@
 """The figures, exactly."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from relay.commands.top.figures import percentile, to_json
+from relay.commands.top.figures import to_json
 from tests.unit.commands.top.pages import (
     NO_TOKENS,
     NOW,
@@ -197,11 +194,3 @@ class TestFigures:
             running(1)
             | dict.fromkeys(["first_byte", "first_token", "model", "status", "tokens"], None),
         ]
-
-    @given(st.lists(st.floats(0, 100), min_size=1), st.sampled_from([0.5, 0.95]))
-    def test_percentile_is_a_nearest_rank(self, values: list[float], quantile: float) -> None:
-        """At least the share is not above it, and less than the share is below."""
-        found = percentile(values, quantile)
-        assert found in values
-        assert sum(value <= found for value in values) >= quantile * len(values)
-        assert sum(value < found for value in values) < quantile * len(values)

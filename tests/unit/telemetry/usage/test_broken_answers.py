@@ -13,8 +13,8 @@ from relay.http import coding
 from relay.http.sse import EVENT_LIMIT
 from relay.telemetry.usage import ERROR_TYPES, SERVER_TOOLS, TOKEN_TYPES, End, Meter, meter
 from relay.telemetry.usage.counts import Tally
-from relay.telemetry.usage.json_body import Document
-from relay.telemetry.usage.reader import Row
+from relay.telemetry.usage.json_body import JsonBody
+from relay.telemetry.usage.reader import AnswerReader
 from tests.unit.telemetry.usage.samples import (
     ANTHROPIC_JSON,
     ANTHROPIC_STREAM,
@@ -91,7 +91,7 @@ def test_a_bomb_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_json_in_small_pieces_takes_no_more_memory_than_it_has_bytes() -> None:
     """Each piece by itself would take twenty times its own size."""
-    document = Document()
+    document = JsonBody()
     tracemalloc.start()
     try:
         for _ in range(200_000):
@@ -132,7 +132,7 @@ def test_a_fault_of_a_row_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> N
     def raise_fault(_: object, tally: Tally) -> None:
         raise ZeroDivisionError(tally)
 
-    monkeypatch.setattr(meter, "_ROWS", {"messages": Row(raise_fault, raise_fault)})
+    monkeypatch.setattr(meter, "_READERS", {"messages": AnswerReader(raise_fault, raise_fault)})
     for content_type, body in ((JSON, b"{}"), (EVENT_STREAM, message_start())):
         reading = read(Meter("messages", 200, content_type), [body])
         assert (reading.missing, reading.truncated) == ("parse", False)
