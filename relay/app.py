@@ -70,7 +70,7 @@ class App:
         observers = [self._use.take]
         if (tracer := wanted_tracer(os.environ)) is not None:
             self.lifecycle.tracer = tracer
-            self._metrics.watch_traces(lambda: tracer.dropped)
+            self._metrics.watch("trace_spans", lambda: tracer.dropped)
             observers.append(tracer.take)
         self._recorder = Recorder(self._metrics, self._history, self._ledger.take, observers)
         self._ledger.catch_up = self._recorder.count
@@ -162,7 +162,7 @@ class App:
         self._use.price(prices)
         self._ledger.configure(settings, prices)
         if settings.ledger is not None:
-            self._metrics.watch_ledger(lambda: self._ledger.dropped)
+            self._metrics.watch("ledger", lambda: self._ledger.dropped)
         if settings.has_limits:
             self._metrics.watch_limits(self._ledger.spending, self._accounts)
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -142,6 +142,11 @@ class TokenFolder:
         except (OSError, UnicodeDecodeError):
             return None
         return _entry(stamp, text)
+
+
+def folder_with(client: str, folders: Iterable[TokenFolder]) -> TokenFolder | None:
+    """Return the folder that a client is of: a name that is in several is of the first."""
+    return next((folder for folder in folders if client in folder.names()), None)
 
 
 def _entry(stamp: _Stamp, text: str) -> _Entry | None:

@@ -83,17 +83,20 @@ def _bind_in_advance(handle: socket.socket, address: ListenAddress) -> None:
 
 
 def interface_addresses(name: str) -> list[str]:
-    """Return the addresses of a network interface; none while it has none or is not there."""
+    """Return the addresses of a network interface; none while it has none or is not there.
+
+    Nor while there is no descriptor to ask for them with.
+    """
     return [*_ipv4_addresses(name), *_ipv6_addresses(name)]
 
 
 def _ipv4_addresses(name: str) -> list[str]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
-        request = struct.pack("256s", name.encode()[:15])
-        try:
+    request = struct.pack("256s", name.encode()[:15])
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
             answer = fcntl.ioctl(handle.fileno(), _SIOCGIFADDR, request)
-        except OSError:
-            return []
+    except OSError:
+        return []
     return [socket.inet_ntoa(answer[20:24])]
 
 

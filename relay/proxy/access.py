@@ -15,7 +15,7 @@ from typing import Final
 
 from relay.config import GrantSettings, ListenAddress
 from relay.credentials.credential import Credential
-from relay.credentials.folder import TokenFolder
+from relay.credentials.folder import TokenFolder, folder_with
 from relay.errors import BadHost, ForeignHost, OriginRefused, TokenRefused
 from relay.http.memo import Memo
 from relay.http.message import RequestHead
@@ -90,9 +90,16 @@ class AccessPolicy:
             if hmac.compare_digest(value or b"", token or b"") and value and token:
                 owner = client.name
         if owner is None and token:
-            found = (folder.owner(token) for folder in self._folders)
-            owner = next((name for name in found if name is not None), None)
+            owner = self._owner_in_folders(token)
         return owner
+
+    def _owner_in_folders(self, token: bytes) -> str | None:
+        for folder in self._folders:
+            name = folder.owner(token)
+            # Else a client would be under the rules of the one that has its name.
+            if name is not None and folder_with(name, self._folders) is folder:
+                return name
+        return None
 
 
 def check_host_form(head: RequestHead) -> str:

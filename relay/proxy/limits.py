@@ -45,7 +45,7 @@ async def check_spending(
         LimitReached: A line of dollars or tokens is reached.
     """
     spending = ledger.spending
-    if not spending.counts_use_of(record.client_label) or not costs(record):
+    if not spending.limits.count_use_of(record.client_label) or not costs(record):
         return
     if target.creates_batch:
         if not runtime.rules_of(record.client_label).batches:

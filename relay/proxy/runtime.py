@@ -15,7 +15,7 @@ from typing import Final
 from relay.config import ClientRules, HopSettings, RelaySettings, Settings
 from relay.config.returns import return_addresses
 from relay.credentials.credential import Credential, OnRead
-from relay.credentials.folder import TokenFolder
+from relay.credentials.folder import TokenFolder, folder_with
 from relay.downstream.listener import interface_addresses
 from relay.proxy.access import NO_CLIENT, AccessPolicy
 from relay.proxy.chain import Chain
@@ -123,7 +123,8 @@ class Runtime:
         """Return the folder that a client is of, if it is of one."""
         if client in self._rules:
             return None
-        return next((each.name for each in self.folders if client in each.names()), None)
+        folder = folder_with(client, self.folders)
+        return None if folder is None else folder.name
 
     def rules_of(self, label: str) -> ClientRules:
         """Return what a client may do, by the label that it has."""
@@ -131,11 +132,11 @@ class Runtime:
 
     def accounts(self) -> Iterator[tuple[str, str]]:
         """Yield the names of the clients there are now, each with its label."""
-        for client in self.clients:
-            yield client.name, client.name
+        labels = {client.name: client.name for client in self.clients}
         for folder in self.folders:
             for name in folder.names():
-                yield name, folder.name
+                labels.setdefault(name, folder.name)
+        yield from labels.items()
         if not self._rules:
             yield NO_CLIENT, NO_CLIENT
 

@@ -51,10 +51,10 @@ def call_fields(record: CallRecord) -> CallFields:
         "outcome": record.outcome,
         "reason": record.rejection,
         "error_type": usage.error_type if usage else None,
-        "duration": _rounded(record.duration),
-        "first_byte": _rounded(record.time_to_first_byte),
-        "first_token": _rounded(record.time_to_first_token),
-        "max_gap": _rounded(usage.max_gap) if usage else None,
+        "duration": rounded(record.duration),
+        "first_byte": rounded(record.time_to_first_byte),
+        "first_token": rounded(record.time_to_first_token),
+        "max_gap": rounded(usage.max_gap) if usage else None,
         "model": known_usage.model if known_usage else None,
         "tokens": (known_usage.tokens or None) if known_usage else None,
         "tier": usage.tier if usage else None,
@@ -81,7 +81,7 @@ def _known(label: str) -> str | None:
     return None if label == UNKNOWN else label
 
 
-def _rounded(seconds: float | None) -> float | None:
+def rounded(seconds: float | None) -> float | None:
     """Return whole microseconds, as seconds; round() takes four times as long."""
     return None if seconds is None else int(seconds * 1e6 + 0.5) / 1e6
 

@@ -481,6 +481,27 @@ async def test_a_folder_of_clients(messages: Upstream, tmp_path: Path) -> None:
     assert {row["client"] for row in rows} == {"one", "two"}
 
 
+async def test_a_name_that_is_in_two_folders_is_of_the_first(
+    messages: Upstream, tmp_path: Path
+) -> None:
+    """Nobody calls by the rules of another who has the same name: it is left out of the second."""
+    tokens = {}
+    for folder, name in (("first", "one"), ("second", "one"), ("second", "two")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        tokens[folder, name] = f"relay-{folder}-{name}-token"
+        (tmp_path / folder / name).write_text(tokens[folder, name])
+    clients: list[dict[str, object]] = [
+        {"name": "strict", "folder": "first", "limits": [{"usd": 0, "per": "day"}]},
+        {"name": "lax", "folder": "second", "limits": [{"usd": 9, "per": "day"}]},
+    ]
+    async with running_relay(tmp_path, configuration(messages.port, clients=clients)) as relay:
+        statuses = [(await relay.ask(request(token=token))).status for token in tokens.values()]
+        assert statuses == [402, 401, 200]
+        page = json.loads((await relay.page("/calls")).body)
+        shown = {each["client"]: each["most"] for each in page["limits"]}
+        assert shown == {"one": 0, "two": 9}
+
+
 async def test_many_agents_overshoot_by_what_is_in_flight(
     messages: Upstream, tmp_path: Path
 ) -> None:

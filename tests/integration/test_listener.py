@@ -5,6 +5,7 @@ import errno
 import logging
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -242,6 +243,25 @@ async def test_interface_that_appears_later_is_served_then(
     assert len(opened.addresses) == 2
     host, port = opened.addresses[-1]
     assert await greeting_at(host, port) == GREETING
+
+
+async def test_interface_is_looked_for_again_where_no_descriptor_is_left(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What serves then would never listen there."""
+
+    def exhausted(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(listener, "RETRY_SECONDS", 0.001)
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", exhausted)
+        patched.setattr(Path, "read_text", exhausted)
+        opened.listeners.open((ListenAddress("lo", 0),))
+        assert opened.addresses == []
+    async with asyncio.timeout(FUSE_SECONDS):
+        await asyncio.gather(*opened.listeners._waiting)
+    assert [host for host, _ in opened.addresses] == interface_addresses("lo")
 
 
 async def test_interface_whose_port_is_taken_is_tried_again(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 from relay.commands.top.format import plain
 from relay.config import Settings
@@ -24,7 +23,7 @@ def lines(reader: Reader, settings: Settings, client: str | None) -> list[str]:
     for name, bucket, micro, tokens in reader.spent_since(since):
         spending.restore(name or UNKNOWN, bucket * BUCKET_SECONDS, Spent(micro, tokens))
     found = []
-    for state in spending.states(_accounts(settings)):
+    for state in spending.states(_labels(settings).items()):
         limit = state.limit
         if limit.per in (None, "session") or client not in (None, state.owner):
             continue
@@ -34,10 +33,11 @@ def lines(reader: Reader, settings: Settings, client: str | None) -> list[str]:
     return found
 
 
-def _accounts(settings: Settings) -> Iterator[tuple[str, str]]:
+def _labels(settings: Settings) -> dict[str, str]:
+    """Return what metrics call each client."""
     names = [each.name for each in settings.owners]
-    for each in settings.clients:
-        yield each.name, each.name
+    labels = {each.name: each.name for each in settings.clients}
     for folder in settings.folders:
         for name in TokenFolder(folder.name, folder.folder, names).names():
-            yield name, folder.name
+            labels.setdefault(name, folder.name)
+    return labels

@@ -159,7 +159,7 @@ class Ledger:
     async def wait_until_read(self) -> None:
         """Wait for what was spent before, where limits look at it."""
         self._first = self._writer
-        if self._writer is not None and self.spending.counts_use:
+        if self._writer is not None and self.spending.limits.count_use:
             wait = partial(self._writer.wait_for_first_look, _RESTORE_SECONDS)
             self._is_late = not await threads.run(wait)
             if self._is_late:
@@ -186,7 +186,7 @@ class Ledger:
         """Whether limits look at sums that lack what the file knows of before."""
         self.absorb()
         is_unread = self._writer is self._first and self._writer in self._unread
-        return is_unread and self.spending.counts_use
+        return is_unread and self.spending.limits.count_use
 
     @property
     def problem(self) -> str:

@@ -6,9 +6,10 @@ No content, no header, and nothing of the path beyond the operation.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from relay.telemetry.access_log import call_fields
+from relay.telemetry.access_log import call_fields, rounded
 from relay.telemetry.call import UNKNOWN, CallRecord
 from relay.telemetry.ledger.bill import Bill, bill_of
 
@@ -99,8 +100,8 @@ def row_of(record: CallRecord, prices: Prices) -> Row:
         record.outcome,
         record.rejection,
         None if usage is None else usage.error_type,
-        _microseconds(record.duration),
-        None if first is None else _microseconds(first - record.started),
+        rounded(record.duration),
+        None if first is None else rounded(first - record.started),
         tokens["input"],
         tokens["cache_read"],
         tokens["cache_write_5m"],
@@ -124,21 +125,15 @@ def row_of(record: CallRecord, prices: Prices) -> Row:
 
 def filled(row: Row, bill: Bill) -> Row:
     """Return a row that takes the place of one in the file, with what is known by now."""
-    tokens = bill.tokens
+    tokens: Mapping[str, Any] = bill.tokens
     return row._replace(
         model=bill.model or row.model,
-        input=tokens["input"],
-        cache_read=tokens["cache_read"],
-        cache_write_5m=tokens["cache_write_5m"],
-        cache_write_1h=tokens["cache_write_1h"],
-        cache_write_unknown=tokens["cache_write_unknown"],
-        output=tokens["output"],
-        reasoning=tokens["reasoning"],
         tier=bill.tier or row.tier,
         cost=bill.cost,
         estimate=bill.estimate,
         estimate_tokens=bill.estimate_tokens,
         calls=0,
+        **tokens,
     )
 
 
@@ -146,7 +141,3 @@ def _hops(record: CallRecord) -> str | None:
     """Return what the log's line says of the hops."""
     hops = call_fields(record).get("hops")
     return None if hops is None else json.dumps(hops, separators=(",", ":"))
-
-
-def _microseconds(seconds: float) -> float:
-    return int(seconds * 1e6 + 0.5) / 1e6

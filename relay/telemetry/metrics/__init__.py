@@ -18,7 +18,7 @@ from relay.http.grammar import Field
 from relay.telemetry.call import GOOD_OUTCOMES, UNKNOWN, CallRecord
 from relay.telemetry.metrics.catalogue import Catalogue
 from relay.telemetry.metrics.costs import CostCounters
-from relay.telemetry.metrics.dropped import DroppedCounter
+from relay.telemetry.metrics.dropped import DroppedCounter, Lossy
 from relay.telemetry.metrics.families import Families
 from relay.telemetry.metrics.limits import LimitGauges
 from relay.telemetry.metrics.spending import Accounts, SpendingMetrics
@@ -45,9 +45,8 @@ class Metrics:
         self._limits = LimitGauges(registry)
         self._models: dict[str | None, str] = {None: OTHER}
         self._costs: CostCounters | None = None
-        self._ledger: DroppedCounter | None = None
+        self._dropped: dict[Lossy, DroppedCounter] = {}
         self._spending: SpendingMetrics | None = None
-        self._traces: DroppedCounter | None = None
 
     def prepare(self, states: Iterable[RelayState], clients: Iterable[str]) -> None:
         """Make the children of these relays, their grants and clients, and let go of others'."""
@@ -70,30 +69,15 @@ class Metrics:
             self._costs = self._costs or CostCounters(Families(self._registry))
             self._costs.prices = prices
 
-    def watch_ledger(self, dropped: Callable[[], int]) -> None:
-        """Show from now on how many calls the ledger lacks."""
-        if self._ledger is None:
-            self._ledger = DroppedCounter(
-                Families(self._registry),
-                "relay_ledger_dropped_total",
-                "Calls that could not be written to the ledger.",
-                dropped,
-            )
+    def watch(self, what: Lossy, dropped: Callable[[], int]) -> None:
+        """Show from now on how much of something was lost."""
+        if what not in self._dropped:
+            self._dropped[what] = DroppedCounter(Families(self._registry), what, dropped)
 
     def watch_limits(self, spending: Spending, accounts: Accounts) -> None:
         """Show from now on what of limits is used."""
         if self._spending is None:
             self._spending = SpendingMetrics(Families(self._registry), spending, accounts)
-
-    def watch_traces(self, dropped: Callable[[], int]) -> None:
-        """Show from now on how many spans the collector lacks."""
-        if self._traces is None:
-            self._traces = DroppedCounter(
-                Families(self._registry),
-                "relay_trace_spans_dropped_total",
-                "Spans that the collector did not take in time.",
-                dropped,
-            )
 
     def begin(self, record: CallRecord) -> None:
         """Count a call of a known relay in, and take what its pieces cost from now on."""
@@ -246,9 +230,10 @@ class Metrics:
         """Set the gauges of the relays there are now, and forget those of others."""
         states = list(states)
         self._keep_only(states)
-        for part in (self._ledger, self._spending, self._traces):
-            if part is not None:
-                part.show()
+        for each in self._dropped.values():
+            each.show()
+        if self._spending is not None:
+            self._spending.show()
         shown = self._all
         for gauge in (shown.ready, shown.refused, shown.expiry, shown.up, shown.connections):
             gauge.clear()

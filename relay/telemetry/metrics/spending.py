@@ -35,7 +35,7 @@ class SpendingMetrics:
         """Set them as they are now."""
         self._used.clear()
         self._warn.clear()
-        for label, limit in self._spending.lines():
+        for label, limit in self._spending.limits.owned():
             self._used[label, limit.name].value = 0 if limit.amount else 1
             self._warn[label, limit.name].value = limit.warn
         for state in self._spending.states(self._accounts()):

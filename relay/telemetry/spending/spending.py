@@ -1,4 +1,4 @@
-"""Who is under which limit, what of it is used, and what is said when a line is reached.
+"""What of each limit is used, and what is said when a line is reached.
 
 It lasts as long as the process: a new configuration brings new limits, and what was spent stays.
 All of it is the event loop's; what a ledger knows of before is brought in as soon as it is read.
@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from heapq import nlargest
 from itertools import islice
@@ -20,9 +20,10 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from relay.config import LimitSettings, Settings
-from relay.config.limits import ALL, counts_use
+from relay.config.limits import ALL
 from relay.telemetry.spending.at_once import AtOnce
-from relay.telemetry.spending.sessions import SESSIONS_KEPT, Session, Sessions
+from relay.telemetry.spending.in_force import Limits
+from relay.telemetry.spending.sessions import Session, Sessions
 from relay.telemetry.spending.state import Account, LimitState, Line, in_kind
 from relay.telemetry.spending.sums import NOTHING, Calendar, Marks, Spent, Sums
 from relay.telemetry.spending.words import amount_of, spoken
@@ -48,23 +49,17 @@ ReadSession = Callable[[str, str, float], Awaitable[Spent | None]]
 
 
 class Spending:
-    """The sums of all clients, and the limits in force."""
+    """The sums of all clients, under the limits in force."""
 
     def __init__(self) -> None:
         self.calendar = Calendar()
         self.read_session: ReadSession | None = None
         self.reached: Counter[tuple[str, str]] = Counter()
         """How often lines were reached, by client as metrics name it, and limit."""
+        self.limits = Limits()
         self.at_once = AtOnce()
         self._sums = Sums()
         self._sessions = Sessions()
-        self._limits: dict[str, tuple[LimitSettings, ...]] = {}
-        self._counting: set[str] = set()
-        """Who is under a limit of dollars or tokens, of its own or of all."""
-        self._by_session: set[str] = set()
-        """Who is under a limit of sessions."""
-        self._lines: dict[Account, Sequence[Line]] = {}
-        """The limits of dollars and tokens that accounts are under which called lately."""
         self._told: OrderedDict[tuple[object, ...], None] = OrderedDict()
         self._readings: set[asyncio.Future[Spent | None]] = set()
         """Of sessions, from the ledger."""
@@ -72,45 +67,15 @@ class Spending:
     def configure(self, settings: Settings) -> None:
         """Have these limits in force; what was spent stays."""
         if str(self.calendar.zone) != settings.timezone:
-            if self.counts_use:
+            if self.limits.count_use:
                 log.warning(_RECUT, self.calendar.zone)
             self.calendar = Calendar(ZoneInfo(settings.timezone))
-        owners = {each.name: each.rules.limits for each in settings.owners}
-        self._limits = owners | {ALL: settings.limits}
-        self.at_once.configure(self._limits)
-        self._lines.clear()
+        self.limits.configure(settings)
+        self.at_once.configure(self.limits.by_label)
         self._sums.forget_marks()
         self._sessions.forget_marks()
-        self._counting = {
-            label
-            for label, limits in self._limits.items()
-            if counts_use((*limits, *settings.limits))
-        }
-        self._by_session = {label for label, limit in self.lines() if limit.per == "session"}
-        for label, limit in self.lines():
+        for label, limit in self.limits.owned():
             self.reached.setdefault((label, limit.name), 0)
-
-    # Who is under what
-
-    def limits_of(self, label: str) -> Sequence[LimitSettings]:
-        """Return the limits of a client's own, by the name that metrics have for it."""
-        return self._limits.get(label, ())
-
-    def lines(self) -> Iterator[tuple[str, LimitSettings]]:
-        """Yield every limit of dollars or tokens, with whose it is."""
-        for label, limits in self._limits.items():
-            for limit in limits:
-                if limit.per is not None:
-                    yield label, limit
-
-    @property
-    def counts_use(self) -> bool:
-        """Whether anybody is under a limit of dollars or tokens."""
-        return any(map(counts_use, self._limits.values()))
-
-    def counts_use_of(self, label: str) -> bool:
-        """Whether this client is, by a limit of its own or of all."""
-        return label in self._counting or ALL in self._counting
 
     # What is spent
 
@@ -123,10 +88,10 @@ class Spending:
         session.add(spent)
         if cached is not None:
             session.cached = cached
-        if not self.counts_use_of(account.label):
+        if not self.limits.count_use_of(account.label):
             return
         if self._is_due(account, sums, session):
-            for line in self._lines_of(account):
+            for line in self.limits.lines_of(account):
                 self._tell(line, moment, in_kind(line.limit, spent))
             self._set_marks(account, session, moment)
 
@@ -148,7 +113,7 @@ class Spending:
 
     async def complete_session(self, account: Account) -> None:
         """See that all is known of what a session spent, where that matters."""
-        if account.label not in self._by_session and ALL not in self._by_session:
+        if not self.limits.count_sessions_of(account.label):
             return
         session = self._sessions.find(account.client, account.session, time.time())
         if not session.complete and self.read_session is not None:
@@ -189,7 +154,7 @@ class Spending:
         is_due = self._is_due(account, sums, session)
         if not is_due and sums.keys is keys and of_all.keys is keys:
             return None
-        for line in self._lines_of(account):
+        for line in self.limits.lines_of(account):
             if self._used(line, now) >= line.limit.amount:
                 self._tell(line, now, line.limit.amount)
                 return self._state(line, now)
@@ -210,7 +175,7 @@ class Spending:
         sums.raise_marks(account.label)
         session.raise_marks(account.label)
         whose: Marks
-        for line in self._lines_of(account):
+        for line in self.limits.lines_of(account):
             limit, used = line.limit, self._used(line, moment)
             whose = of_all if line.owner == ALL else sums
             if line.session is not None:
@@ -218,26 +183,6 @@ class Spending:
             steps = (limit.warn * limit.amount, limit.amount)
             left = next((step - used for step in steps if used < step), -math.inf)
             whose.mark(limit.kind, left)
-
-    def _lines_of(self, account: Account) -> Sequence[Line]:
-        """Return the limits of dollars and tokens that an account is under."""
-        lines = self._lines.get(account)
-        if lines is None:
-            if len(self._lines) >= SESSIONS_KEPT:
-                self._lines.clear()
-            lines = self._lines[account] = list(self._find_lines(account))
-        return lines
-
-    def _find_lines(self, account: Account) -> Iterator[Line]:
-        for limit in self.limits_of(account.label):
-            if limit.per is not None:
-                session = account.session if limit.per == "session" else None
-                yield Line(account.label, account.client, session, limit)
-        for limit in self.limits_of(ALL):
-            if limit.per == "session":
-                yield Line(ALL, account.client, account.session, limit)
-            elif limit.per is not None:
-                yield Line(ALL, ALL, None, limit)
 
     def _used(self, line: Line, moment: float) -> float:
         """Return what is used, in the limit's kind, in the period that a moment falls into."""
@@ -291,7 +236,7 @@ class Spending:
         keys = self.calendar.keys(now)
         ends = {per: self.calendar.end(per, now) for per in keys}
         for client, label in (*labels.items(), (ALL, ALL)):
-            for limit in self.limits_of(label):
+            for limit in self.limits.of(label):
                 if limit.per is None:
                     yield LimitState(label, client, None, limit, self.at_once.of(client), None)
                 elif limit.per != "session":
@@ -312,7 +257,7 @@ class Spending:
                 yield LimitState(label, client, session, limit, in_kind(limit, known.spent), None)
 
     def _of_sessions(self, label: str) -> Iterator[LimitSettings]:
-        return (limit for limit in self.limits_of(label) if limit.per == "session")
+        return (limit for limit in self.limits.of(label) if limit.per == "session")
 
     def shown(self, clients: Iterable[tuple[str, str]]) -> list[LimitState]:
         """Return the limits for pages: of sessions, those that are nearest to it."""
