@@ -324,7 +324,8 @@ class UpstreamUnreachable(UpstreamError):
 
     outcome = "connect_error"
     message = (
-        "The relay cannot reach its upstream. Check that the LLM proxy it forwards to is running."
+        "The relay cannot reach its upstream. "
+        "Check that the LLM proxy or API that it calls can be reached: `relay doctor` says why not."
     )
 
 

@@ -32,9 +32,10 @@ NO_CREDENTIAL: Final = """\
 The relay has no credential yet. Start with ANTHROPIC_API_KEY=sk-ant-... in front of
 `docker compose`, or put the key into the file secrets/anthropic_api_key beside compose.yaml."""
 NO_UPSTREAM: Final = """\
-The relay runs, but nothing answers where it sends calls. Add `--profile headroom` right after
-`docker compose`, or start your own Headroom; `relay check` says which address is meant, and what to
-set. With the profile, agent.yaml must have Headroom in claude.hops, as in examples/llm-proxy."""
+The relay runs, but does not reach what it calls: no Headroom answers, or this host does not reach
+the API. `docker compose exec relay relay doctor` says which. For Headroom, add
+`--profile headroom` right after `docker compose`, or start your own; with the profile, agent.yaml
+must have Headroom in claude.hops, as in examples/llm-proxy."""
 UNKNOWN_CLIENT: Final = """\
 The relay does not know this container's token. It is made anew with
 `docker compose down && docker volume rm relay-token`, or by renewing agent.env."""

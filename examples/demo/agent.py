@@ -2,7 +2,7 @@
 
 The first prints its answer word by word as it arrives. Then several call at once: one goes on with
 a long conversation, whose beginning the API has in its cache; one writes; one asks for a model that
-there is no more, and is refused. The first nears what its session may spend.
+no longer exists, and is refused. The first nears what its session may spend.
 
 They hold no credential: only the relay's address, and a token that is worthless elsewhere.
 Standard library only, so that it runs in any Python image.
@@ -201,6 +201,7 @@ def main() -> int:
         sys.stderr.write(f"{response.status}: {response.read().decode()}\n")
         return 1
     say("an answer streams through the relay; no key is in this container")
+    say("what demo-headroom prints is the pass that it got; demo-api prints the (made-up) key")
     tokens = read_aloud(response, started)
     say(f"the API counted {taken_in(tokens)} tokens in, {tokens['output_tokens']} out")
     if saved := response.headers["x-headroom-tokens-saved"]:

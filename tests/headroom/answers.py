@@ -7,6 +7,7 @@ stream. How it reaches the client, whole or in some broken way, is decided in `m
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from itertools import cycle, islice
 
@@ -221,10 +222,11 @@ def uvicorn_headers() -> tuple[Header, ...]:
 
 
 def _anthropic_headers(number: int) -> tuple[Header, ...]:
+    in_a_minute = datetime.now(UTC) + timedelta(minutes=1)
     return (
         ("anthropic-ratelimit-requests-limit", "4000"),
         ("anthropic-ratelimit-requests-remaining", "3999"),
-        ("anthropic-ratelimit-requests-reset", "2030-01-01T00:00:00Z"),
+        ("anthropic-ratelimit-requests-reset", f"{in_a_minute:%Y-%m-%dT%H:%M:%SZ}"),
         ("anthropic-ratelimit-input-tokens-limit", "2000000"),
         ("anthropic-ratelimit-input-tokens-remaining", "1999000"),
         ("anthropic-ratelimit-output-tokens-limit", "400000"),

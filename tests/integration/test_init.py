@@ -154,6 +154,19 @@ async def test_relay_serves_by_what_was_written(folder: Path, upstream: Upstream
     assert call.values("x-api-key") == [KEY.encode()]
 
 
+def test_store_without_a_value_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """And what to do; then it is kept, and nothing is said."""
+    note = "note      --store found nothing to keep: set it, and run this again with --force\n"
+    assert main(["init", "--yes", "--store"]) == OK
+    assert note in capsys.readouterr().out
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    assert main(["init", "--yes", "--store", "--force"]) == OK
+    assert note not in capsys.readouterr().out
+    assert (folder / "secrets/anthropic_api_key").read_text().strip() == KEY
+
+
 def test_host_may_serve_agents_in_containers(folder: Path, capsys: Output) -> None:
     """On Docker's bridge, whether or not it is there yet."""
     assert main(["init", "--yes", "--bridge", "--port", "9000", "--admin-port", "9001"]) == OK

@@ -53,12 +53,16 @@ class Setup:
     ) -> None:
         self._folder = folder
         self._environment = environment
+        self._wants_store = bool(flags.store)
         self._found: Found = look_around(folder, environment)
         self._choices: Choices = choose(flags, self._found, console)
 
     def found(self) -> Iterator[str]:
         """Yield the lines that say what was found, and what is missing."""
         yield from what_was_found(self._choices, self._found)
+        missing = set(self._choices.credentials) - self._found.credentials.keys()
+        if self._wants_store and missing - {"subscription"}:
+            yield "note      --store found nothing to keep: set it, and run this again with --force"
 
     def write(self, *, force: bool) -> Iterator[str]:
         """Write the files, and yield a line for each.

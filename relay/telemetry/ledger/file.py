@@ -126,7 +126,7 @@ def _owner(path: str) -> str | None:
     for part in (path, path + LOCK_SUFFIX, f"{path}-wal", f"{path}-shm"):
         with contextlib.suppress(OSError):
             if (uid := Path(part).stat().st_uid) != own:
-                remedy = f"chown {own} {shlex.quote(path)}*"
+                remedy = f"chown {own} {shlex.quote(path)}*; under compose see docs/costs.md"
                 return f"belongs to uid {uid}, and this is uid {own}; type: {remedy}"
     return None
 

@@ -130,7 +130,8 @@ def test_another_users_file_is_said_to_be(
     with pytest.raises(Unusable) as caught:
         LedgerFile(str(folder / "ledger.db"))
     whose = f"belongs to uid {os.getuid()}, and this is uid 4711"
-    assert str(caught.value) == f"{whose}; type: chown 4711 '{folder}/ledger.db'*"
+    remedy = f"chown 4711 '{folder}/ledger.db'*; under compose see docs/costs.md"
+    assert str(caught.value) == f"{whose}; type: {remedy}"
 
 
 def test_a_folder_of_another_users_is_said_to_be(
