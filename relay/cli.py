@@ -153,7 +153,7 @@ def _init(options: argparse.Namespace) -> int:
         )
     try:
         work = init.Setup(
-            options.folder, flags, os.environ, init.TerminalConsole() if on_terminal else None
+            options.folder, flags, os.environ, init.Console() if on_terminal else None
         )
         for line in chain(work.found(), work.write(force=options.force)):
             _print(line)

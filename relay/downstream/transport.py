@@ -171,9 +171,9 @@ class AgentTransport:
         """Close the sending side, and drop what still comes for a moment.
 
         Closing with bytes unread would reset the connection, and the agent might lose the
-        answer that says why (RFC 9112 §9.6).
+        answer that says why (RFC 9112 §9.6). One that is being reset is not ended before.
         """
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             with contextlib.suppress(OSError):  # reset this instant: asyncio's own loop raises
                 self._transport.write_eof()
             self._transport.resume_reading()

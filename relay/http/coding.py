@@ -14,9 +14,14 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from types import ModuleType
 from typing import Final, Protocol
+
+import brotli
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 # Bytes of output. A socket is read by 256 KiB at most, and text of events shrinks to a tenth
 # at best: what one piece of it gives stays far below, while gzip can swell a thousandfold.
@@ -56,16 +61,6 @@ class _Member(Protocol):
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
         """Return output, up to that length."""
-
-
-class _Brotli(Protocol):
-    """What brotli's own decompressor offers since 1.2."""
-
-    def process(self, data: bytes, output_buffer_limit: int) -> bytes:
-        """Return output, somewhat more than the limit at most."""
-
-    def is_finished(self) -> bool:
-        """Whether the end has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +172,8 @@ class _BrotliMember:
 
     unused_data = b""
 
-    def __init__(self, make: Callable[[], _Brotli]) -> None:
-        self._decompressor = make()
+    def __init__(self) -> None:
+        self._decompressor = brotli.Decompressor()
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
         step = min(_BROTLI_STEP, max_length)
@@ -193,41 +188,29 @@ class _BrotliMember:
 
     @property
     def eof(self) -> bool:
-        return self._decompressor.is_finished()
+        return bool(self._decompressor.is_finished())
 
 
-def _find(name: str) -> ModuleType | None:
-    try:
-        return import_module(name)
-    except ImportError:
-        return None
-
-
-def _make_codings() -> dict[bytes, _Coding]:
-    """Return the codings that can be decoded with what is installed."""
-    gzip = _Coding(
-        partial(zlib.decompressobj, zlib.MAX_WBITS | 16),
-        (zlib.error,),
-        lambda data: data.startswith(b"\x1f"),
-    )
-    codings = {
-        b"gzip": gzip,
-        b"x-gzip": gzip,  # RFC 9110 §8.4.1.3
-        b"deflate": _Coding(_DeflateMember, (zlib.error,), lambda _: False),
-    }
-    if (brotli := _find("brotli")) is not None:
-        member = partial(_BrotliMember, brotli.Decompressor)
-        codings[b"br"] = _Coding(member, (brotli.error,), lambda _: False)
-    zstd = _find("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-    if zstd is not None:
-        options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
-        member = partial(zstd.ZstdDecompressor, options=options)
+_GZIP: Final = _Coding(
+    partial(zlib.decompressobj, zlib.MAX_WBITS | 16),
+    (zlib.error,),
+    lambda data: data.startswith(b"\x1f"),
+)
+_CODINGS: Final = {
+    b"gzip": _GZIP,
+    b"x-gzip": _GZIP,  # RFC 9110 §8.4.1.3
+    b"deflate": _Coding(_DeflateMember, (zlib.error,), lambda _: False),
+    b"br": _Coding(_BrotliMember, (brotli.error,), lambda _: False),
+    b"zstd": _Coding(
+        partial(
+            zstd.ZstdDecompressor,
+            options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG},
+        ),
+        (zstd.ZstdError,),
         # RFC 8878 §3.1: a frame's magic number, or a skippable frame's.
-        codings[b"zstd"] = _Coding(member, (zstd.ZstdError,), lambda data: data[0] >> 4 in (2, 5))
-    return codings
-
-
-_CODINGS: Final = _make_codings()
+        lambda data: data[0] >> 4 in (2, 5),
+    ),
+}
 
 
 def decoder_for(content_encoding: bytes) -> Decoder | None:

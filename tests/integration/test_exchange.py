@@ -189,6 +189,19 @@ async def test_what_came_just_before_the_break_is_delivered(
     assert answer.body.startswith(PIECE)
 
 
+async def test_a_break_shows_without_framing_though_more_was_sent(
+    agent: Agent, upstream: Upstream
+) -> None:
+    """A connection that is reset is not ended before, for the sake of what nobody reads."""
+    await agent.send(request(version="1.0") + b"more")
+    caller, _ = await upstream.called()
+    await caller.send(CHUNKED + chunk(PIECE))
+    answer = await agent.head()
+    assert await agent.piece(answer) == PIECE
+    caller.reset()
+    assert await agent.gone() == "reset"
+
+
 async def test_what_came_is_delivered_though_the_agent_goes_on_sending(
     agent: Agent, upstream: Upstream, relay: LocalRelay
 ) -> None:

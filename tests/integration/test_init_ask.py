@@ -19,7 +19,7 @@ from relay.cli import FAILED, OK
 from relay.commands import BadArguments
 from relay.commands.client import BlockingClient
 from relay.commands.init import Flags
-from relay.commands.init.ask import choose
+from relay.commands.init.ask import Console, choose
 from relay.commands.init.detect import look_around
 from relay.config import load
 from tests.harness import FUSE_SECONDS, no_headroom
@@ -198,7 +198,7 @@ def test_flags_leave_nothing_to_ask(folder: Path) -> None:
     assert not (folder / "secrets").exists()
 
 
-class Answers:
+class Answers(Console):
     """Someone who gives answers one after another."""
 
     def __init__(self, *answers: str) -> None:

@@ -21,6 +21,7 @@ from tests.harness.chain import HOP
 from tests.harness.configuration import Config, both_relays, configuration
 from tests.harness.hop import AIMLESS, aim, credential_seen
 from tests.harness.messages import request
+from tests.harness.ports import free_ports
 from tests.harness.relay import LocalRelay, running_relay, update_configuration
 from tests.harness.secrets import KEY
 from tests.headroom import Headroom, Settings, running_headroom
@@ -93,8 +94,9 @@ class Move:
 
 
 @asynccontextmanager
-async def version_before(folder: Path, return_port: int, **changes: object) -> AsyncIterator[Move]:
+async def version_before(folder: Path, **changes: object) -> AsyncIterator[Move]:
     """Run what the version before has: the credential goes to Headroom, and by it to the API."""
+    (return_port,) = free_ports(1)
     async with (
         running_headroom(Settings(credential=KEY)) as api,
         running_headroom(AIMLESS) as headroom,
@@ -107,9 +109,9 @@ async def version_before(folder: Path, return_port: int, **changes: object) -> A
             yield Move(relay, headroom, api, old, return_port)
 
 
-async def test_the_form_of_before_serves_unchanged(tmp_path: Path, unused_tcp_port: int) -> None:
+async def test_the_form_of_before_serves_unchanged(tmp_path: Path) -> None:
     """The credential goes through Headroom; ``relay check`` says so, and what would spare it."""
-    async with version_before(tmp_path, unused_tcp_port) as move:
+    async with version_before(tmp_path) as move:
         assert (await move.call())[0] == 200
         assert credential_seen(move.headroom) == credential_seen(move.api) == [KEY]
         assert await move.problems() == ""
@@ -117,9 +119,9 @@ async def test_the_form_of_before_serves_unchanged(tmp_path: Path, unused_tcp_po
 
 
 @pytest.mark.parametrize("body", [MESSAGE, STREAM])
-async def test_agent_yaml_first(tmp_path: Path, unused_tcp_port: int, body: bytes) -> None:
+async def test_agent_yaml_first(tmp_path: Path, body: bytes) -> None:
     """Headroom goes past the relay with a pass, which the API refuses; it never sees the key."""
-    async with version_before(tmp_path, unused_tcp_port) as move:
+    async with version_before(tmp_path) as move:
         await move.move_agent_yaml()
         status, error, text = await move.call(body)
         assert (status, error) == (502, b"hop_bypass")
@@ -153,9 +155,9 @@ async def test_agent_yaml_first(tmp_path: Path, unused_tcp_port: int, body: byte
 
 
 @pytest.mark.parametrize("body", [MESSAGE, STREAM])
-async def test_headrooms_upstream_first(tmp_path: Path, body: bytes, unused_tcp_port: int) -> None:
+async def test_headrooms_upstream_first(tmp_path: Path, body: bytes) -> None:
     """Nobody listens at the return address yet: the credential goes no further than before."""
-    async with version_before(tmp_path, unused_tcp_port) as move:
+    async with version_before(tmp_path) as move:
         await move.move_headroom()
         status, error, text = await move.call(body)
         assert (status, error) == (502, b"")  # Headroom's own words
@@ -182,15 +184,13 @@ async def test_headrooms_upstream_first(tmp_path: Path, body: bytes, unused_tcp_
         assert await move.problems() == ""
 
 
-async def test_headrooms_upstream_first_where_other_hops_come_back(
-    tmp_path: Path, unused_tcp_port: int
-) -> None:
+async def test_headrooms_upstream_first_where_other_hops_come_back(tmp_path: Path) -> None:
     """The return address refuses what no call in flight owns, and the log names the hop."""
     async with running_headroom(AIMLESS) as other:
         relays = both_relays(other.port)
         relays["relays"]["openai"]["hops"] = [{"name": "other", "url": other.url}]
         relays["relays"]["openai"]["url"] = "https://api.openai.com"
-        async with version_before(tmp_path, unused_tcp_port, **relays) as move:
+        async with version_before(tmp_path, **relays) as move:
             await move.move_headroom()
             status, _, _ = await move.call()
             assert status == 401
@@ -202,11 +202,9 @@ async def test_headrooms_upstream_first_where_other_hops_come_back(
             assert len([line for line in move.relay.log.text if "no such hop" in line]) == 1
 
 
-async def test_agent_yaml_that_still_names_headroom_as_the_end(
-    tmp_path: Path, unused_tcp_port: int
-) -> None:
+async def test_agent_yaml_that_still_names_headroom_as_the_end(tmp_path: Path) -> None:
     """The credential would go to the hop: the old configuration stays in force, saying why."""
-    async with version_before(tmp_path, unused_tcp_port) as move:
+    async with version_before(tmp_path) as move:
         hops = [{"name": HOP, "url": move.headroom.url}]
         half = move.old | {"claude": {"base_url": move.headroom.url, "hops": hops}}
         update_configuration(move.relay, half)

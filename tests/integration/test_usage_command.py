@@ -125,6 +125,15 @@ def test_csv_has_the_same_columns_and_no_total(
     assert (agent["agent"], agent["session"], agent["parent"]) == ("x", SESSION, "y")
 
 
+@pytest.mark.parametrize("session", ["=cmd|'/C calc'!A0", "+1+1", "-1", "@SUM(1)"])
+def test_csv_holds_no_formula(path: Path, capsys: pytest.CaptureFixture[str], session: str) -> None:
+    """What an agent calls its session is a text, also where somebody opens it in a spreadsheet."""
+    fill(path, a_row(session_id=session, model=session))
+    assert usage("sessions", "--csv", "--ledger", path) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["session"], row["models"], row["calls"]) == (f"'{session}", f"'{session}", "1")
+
+
 @pytest.mark.parametrize("report", ["today", "daily", "sessions", "models", "clients", "agents"])
 def test_a_table_fits_eighty_columns(
     path: Path, capsys: pytest.CaptureFixture[str], report: str

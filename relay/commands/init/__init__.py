@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from relay.commands.check import describe
-from relay.commands.init.ask import Choices, Console, Flags, TerminalConsole, choose
+from relay.commands.init.ask import Choices, Console, Flags, choose
 from relay.commands.init.detect import Found, look_around, secret_name, value_of
 from relay.commands.init.messages import next_steps, what_was_found
 from relay.commands.init.templates import (
@@ -39,7 +39,7 @@ from relay.commands.init.write import (
 from relay.commands.token import fresh_token
 from relay.config import Settings, load
 
-__all__ = ["Console", "Flags", "Setup", "TerminalConsole"]
+__all__ = ["Console", "Flags", "Setup"]
 
 # The image's own user, for files that root writes.
 _IMAGE_IDS: Final = (10001, 10001)

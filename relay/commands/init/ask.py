@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Final, Literal, TypeVar
 
 from relay.commands import BadArguments
 from relay.commands.init.detect import (
@@ -38,21 +38,11 @@ _WHAT: Final[Mapping[Credential, str]] = {
 }
 
 
-class Console(Protocol):
-    """Asks questions and shows lines."""
-
-    def ask(self, question: str) -> str:
-        """Return the answer; empty means the proposed one."""
-
-    def say(self, text: str) -> None:
-        """Show a line."""
-
-
-class TerminalConsole:
+class Console:
     """A user at a terminal."""
 
     def ask(self, question: str) -> str:
-        """Return a line; raises EOFError where there is none."""
+        """Return the answer; empty means the proposed one. Raises EOFError where there is none."""
         return input(question)
 
     def say(self, text: str) -> None:

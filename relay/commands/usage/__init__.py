@@ -31,6 +31,7 @@ _FORGOTTEN: Final = (
     "{count} rows of that {whom} are deleted from {path}; "
     "limits of a relay that runs go on counting them until it is started anew\n"
 )
+_FORMULAS: Final = ("=", "+", "-", "@")
 _SINCE: Final = "--since must be like 7d, or a day like 2026-11-30"
 
 
@@ -166,4 +167,12 @@ def _write_csv(report: Report, out: TextIO) -> None:
     for row in rows_of(report):
         models = row["models"]
         assert isinstance(models, list)
-        writer.writerow({**row, "models": " ".join(models)})
+        cells = {**row, "models": " ".join(models)}
+        writer.writerow({name: _no_formula(value) for name, value in cells.items()})
+
+
+def _no_formula(value: object) -> object:
+    """Return what no spreadsheet would run: names are agents' own words (CWE-1236)."""
+    if isinstance(value, str) and value.startswith(_FORMULAS):
+        return f"'{value}"
+    return value

@@ -13,7 +13,7 @@ import time
 from typing import Final, NamedTuple
 
 DAY_SECONDS: Final = 86_400
-# Seconds between the clocks of the day and of running. Corrections are smaller.
+# Seconds by which the clock of the day is set. Corrections are smaller.
 _JUMP_SECONDS: Final = 600
 SIZE_ROWS: Final = 1_000
 """Rows between two looks at the size."""
@@ -40,7 +40,7 @@ class Retention:
 
     def __init__(self, newest: float | None) -> None:
         """Begin, with the time of the newest call in the file."""
-        self._offset = time.time() - time.monotonic()
+        self._offset = _offset()
         self._age_due = time.monotonic()
         if newest is not None and time.time() - newest > DAY_SECONDS:
             self._age_due += DAY_SECONDS
@@ -70,8 +70,7 @@ class Retention:
                 self._size_due = False  # there is nothing but the empty tables
 
     def _look_at_clock(self, limits: Limits) -> None:
-        now, running = time.time(), time.monotonic()
-        offset = now - running
+        now, running, offset = time.time(), time.monotonic(), _offset()
         if abs(offset - self._offset) > _JUMP_SECONDS:
             self._offset, self._too_old = offset, None
             self._age_due = running + DAY_SECONDS
@@ -79,6 +78,11 @@ class Retention:
             self._age_due = running + DAY_SECONDS
             self._too_old = now - limits.keep_days * DAY_SECONDS
             self._size_due = True
+
+
+def _offset() -> float:
+    """Return how far the clock of the day is from one that nobody sets; sleep moves both."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:

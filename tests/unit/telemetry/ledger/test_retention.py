@@ -30,6 +30,8 @@ class Clocks:
 
     wall: float = 1_800_000_000.0
     running: float = 1000.0
+    asleep: float = 0.0
+    CLOCK_BOOTTIME: int = time.CLOCK_BOOTTIME
 
     def time(self) -> float:
         """Return Unix seconds."""
@@ -38,6 +40,16 @@ class Clocks:
     def monotonic(self) -> float:
         """Return seconds of running."""
         return self.running
+
+    def clock_gettime(self, clock: int) -> float:
+        """Return seconds of running and of sleep."""
+        assert clock == self.CLOCK_BOOTTIME
+        return self.running + self.asleep
+
+    def sleep(self, seconds: float) -> None:
+        """Have the machine be suspended."""
+        self.wall += seconds
+        self.asleep += seconds
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
@@ -116,6 +128,20 @@ def test_a_clock_that_jumps_deletes_nothing(file: LedgerFile, path: Path, clocks
     clocks.run(60)
     kept.tend(file.connection, LARGE, 0)
     assert rows_in(path) == []
+
+
+def test_a_machine_that_sleeps_is_no_clock_that_jumps(
+    file: LedgerFile, path: Path, clocks: Clocks
+) -> None:
+    """What is too old goes after a day of running, however often a lid was closed."""
+    fill(file, clocks.wall - 89.5 * DAY_SECONDS, clocks.wall)
+    kept = begin(file)
+    for _ in range(3):
+        kept.tend(file.connection, LARGE, 0)
+        clocks.run(DAY_SECONDS / 3)
+        clocks.sleep(DAY_SECONDS * 2 / 3)
+    kept.tend(file.connection, LARGE, 0)
+    assert days(path, clocks) == [3]
 
 
 def test_a_jump_back_and_forth_deletes_nothing(
