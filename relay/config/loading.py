@@ -106,9 +106,10 @@ class _Pass:
     def settings(self) -> Settings:
         data, checker = self._data, self._checker
         if not data:
-            checker.complain(
-                (), "is empty; it needs grants, and claude.hops, claude.base_url or relays"
-            )
+            if not checker.problems:
+                checker.complain(
+                    (), "is empty; it needs grants, and claude.hops, claude.base_url or relays"
+                )
             raise ConfigurationError(checker.problems)
         grants = read_grants(checker, data.get("grants"), self._folder, self._secrets)
         clients = self._clients()

@@ -46,6 +46,7 @@ _SOURCE_KEYS: Final = {
 
 # By path, without the places in lists.
 _EXAMPLES: Final[dict[Path, str]] = {
+    (): "grants: [anthropic]",
     ("grants",): "grants: [anthropic]",
     ("claude",): "claude: {base_url: https://api.anthropic.com}",
     ("claude", "hops"): "hops: [{name: headroom, url: http://localhost:8787}]",
@@ -149,6 +150,8 @@ def _sentence(kind: type[Model], details: ErrorDetails) -> str:
     error_type, location = details["type"], details["loc"]
     if error_type == "extra_forbidden":
         tag = location[-2] if len(location) > 1 else None
+        if tag in _SOURCE_KEYS and f"<{location[-1]}>" in _SOURCE_KEYS:
+            return f"does not go with {str(tag).strip('<>')}; keep one of them"
         known = _SOURCE_KEYS[tag] if isinstance(tag, str) else _field_names(kind)
         return suggest(str(location[-1]), known)
     if error_type == "value_error":

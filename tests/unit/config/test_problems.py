@@ -85,7 +85,10 @@ MISTAKES = [
     (grant_with("source: {env: ''}"), "2: grants[0].source.env: must be the name of"),
     (grant_with("source: {env: 1A}"), "2: grants[0].source.env: must be the name of"),
     (grant_with("source: {env: 5}"), "2: grants[0].source.env: must be text; put it in quotes"),
-    (grant_with("source: {env: A, file: b}"), "2: grants[0].source.file: is an unknown key; known"),
+    (
+        grant_with("source: {env: A, file: b}"),
+        "2: grants[0].source.file: does not go with env; keep one of them",
+    ),
     (grant_with("source: {env: A, ttl: 5}"), "2: grants[0].source.ttl: is an unknown key"),
     (
         grant_with("source: {file: a, jsn: b}"),
@@ -212,7 +215,7 @@ MISTAKES = [
     (relay_with("max_body: 1e-3"), "4: relays.r.max_body: must be a whole number"),
     (SHORT + "drain: -1\n", "4: drain: "),
     # The file itself
-    ("just text\n", "1: must be a mapping"),
+    ("just text\n", "1: must be a mapping, for example grants: [anthropic]"),
     (SHORT + "grants: [claude]\n", '4: grants: "grants" is said twice; keep one'),
     (SHORT + "x: [\n", "is not valid YAML"),
 ]
@@ -222,6 +225,11 @@ MISTAKES = [
 def test_mistake_is_named_by_line_field_and_remedy(file: Path, text: str, expected: str) -> None:
     """Whoever reads it knows where to look and what to write."""
     assert any(expected in line for line in mistakes(file, text))
+
+
+def test_file_of_another_kind_is_one_mistake(file: Path) -> None:
+    """It is not said to be empty as well."""
+    assert len(mistakes(file, "- grants\n")) == 1
 
 
 def test_all_mistakes_are_told_at_once(file: Path) -> None:
