@@ -8,8 +8,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from asyncio import sslproto
+from inspect import signature
+from typing import Final
 
 from relay.config import EgressSettings, HopSettings, RelaySettings
+
+_IS_MENDED: Final = "exc" in signature(sslproto.SSLProtocol._abort).parameters  # noqa: SLF001  # as below
 
 
 def tls_context(peer: RelaySettings | HopSettings) -> ssl.SSLContext | None:
@@ -62,9 +66,11 @@ def may_carry_tls(transport: asyncio.Transport) -> None:
     """Have a transport that speaks TLS end well where TLS within it fails.
 
     asyncio's own cannot before Python 3.11.8 and 3.12.2: whoever waits for that TLS would wait for
-    ever (python/cpython#113214). Debian 12 has 3.11.2.
+    ever (python/cpython#113214). Debian 12 has 3.11.2. Where that is mended, to abort is to close
+    by force, which so must not abort.
     """
-    if isinstance(transport, sslproto._SSLProtocolTransport):  # noqa: SLF001  # there is no other name for it
+    own = sslproto._SSLProtocolTransport  # noqa: SLF001  # there is no other name for it
+    if isinstance(transport, own) and not _IS_MENDED:
         vars(transport)["_force_close"] = lambda _: transport.abort()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,6 @@ async def test_a_line_of_the_log_comes_between_no_call_and_its_cost(
     recorder.count()
     await ledger.close()
     assert left.bill is not None
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT cache_read, estimate FROM calls ORDER BY id").fetchall()
     assert rows == [(7, 0), (None, left.bill.estimate)]
