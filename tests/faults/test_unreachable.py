@@ -51,7 +51,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         authority,
         authority.issue("good", "IP:127.0.0.1"),
         authority.issue("wrong", "DNS:headroom.internal,IP:127.0.0.2"),
-        authority.issue("expired", "IP:127.0.0.1", "-days", "-1"),
+        authority.issue("expired", "IP:127.0.0.1", expired=True),
         Authority(folder, "other").issue("stranger", "IP:127.0.0.1"),
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import ssl
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +27,8 @@ LAX: Final = {
     "no extensions": (),
 }
 """What many a company's own CA has instead, by what is wrong with it."""
+_VALID: Final = ("-days", "2")
+_PAST: Final = ("-not_before", "20200101000000Z", "-not_after", "20200102000000Z")
 _NEW_KEY: Final = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 
@@ -59,19 +63,25 @@ class Authority:
         asked = self._ask(name, self._key)
         file = self._write_extensions(name, extensions)
         signer = issuer._signer if issuer else ("-signkey", self._key)
-        self._sign(asked, self.file, file, *signer, "-days", "2")
+        if extensions or not _is_recent():
+            self._sign(asked, self.file, file, *signer, *_VALID)
+        else:
+            # Of version 1, as before: of version 3 it would not be one of a CA.
+            made = ("-in", asked, "-key", self._key, "-out", self.file)
+            _openssl("req", "-x509v1", *made, *_VALID, settings=os.devnull)
 
     @property
     def _signer(self) -> tuple[str | Path, ...]:
         return ("-CA", self.file, "-CAkey", self._key, "-CAcreateserial")
 
-    def issue(self, name: str, alternative: str, *dates: str) -> Certificate:
-        """Return a certificate for that name; ``dates`` are options of ``openssl x509``."""
+    def issue(self, name: str, alternative: str, *, expired: bool = False) -> Certificate:
+        """Return a certificate for that name."""
         certificate = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         extensions = (f"subjectAltName={alternative}", *self._identifiers)
         asked = self._ask(name, certificate.key)
         file = self._write_extensions(name, extensions)
-        self._sign(asked, certificate.chain, file, *self._signer, *(dates or ("-days", "2")))
+        past = _PAST if _is_recent() else ("-days", "-1")
+        self._sign(asked, certificate.chain, file, *self._signer, *(past if expired else _VALID))
         return certificate
 
     def _ask(self, name: str, key: Path) -> Path:
@@ -92,10 +102,19 @@ class Authority:
         )
 
 
-def _openssl(*arguments: str | Path) -> None:
+@cache
+def _is_recent() -> bool:
+    """Whether it is OpenSSL 3.5, which makes neither version 1 nor a past by itself any more."""
+    return b"-not_after" in _openssl("x509", "-help")
+
+
+def _openssl(*arguments: str | Path, settings: str | None = None) -> bytes:
+    """Run it, with settings of its own; return what it says."""
     program = shutil.which("openssl")
     assert program
-    subprocess.run([program, *arguments], check=True, capture_output=True)
+    environment = os.environ | ({"OPENSSL_CONF": settings} if settings else {})
+    command = [program, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, env=environment).stderr
 
 
 @dataclass(frozen=True)

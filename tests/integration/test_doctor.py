@@ -413,23 +413,23 @@ async def test_tls_with_a_private_ca(tmp_path: Path, authority: Authority) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "issued", "trusted", "says"),
+    ("name", "address", "trusted", "says"),
     [
-        ("expired", ("IP:127.0.0.1", "-days", "-1"), True, "has expired -> renew it"),
-        ("wrong", ("IP:127.0.0.2",), True, "is for another address -> use the name"),
-        ("stranger", ("IP:127.0.0.1",), False, "is not known -> name the CA's certificate"),
+        ("expired", "127.0.0.1", True, "has expired -> renew it"),
+        ("wrong", "127.0.0.2", True, "is for another address -> use the name"),
+        ("stranger", "127.0.0.1", False, "is not known -> name the CA's certificate"),
     ],
 )
 async def test_each_fault_of_a_certificate_is_named(
     tmp_path: Path,
     authority: Authority,
     name: str,
-    issued: tuple[str, ...],
+    address: str,
     trusted: bool,
     says: str,
 ) -> None:
     """And nothing is sent to whoever shows it."""
-    certificate = authority.issue(name, *issued)
+    certificate = authority.issue(name, f"IP:{address}", expired=name == "expired")
     ca_file = authority.file if trusted else None
     diagnosis, upstream = await diagnosed_over_tls(tmp_path, certificate, ca_file)
     assert says in str(diagnosis.the("tls"))
