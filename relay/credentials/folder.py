@@ -50,6 +50,8 @@ class _Contents:
     entries: Mapping[str, _Entry] = field(default_factory=dict)
     owners: Mapping[bytes, str] = field(default_factory=dict)
     """The names of clients, by their tokens' digests."""
+    names: Collection[str] = ()
+    """The same names, where each call finds one without going through all."""
     problem: str = ""
 
 
@@ -86,7 +88,7 @@ class TokenFolder:
     def names(self) -> Collection[str]:
         """Return the names of the clients there are."""
         self._follow()
-        return self._contents.owners.values()
+        return self._contents.names
 
     @property
     def problem(self) -> str:
@@ -167,7 +169,8 @@ def _contents(stamp: _Stamp | None, entries: Mapping[str, _Entry]) -> _Contents:
     owners = {digest: each[0] for digest, each in names.items() if len(each) == 1}
     doubled = [" and ".join(each) for each in names.values() if len(each) > 1]
     problem = f"one token is in several files, and nobody's: {'; '.join(doubled)}"
-    return _Contents(stamp, entries, owners, problem if doubled else "")
+    clients = dict.fromkeys(owners.values())
+    return _Contents(stamp, entries, owners, clients, problem if doubled else "")
 
 
 def _digest(token: bytes) -> bytes:
