@@ -151,6 +151,15 @@ def folder_with(client: str, folders: Iterable[TokenFolder]) -> TokenFolder | No
     return next((folder for folder in folders if client in folder.names()), None)
 
 
+def labels_of(clients: Iterable[str], folders: Iterable[TokenFolder]) -> dict[str, str]:
+    """Return what metrics call each client: its name, or of a folder's the folder's."""
+    labels = {name: name for name in clients}
+    for folder in folders:
+        for name in folder.names():
+            labels.setdefault(name, folder.name)
+    return labels
+
+
 def _entry(stamp: _Stamp, text: str) -> _Entry | None:
     first, _, rest = text.strip().partition("\n")
     token, rest = usable(first), rest.strip()

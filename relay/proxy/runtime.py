@@ -15,7 +15,7 @@ from typing import Final
 from relay.config import ClientRules, HopSettings, RelaySettings, Settings
 from relay.config.returns import return_addresses
 from relay.credentials.credential import Credential, OnRead
-from relay.credentials.folder import TokenFolder, folder_with
+from relay.credentials.folder import TokenFolder, folder_with, labels_of
 from relay.downstream.listener import interface_addresses
 from relay.proxy.access import NO_CLIENT, AccessPolicy
 from relay.proxy.chain import Chain
@@ -132,11 +132,7 @@ class Runtime:
 
     def accounts(self) -> Iterator[tuple[str, str]]:
         """Yield the names of the clients there are now, each with its label."""
-        labels = {client.name: client.name for client in self.clients}
-        for folder in self.folders:
-            for name in folder.names():
-                labels.setdefault(name, folder.name)
-        yield from labels.items()
+        yield from labels_of((client.name for client in self.clients), self.folders).items()
         if not self._rules:
             yield NO_CLIENT, NO_CLIENT
 

@@ -12,7 +12,7 @@ import pytest
 
 from relay.commands.doctor.findings import ok
 from relay.commands.top.figures import to_json
-from relay.telemetry.ledger.report import KINDS, Report, Totals, as_data
+from relay.telemetry.ledger.report import GROUPINGS, Report, Totals, as_data
 from tests.harness import ROOT
 from tests.unit.commands.top.pages import NOW, figures_of, finished, page, running
 
@@ -42,14 +42,14 @@ DOCTOR: Final = {"ok": True, "checks": [{"section": "", **asdict(ok("check", "te
 
 def usage(name: str) -> dict[str, object]:
     """Return a report with a row."""
-    key = (None,) * len(KINDS[name].names)
+    key = (None,) * len(GROUPINGS[name].names)
     return as_data(Report(name, datetime.now(UTC), "UTC", [(key, Totals())], Totals()))
 
 
 @pytest.mark.parametrize(
     "printed",
-    [TOP, DOCTOR, *(usage(name) for name in KINDS)],
-    ids=["top", "doctor", *KINDS],
+    [TOP, DOCTOR, *(usage(name) for name in GROUPINGS)],
+    ids=["top", "doctor", *GROUPINGS],
 )
 def test_each_key_is_said(printed: object) -> None:
     """Whoever writes a script looks there."""

@@ -7,7 +7,7 @@ import time
 from relay.commands.top.format import plain
 from relay.config import Settings
 from relay.config.limits import ALL
-from relay.credentials.folder import TokenFolder
+from relay.credentials.folder import TokenFolder, labels_of
 from relay.telemetry.call import UNKNOWN
 from relay.telemetry.ledger.reader import Reader
 from relay.telemetry.spending import Spending
@@ -36,8 +36,5 @@ def lines(reader: Reader, settings: Settings, client: str | None) -> list[str]:
 def _labels(settings: Settings) -> dict[str, str]:
     """Return what metrics call each client."""
     names = [each.name for each in settings.owners]
-    labels = {each.name: each.name for each in settings.clients}
-    for folder in settings.folders:
-        for name in TokenFolder(folder.name, folder.folder, names).names():
-            labels.setdefault(name, folder.name)
-    return labels
+    folders = [TokenFolder(each.name, each.folder, names) for each in settings.folders]
+    return labels_of((each.name for each in settings.clients), folders)

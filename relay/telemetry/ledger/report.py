@@ -26,7 +26,7 @@ class Grouping(NamedTuple):
     """Whether the row that cost most comes first, and not the one of earlier calls."""
 
 
-KINDS: Final[Mapping[str, Grouping]] = {
+GROUPINGS: Final[Mapping[str, Grouping]] = {
     "today": Grouping(("model",), ("model",), by_size=True),
     "daily": Grouping(("day",)),
     "weekly": Grouping(("week",)),
@@ -111,7 +111,7 @@ class Report:
     @property
     def names(self) -> tuple[str, ...]:
         """What rows are called by."""
-        return KINDS[self.name].names
+        return GROUPINGS[self.name].names
 
 
 class Question(NamedTuple):
@@ -130,18 +130,18 @@ def report_of(reader: Reader, question: Question, zone: tzinfo, now: float) -> R
         ValueError: ``since`` names no day.
         sqlite3.Error: The file cannot be read.
     """
-    kind = KINDS[question.report]
+    grouping = GROUPINGS[question.report]
     start = midnight(_first_day(reader, question, day_of(now, zone), zone), zone)
     rows: dict[Key, Totals] = {}
     total = Totals()
-    for group in reader.groups(kind.columns, start, zone, question.client):
-        rows.setdefault(_key(kind, group), Totals()).add(group)
+    for group in reader.groups(grouping.columns, start, zone, question.client):
+        rows.setdefault(_key(grouping, group), Totals()).add(group)
         total.add(group)
     return Report(
         question.report,
         datetime.fromtimestamp(start, zone),
         str(zone),
-        _in_order(kind, rows),
+        _in_order(grouping, rows),
         total,
     )
 
@@ -153,17 +153,17 @@ def _first_day(reader: Reader, question: Question, today: date, zone: tzinfo) ->
     return today if begins is None else day_of(begins, zone)
 
 
-def _key(kind: Grouping, group: Group) -> Key:
-    return group.keys if kind.columns else (PERIODS[kind.names[0]](group.day),)
+def _key(grouping: Grouping, group: Group) -> Key:
+    return group.keys if grouping.columns else (PERIODS[grouping.names[0]](group.day),)
 
 
-def _in_order(kind: Grouping, rows: dict[Key, Totals]) -> list[tuple[Key, Totals]]:
-    if "parent" in kind.names:
+def _in_order(grouping: Grouping, rows: dict[Key, Totals]) -> list[tuple[Key, Totals]]:
+    if "parent" in grouping.names:
         return _agents_in_order(rows)
     by: Callable[[tuple[Key, Totals]], tuple[float | str, ...]] = _by_time
-    if kind.by_size:
+    if grouping.by_size:
         by = _by_size
-    elif not kind.columns:
+    elif not grouping.columns:
         by = _by_name
     return sorted(rows.items(), key=by)
 
